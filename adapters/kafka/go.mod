@@ -1,0 +1,7 @@
+module github.com/bento-outbox/watermill-outbox/adapters/kafka
+
+go 1.26.0
+
+require github.com/bento-outbox/watermill-outbox v0.0.0
+
+replace github.com/bento-outbox/watermill-outbox => ../..

@@ -1,0 +1,100 @@
+package schema
+
+import (
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// MetadataPrefix is reserved: metadata keys that start with it describe the event and are not stored as the user's own.
+const MetadataPrefix = "outbox_"
+
+// Attributes of an event that an application may set on a message before it publishes it, with the Set functions below.
+// A delivered message carries them under the same keys.
+const (
+	KeyTenantID      = MetadataPrefix + "tenant_id"
+	KeyAggregateType = MetadataPrefix + "aggregate_type"
+	KeyAggregateID   = MetadataPrefix + "aggregate_id"
+	KeyOccurredAt    = MetadataPrefix + "occurred_at"
+	KeySchemaID      = MetadataPrefix + "schema_id"
+	KeySchemaVersion = MetadataPrefix + "schema_version"
+	KeyRoutingKey    = MetadataPrefix + "routing_key"
+	KeyRoutingConfig = MetadataPrefix + "routing_config"
+	KeyRoutingVer    = MetadataPrefix + "routing_version"
+)
+
+// Headers that the forwarder adds to every message it delivers. Publish refuses them; see [StripHeaders].
+const (
+	// KeyID identifies one event among all outboxes: table identity and seq. Consumers deduplicate on it.
+	KeyID = MetadataPrefix + "id"
+	// KeyTopic is the topic that the application published to.
+	KeyTopic = MetadataPrefix + "topic"
+	// KeySeq is the event's number in its table.
+	KeySeq = MetadataPrefix + "seq"
+	// KeyEpoch is the lease epoch of the slot that the event was sent under.
+	KeyEpoch = MetadataPrefix + "epoch"
+	// KeyTarget is the name of the target that the message was sent for.
+	KeyTarget = MetadataPrefix + "target"
+	// KeyOrdering is the key that brokers partition by: the aggregate's id, else the user's ordering key; absent without one.
+	KeyOrdering = MetadataPrefix + "key"
+	// KeyCreatedAt is when the event was stored, RFC 3339 with nanoseconds, UTC.
+	KeyCreatedAt = MetadataPrefix + "created_at"
+	// KeyCause is set on a fallback delivery: why the target it stands in for gave up.
+	KeyCause = MetadataPrefix + "cause"
+)
+
+var inputKeys = map[string]bool{
+	KeyTenantID: true, KeyAggregateType: true, KeyAggregateID: true, KeyOccurredAt: true, KeySchemaID: true,
+	KeySchemaVersion: true, KeyRoutingKey: true, KeyRoutingConfig: true, KeyRoutingVer: true,
+}
+
+// SetTenant sets the tenant that msg belongs to.
+func SetTenant(msg *message.Message, tenantID string) { set(msg, KeyTenantID, tenantID) }
+
+// SetAggregate sets the aggregate that msg is about. Events of one aggregate are delivered in order.
+func SetAggregate(msg *message.Message, aggregateType, aggregateID string) {
+	set(msg, KeyAggregateType, aggregateType)
+	set(msg, KeyAggregateID, aggregateID)
+}
+
+// SetOccurredAt sets when the event happened, with microseconds; publish time when not set.
+func SetOccurredAt(msg *message.Message, t time.Time) {
+	set(msg, KeyOccurredAt, t.UTC().Format(time.RFC3339Nano))
+}
+
+// SetSchema sets the schema that the payload follows.
+func SetSchema(msg *message.Message, id, version string) {
+	set(msg, KeySchemaID, id)
+	set(msg, KeySchemaVersion, version)
+}
+
+// SetRoutingKey sends msg to one destination, name://topic or a bare topic for the default publisher.
+func SetRoutingKey(msg *message.Message, destination string) { set(msg, KeyRoutingKey, destination) }
+
+// SetRoutingConfig gives msg a routing config of its own, in JSON, and the version it is known under.
+func SetRoutingConfig(msg *message.Message, config []byte, version string) {
+	set(msg, KeyRoutingConfig, string(config))
+	set(msg, KeyRoutingVer, version)
+}
+
+// StripHeaders removes every key of the reserved prefix from msg, so that a message that came out of one outbox can be
+// published into another.
+func StripHeaders(msg *message.Message) {
+	for k := range msg.Metadata {
+		if strings.HasPrefix(k, MetadataPrefix) {
+			delete(msg.Metadata, k)
+		}
+	}
+}
+
+func set(msg *message.Message, key, value string) {
+	if msg.Metadata == nil {
+		msg.Metadata = make(message.Metadata, 4)
+	}
+	if value == "" {
+		delete(msg.Metadata, key)
+		return
+	}
+	msg.Metadata[key] = value
+}
