@@ -1,0 +1,54 @@
+# Everyday commands. `make` alone lists them. ARGS goes to the command: make test ARGS='-run TestSettle'.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-short lint bench verify services-up services-down services-status fmt ci
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT := $(CURDIR)/.run/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+ARGS ?=
+BENCH ?= .
+SERVICES ?=
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## run the demo
+	cd examples && go run ./demo $(ARGS)
+
+test: ## run all tests with the race detector, on real services that are started and stopped for it
+	@command -v cc >/dev/null || scripts/install gcc libc6-dev
+	@scripts/services with $(SERVICES) -- scripts/each-module go test -race -count=1 -p 2 -timeout 10m $(ARGS) ./...
+
+test-short: ## run the tests that need only Go
+	@scripts/each-module go test -short $(ARGS) ./...
+
+lint: $(GOLANGCI_LINT) ## check formatting, vet, linters, import rules and scripts
+	@scripts/lint $(GOLANGCI_LINT)
+
+bench: ## run the benchmarks (BENCH=regexp picks some)
+	@scripts/services with $(SERVICES) -- sh -c "cd benchmarks && go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(ARGS) ./..."
+
+verify: ## fail when generated files or go.mod files are stale
+	@scripts/verify
+
+services-up: ## start the services and leave them running
+	@scripts/services up $(SERVICES)
+
+services-down: ## stop them
+	@scripts/services down $(SERVICES)
+
+services-status: ## show them
+	@scripts/services status $(SERVICES)
+
+fmt: ## format all Go files
+	gofmt -w .
+
+ci: ## run what CI runs
+	.ci/run
+
+# Built once. A version that is pinned here must not depend on the workspace.
+$(GOLANGCI_LINT):
+	@mkdir -p $(@D)/build
+	GOWORK=off GOFLAGS= GOBIN=$(@D)/build go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	@mv $(@D)/build/golangci-lint $@
