@@ -1,0 +1,159 @@
+package schema
+
+import (
+	stdsql "database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+const (
+	insertColumns     = 14
+	insertColumnNames = `id, tenant_id, aggregate_type, aggregate_id, topic, occurred_at, schema_id, schema_version, payload,
+	event_metadata, routing_key, routing_config, routing_version, ordering_key`
+)
+
+// AdapterConfig says where and how messages become events.
+type AdapterConfig struct {
+	// Config of the tables. Dialect defaults to PostgreSQL.
+	Config
+	// OrderingMetadataKey names a metadata key of the application whose value is the ordering key of messages that have no
+	// aggregate. Empty by default: such messages have no order.
+	OrderingMetadataKey string
+	// DefaultTenantID is the tenant of messages that name none. Empty by default.
+	DefaultTenantID string
+}
+
+// Adapter is the watermill-sql SchemaAdapter of the outbox: a sql.Publisher with it inserts events. It can publish only; reading is
+// the forwarder's. It is immutable and safe for concurrent use.
+type Adapter struct {
+	cfg AdapterConfig
+	t   tables
+
+	mu      sync.RWMutex
+	inserts map[int]string // by number of rows
+}
+
+var _ sql.SchemaAdapter = (*Adapter)(nil)
+
+// NewAdapter returns an adapter for the tables that cfg names.
+func NewAdapter(cfg AdapterConfig) (*Adapter, error) {
+	if cfg.Dialect == nil {
+		cfg.Dialect = PostgreSQL
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Dialect == SQLite {
+		cfg.Names.Schema = ""
+	}
+	return &Adapter{cfg: cfg, t: cfg.Names.tables(), inserts: map[int]string{}}, nil
+}
+
+// InsertQuery returns the statement that stores msgs as events of topic, in their order. A message may say its own topic under
+// [KeyTopic]. Messages are not modified.
+func (a *Adapter) InsertQuery(topic string, msgs message.Messages) (sql.Query, error) {
+	if len(msgs) == 0 {
+		return sql.Query{}, errors.New("no messages to insert")
+	}
+	args := make([]any, 0, insertColumns*len(msgs))
+	for _, msg := range msgs {
+		md := msg.Metadata
+		own, ordering, err := a.ownMetadata(md)
+		if err != nil {
+			return sql.Query{}, err
+		}
+		occurred, err := occurredAt(md[KeyOccurredAt])
+		if err != nil {
+			return sql.Query{}, err
+		}
+		t := topic
+		if md[KeyTopic] != "" {
+			t = md[KeyTopic]
+		}
+		tenant := md[KeyTenantID]
+		if tenant == "" {
+			tenant = a.cfg.DefaultTenantID
+		}
+		payload := []byte(msg.Payload)
+		if payload == nil {
+			payload = []byte{}
+		}
+		args = append(args, msg.UUID, tenant, null(md[KeyAggregateType]), null(md[KeyAggregateID]), t, a.cfg.Dialect.time(occurred),
+			null(md[KeySchemaID]), null(md[KeySchemaVersion]), payload, own, null(md[KeyRoutingKey]), null(md[KeyRoutingConfig]),
+			null(md[KeyRoutingVer]), ordering)
+	}
+	return sql.Query{Query: a.insert(len(msgs)), Args: args}, nil
+}
+
+func (a *Adapter) insert(n int) string {
+	a.mu.RLock()
+	query, ok := a.inserts[n]
+	a.mu.RUnlock()
+	if !ok {
+		query = a.cfg.Dialect.insert(a.t, n)
+		a.mu.Lock()
+		a.inserts[n] = query
+		a.mu.Unlock()
+	}
+	return query
+}
+
+// ownMetadata returns the application's metadata as JSON and the ordering key; nil where there is none.
+func (a *Adapter) ownMetadata(md message.Metadata) (own, ordering any, err error) {
+	m := make(map[string]string, len(md))
+	for k, v := range md {
+		if !strings.HasPrefix(k, MetadataPrefix) {
+			m[k] = v
+		}
+	}
+	if k := a.cfg.OrderingMetadataKey; k != "" && md[KeyAggregateID] == "" {
+		ordering = null(md[k])
+	}
+	if len(m) == 0 {
+		return nil, ordering, nil
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil, nil, fmt.Errorf("metadata: %w", err)
+	}
+	return string(b), ordering, nil
+}
+
+func occurredAt(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return t, fmt.Errorf("metadata %s is no RFC 3339 time; set it with SetOccurredAt: %w", KeyOccurredAt, err)
+	}
+	return t, nil
+}
+
+func null(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// SelectQuery returns nothing: events are read by the forwarder, not by watermill-sql's subscriber.
+func (a *Adapter) SelectQuery(string, string, sql.OffsetsAdapter) sql.Query { return sql.Query{} }
+
+// UnmarshalMessage fails: events are read by the forwarder, not by watermill-sql's subscriber.
+func (a *Adapter) UnmarshalMessage(sql.Scanner) (sql.Row, error) {
+	return sql.Row{}, errors.New("the outbox is read by its forwarder; use forwarder.NewSubscriber")
+}
+
+// SchemaInitializingQueries returns nothing: the tables are made by [Migrator].
+func (a *Adapter) SchemaInitializingQueries(string) []sql.Query { return nil }
+
+// SubscribeIsolationLevel returns the default level.
+func (a *Adapter) SubscribeIsolationLevel() stdsql.IsolationLevel { return stdsql.LevelDefault }

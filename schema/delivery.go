@@ -1,0 +1,50 @@
+package schema
+
+// State is what a row of outbox_deliveries waits for.
+type State string
+
+// The states of a delivery that did not end at the first pass.
+const (
+	Waiting State = "waiting" // to be tried when due
+	Held    State = "held"    // behind an earlier delivery of its ordering key
+	Dead    State = "dead"    // gave up
+	Skipped State = "skipped" // nobody wanted it
+)
+
+// Status is what outbox_events shows of an event. It is derived, never stored.
+type Status string
+
+// The statuses of an event.
+const (
+	StatusNew     Status = "NEW"     // nothing was tried yet
+	StatusFailed  Status = "FAILED"  // something failed and will be tried again
+	StatusDead    Status = "DEAD"    // only deliveries that gave up are left
+	StatusSkipped Status = "SKIPPED" // no target wanted it
+	StatusSent    Status = "SENT"    // nothing is left to do
+)
+
+// Delivery is one event to one target, as far as it is not finished.
+type Delivery struct {
+	Seq         int64   `json:"seq"`
+	Target      string  `json:"target"`
+	Slot        int     `json:"slot"`
+	KeyHash     *int64  `json:"key_hash"` // nil when the delivery stands outside order
+	Destination string  `json:"destination"`
+	State       State   `json:"state"`
+	Attempts    int     `json:"attempts"`
+	Wait        float64 `json:"wait"` // seconds from now until it is due
+	Error       string  `json:"error"`
+}
+
+// Due is a delivery whose time has come, with its event.
+type Due struct {
+	Delivery
+	Event Event
+}
+
+// HeldKey is an ordering key that an unfinished delivery holds back for one target.
+type HeldKey struct {
+	Slot    int    `json:"slot"`
+	Target  string `json:"target"`
+	KeyHash int64  `json:"key_hash"`
+}

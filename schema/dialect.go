@@ -1,0 +1,117 @@
+package schema
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Dialect is the SQL of one database: its text, and how Go values become its parameters. [PostgreSQL] and [SQLite] are the
+// dialects; each is one file that returns strings, and one [Store] runs them all.
+type Dialect interface {
+	// String returns the name of the dialect: "postgres" or "sqlite".
+	String() string
+
+	queries(tables) queries
+	// insert returns the statement that stores n events, [insertColumns] parameters each.
+	insert(t tables, n int) string
+	// ints and strs encode an array parameter.
+	ints([]int64) string
+	strs([]string) string
+	// time encodes a point in time; the zero time is NULL.
+	time(time.Time) any
+	// timeScanner returns a value for Scan that stores what it reads in dst; NULL is the zero time.
+	timeScanner(dst *time.Time) any
+	// retryable tells whether the same transaction may succeed when it is run again: a deadlock, a busy database.
+	retryable(error) bool
+	// missingTable tells whether err says that a table of the outbox is not there.
+	missingTable(error) bool
+}
+
+// queries are the statements of a dialect, rendered with the names of the tables. Parameters are the same in every dialect.
+type queries struct {
+	lockMigrations string // first statement of a migration's transaction; waits for others
+	currentSchema  string // name of the schema that unqualified names resolve to; empty when there is none
+	hasTable       string // $1 table
+	createVersions string
+	versions       string
+
+	lockTx string // first statement of a settling transaction, empty where none is needed
+
+	ask     string // -> last seq, server identity
+	writers string // -> one name a row; empty where writers cannot commit out of order
+	read    string // slots, afters, limits, inline bytes, tenants, topics -> slot, seq, event or NULLs
+	payload string // seq -> payload
+	due     string // slots, limit, inline bytes, tenants, topics -> delivery, event
+	nextDue string // slots -> seconds until the next due, NULL when there is none
+	blocked string // slots -> slot, target, key_hash
+	pending string // tenants, topics -> whether any event is pending or any delivery is due
+
+	done    string // slots, seqs: delete pending
+	fence   string // group, owner, slots, epochs -> slots that are still owned
+	open    string // json: insert deliveries
+	hold    string // json: insert deliveries behind others of their key
+	ended   string // json: delete deliveries
+	failed  string // json: update deliveries
+	release string // json: make the first of each key due
+	still   string // json -> keys that deliveries still hold back
+
+	join      string // id, group, filter, seconds
+	renew     string // id, seconds
+	leave     string // id
+	reap      string // group: delete expired
+	peers     string // group -> id, filter, of the living
+	others    string // -> group, filter, of the living
+	seedSlots string // group, slots
+	owned     string // owner -> slot, epoch
+	free      string // group -> number of slots without owner
+	acquire   string // group, owner, limit -> slot, epoch
+	unown     string // owner, slots
+
+	stats string // -> kind, name, count, oldest age in seconds
+}
+
+const eventColumns = `e.id, e.tenant_id, COALESCE(e.aggregate_type, ''), COALESCE(e.aggregate_id, ''), e.topic, e.occurred_at,
+	COALESCE(e.schema_id, ''), COALESCE(e.schema_version, ''), COALESCE(CAST(e.event_metadata AS text), ''),
+	COALESCE(e.routing_key, ''), COALESCE(CAST(e.routing_config AS text), ''), COALESCE(e.routing_version, ''), COALESCE(e.ordering_key, ''),
+	e.created_at`
+
+// ErrUnknownDialect is returned when the driver of a *sql.DB is none that the outbox knows.
+var ErrUnknownDialect = errors.New("unknown SQL dialect")
+
+// DialectOf guesses the dialect from the driver of db: pgx, lib/pq, modernc.org/sqlite and mattn/go-sqlite3 are known. The error
+// wraps [ErrUnknownDialect].
+func DialectOf(db *sql.DB) (Dialect, error) {
+	name := reflect.TypeOf(db.Driver()).String()
+	switch {
+	case strings.HasPrefix(name, "*stdlib."), strings.HasPrefix(name, "*pq."):
+		return PostgreSQL, nil
+	case strings.Contains(strings.ToLower(name), "sqlite"):
+		return SQLite, nil
+	}
+	return nil, fmt.Errorf("%w: driver %s; set the Dialect field to schema.PostgreSQL or schema.SQLite", ErrUnknownDialect, name)
+}
+
+// sqlState returns the SQLSTATE of err, as pgx and lib/pq report it.
+func sqlState(err error) string {
+	var s interface{ SQLState() string }
+	if errors.As(err, &s) {
+		return s.SQLState()
+	}
+	return ""
+}
+
+func jsonArray[T any](v []T) string {
+	if v == nil {
+		v = []T{}
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // numbers and strings cannot fail
+	}
+	return string(b)
+}

@@ -1,0 +1,103 @@
+// Package schema is what the outbox stores and how: the event record, metadata keys, tables and their migrations, the SQL text of
+// each dialect, one [Store] that executes it, and the watermill-sql schema adapter that publishers insert through.
+package schema
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// Event is one row of the outbox: something the business did. Rows are never updated.
+type Event struct {
+	Seq  int64 // unique in its table, in the order the database gave numbers out
+	Slot int
+
+	ID                            string // the message UUID: free text, not unique
+	TenantID                      string
+	AggregateType, AggregateID    string
+	Topic                         string
+	OccurredAt, CreatedAt         time.Time
+	SchemaID, SchemaVersion       string
+	Payload                       []byte // nil when it is longer than the read asked for; see PayloadSize
+	PayloadSize                   int
+	Metadata                      string // a JSON object of strings, or empty
+	RoutingKey                    string
+	RoutingConfig, RoutingVersion string
+	OrderingKey                   string // used when there is no aggregate
+}
+
+// Key returns the ordering key: aggregate type and id when there is an id, else the key that the publisher gave, else "".
+// Events without a key have no order.
+func (e *Event) Key() string {
+	if e.AggregateID != "" {
+		return e.AggregateType + ":" + e.AggregateID
+	}
+	return e.OrderingKey
+}
+
+// PartitionKey returns what brokers partition by: the aggregate's id, else the ordering key, else "".
+func (e *Event) PartitionKey() string {
+	if e.AggregateID != "" {
+		return e.AggregateID
+	}
+	return e.OrderingKey
+}
+
+// Message returns e as a message: its payload, its own metadata, and its attributes under the reserved prefix. identity is
+// [Store.Identity].
+//
+// Metadata that plain SQL stored with values other than strings is carried as JSON text. The error says that the stored metadata
+// is no JSON object.
+func (e *Event) Message(identity string) (*message.Message, error) {
+	metadata, err := decodeMetadata(e.Metadata)
+	msg := message.NewMessage(e.ID, e.Payload)
+	msg.Metadata = metadata
+	put := func(key, value string) {
+		if value != "" {
+			metadata[key] = value
+		}
+	}
+	seq := strconv.FormatInt(e.Seq, 10)
+	metadata[KeyID] = identity + "." + seq + "." + strconv.FormatInt(e.CreatedAt.UnixMicro(), 36)
+	metadata[KeySeq] = seq
+	metadata[KeyTopic] = e.Topic
+	metadata[KeyCreatedAt] = e.CreatedAt.UTC().Format(time.RFC3339Nano)
+	if !e.OccurredAt.IsZero() {
+		metadata[KeyOccurredAt] = e.OccurredAt.UTC().Format(time.RFC3339Nano)
+	}
+	put(KeyTenantID, e.TenantID)
+	put(KeyAggregateType, e.AggregateType)
+	put(KeyAggregateID, e.AggregateID)
+	put(KeySchemaID, e.SchemaID)
+	put(KeySchemaVersion, e.SchemaVersion)
+	put(KeyOrdering, e.PartitionKey())
+	return msg, err
+}
+
+func decodeMetadata(text string) (message.Metadata, error) {
+	if text == "" || text == "null" {
+		return make(message.Metadata, 12), nil
+	}
+	m := make(message.Metadata, 16)
+	if json.Unmarshal([]byte(text), (*map[string]string)(&m)) == nil {
+		return m, nil
+	}
+	var loose map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &loose); err != nil {
+		return make(message.Metadata, 12), fmt.Errorf("event_metadata is no JSON object: %w", err)
+	}
+	clear(m)
+	for k, raw := range loose {
+		var s string
+		if json.Unmarshal(raw, &s) != nil {
+			s = strings.TrimSpace(string(raw))
+		}
+		m[k] = s
+	}
+	return m, nil
+}

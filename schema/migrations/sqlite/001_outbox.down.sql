@@ -1,0 +1,6 @@
+DROP VIEW {{.Events}};
+DROP TABLE {{.Slots}};
+DROP TABLE {{.Forwarders}};
+DROP TABLE {{.Deliveries}};
+DROP TABLE {{.Pending}};
+DROP TABLE {{.Outbox}};

@@ -1,0 +1,117 @@
+-- What happened: one immutable row an event. Times are UTC text with microseconds.
+CREATE TABLE {{.Outbox}} (
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    id              TEXT NOT NULL DEFAULT (lower(hex(randomblob(16)))),
+    tenant_id       TEXT NOT NULL DEFAULT '',
+    aggregate_type  TEXT,
+    aggregate_id    TEXT,
+    topic           TEXT NOT NULL CHECK (topic <> ''),
+    occurred_at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    schema_id       TEXT,
+    schema_version  TEXT,
+    payload         BLOB NOT NULL,
+    event_metadata  TEXT CHECK (event_metadata IS NULL OR json_valid(event_metadata)),
+    routing_key     TEXT,
+    routing_config  TEXT CHECK (routing_config IS NULL OR json_valid(routing_config)),
+    routing_version TEXT,
+    -- Set by publishers that order by a metadata key; an aggregate, when there is one, goes before it.
+    ordering_key    TEXT,
+    created_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    -- SQLite has one writer and no md5: one slot for all.
+    slot            INTEGER NOT NULL DEFAULT 0 CHECK (slot = 0)
+);
+CREATE INDEX "{{.Prefix}}_tenant" ON {{.Outbox}} (tenant_id);
+CREATE INDEX "{{.Prefix}}_topic" ON {{.Outbox}} (topic);
+CREATE INDEX "{{.Prefix}}_aggregate" ON {{.Outbox}} (aggregate_id, aggregate_type) WHERE aggregate_id IS NOT NULL;
+CREATE INDEX "{{.Prefix}}_created" ON {{.Outbox}} (created_at);
+
+-- What nobody has looked at yet.
+CREATE TABLE {{.Pending}} (
+    slot INTEGER NOT NULL,
+    seq  INTEGER NOT NULL,
+    PRIMARY KEY (slot, seq)
+) WITHOUT ROWID;
+
+CREATE TRIGGER "{{.Prefix}}_to_pending" AFTER INSERT ON {{.Outbox}} BEGIN
+    INSERT INTO {{.Pending}} (slot, seq) VALUES (NEW.slot, NEW.seq);
+END;
+
+-- What is left to do for an event after its first pass, and what has failed for good.
+CREATE TABLE {{.Deliveries}} (
+    seq         INTEGER NOT NULL,
+    target      TEXT    NOT NULL,
+    slot        INTEGER NOT NULL,
+    -- The ordering key that this delivery holds back; NULL when it stands outside order.
+    key_hash    INTEGER,
+    destination TEXT    NOT NULL,
+    state       TEXT    NOT NULL CHECK (state IN ('waiting', 'held', 'dead', 'skipped')),
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    due         TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    error       TEXT    NOT NULL DEFAULT '',
+    created_at  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    updated_at  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    PRIMARY KEY (seq, target)
+) WITHOUT ROWID;
+CREATE INDEX "{{.Prefix}}_deliveries_due" ON {{.Deliveries}} (slot, due) WHERE state = 'waiting';
+CREATE INDEX "{{.Prefix}}_deliveries_key" ON {{.Deliveries}} (slot, target, key_hash, seq) WHERE key_hash IS NOT NULL;
+CREATE INDEX "{{.Prefix}}_deliveries_dead" ON {{.Deliveries}} (seq) WHERE state = 'dead';
+
+-- Who forwards: one heartbeat row a process and group.
+CREATE TABLE {{.Forwarders}} (
+    id         TEXT NOT NULL PRIMARY KEY,
+    group_name TEXT NOT NULL,
+    filter     TEXT NOT NULL DEFAULT '',
+    started_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    expires_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE {{.Slots}} (
+    group_name TEXT    NOT NULL,
+    slot       INTEGER NOT NULL,
+    owner      TEXT,
+    epoch      INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (group_name, slot)
+) WITHOUT ROWID;
+-- A trigger, for it works whether or not the connection has foreign keys switched on.
+CREATE TRIGGER "{{.Prefix}}_forwarder_gone" AFTER DELETE ON {{.Forwarders}} BEGIN
+    UPDATE {{.Slots}} SET owner = NULL WHERE owner = OLD.id;
+END;
+
+{{define "columns"}}e.seq, e.slot, e.id, e.tenant_id, e.aggregate_id, e.aggregate_type, e.topic, e.occurred_at, e.schema_id,
+    e.schema_version, CASE WHEN json_valid(CAST(e.payload AS TEXT)) THEN CAST(e.payload AS TEXT) END AS payload,
+    e.payload AS payload_bytes, e.event_metadata, e.routing_key, e.routing_config, e.routing_version{{end}}
+{{- define "open"}}seq, max(attempts) AS retry_count, min(CASE WHEN state = 'waiting' THEN due END) AS retry_after,
+        group_concat(CASE WHEN error <> '' THEN target || ': ' || error END, '; ') AS error_message{{end -}}
+-- Every event with its status, which follows from what is left to do for it. The status is a constant in each branch, so that
+-- WHERE status = 'DEAD' reads the small tables only.
+CREATE VIEW {{.Events}} AS
+SELECT {{template "columns" .}},
+    'NEW' AS status, 0 AS retry_count, NULL AS retry_after, NULL AS error_message, e.created_at
+FROM {{.Pending}} p JOIN {{.Outbox}} e ON e.seq = p.seq
+UNION ALL
+SELECT {{template "columns" .}},
+    'NEW', d.retry_count, d.retry_after, d.error_message, e.created_at
+FROM (SELECT {{template "open"}} FROM {{.Deliveries}} WHERE state IN ('waiting', 'held') GROUP BY seq
+    HAVING max(attempts) = 0) d JOIN {{.Outbox}} e ON e.seq = d.seq
+UNION ALL
+SELECT {{template "columns" .}},
+    'FAILED', d.retry_count, d.retry_after, d.error_message, e.created_at
+FROM (SELECT {{template "open"}} FROM {{.Deliveries}} WHERE state IN ('waiting', 'held') GROUP BY seq
+    HAVING max(attempts) > 0) d JOIN {{.Outbox}} e ON e.seq = d.seq
+UNION ALL
+SELECT {{template "columns" .}},
+    'DEAD', d.retry_count, NULL, d.error_message, e.created_at
+FROM (SELECT {{template "open"}} FROM {{.Deliveries}} dead WHERE state = 'dead' AND NOT EXISTS (
+        SELECT 1 FROM {{.Deliveries}} o WHERE o.seq = dead.seq AND o.state IN ('waiting', 'held'))
+    GROUP BY seq) d JOIN {{.Outbox}} e ON e.seq = d.seq
+UNION ALL
+SELECT {{template "columns" .}},
+    'SKIPPED', 0, NULL, d.error_message, e.created_at
+FROM (SELECT {{template "open"}} FROM {{.Deliveries}} skipped WHERE state = 'skipped' AND NOT EXISTS (
+        SELECT 1 FROM {{.Deliveries}} o WHERE o.seq = skipped.seq AND o.state <> 'skipped')
+    GROUP BY seq) d JOIN {{.Outbox}} e ON e.seq = d.seq
+UNION ALL
+SELECT {{template "columns" .}},
+    'SENT', 0, NULL, NULL, e.created_at
+FROM {{.Outbox}} e
+WHERE NOT EXISTS (SELECT 1 FROM {{.Pending}} p WHERE p.slot = e.slot AND p.seq = e.seq)
+    AND NOT EXISTS (SELECT 1 FROM {{.Deliveries}} d WHERE d.seq = e.seq);

@@ -1,0 +1,65 @@
+package schema
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// Names says how the outbox tables are called. The zero value is a table named outbox in the connection's default schema.
+type Names struct {
+	// Schema is the PostgreSQL schema of the tables. Defaults to the first schema of the connection's search_path.
+	// SQLite has none.
+	Schema string
+	// Prefix is the name of the events table and what the names of the others start with. Defaults to "outbox".
+	// Lower-case letters, digits and underscores, at most 40 bytes.
+	Prefix string
+}
+
+var (
+	prefixPattern = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
+	schemaPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$-]{0,62}$`)
+)
+
+func (n Names) validate() error {
+	if n.Prefix != "" && !prefixPattern.MatchString(n.Prefix) {
+		return fmt.Errorf("table prefix %q: want lower-case letters, digits and underscores, at most 40, not starting with a digit", n.Prefix)
+	}
+	if n.Schema != "" && !schemaPattern.MatchString(n.Schema) {
+		return fmt.Errorf("schema name %q: want letters, digits, _, $ and -, at most 63, not starting with a digit", n.Schema)
+	}
+	return nil
+}
+
+// tables are the quoted names that SQL text is rendered with.
+type tables struct {
+	Prefix     string // bare, for names of constraints and indexes
+	Schema     string // quoted, followed by a dot; or empty
+	Outbox     string
+	Pending    string
+	Deliveries string
+	Forwarders string
+	Slots      string
+	Migrations string
+	Events     string // the view
+	SeqSeq     string // the sequence behind outbox.seq
+	AsJSON     string // function that shows a payload as JSON
+	ToPending  string // trigger function
+}
+
+func (n Names) tables() tables {
+	prefix := n.Prefix
+	if prefix == "" {
+		prefix = "outbox"
+	}
+	schema := ""
+	if n.Schema != "" {
+		schema = `"` + n.Schema + `".`
+	}
+	name := func(suffix string) string { return schema + `"` + prefix + suffix + `"` }
+	return tables{
+		Prefix: prefix, Schema: schema,
+		Outbox: name(""), Pending: name("_pending"), Deliveries: name("_deliveries"), Forwarders: name("_forwarders"),
+		Slots: name("_slots"), Migrations: name("_migrations"), Events: name("_events"), SeqSeq: name("_seq_seq"),
+		AsJSON: name("_as_json"), ToPending: name("_to_pending"),
+	}
+}

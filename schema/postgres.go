@@ -1,0 +1,175 @@
+package schema
+
+import (
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// PostgreSQL is the dialect of PostgreSQL 12 and later. It works through PgBouncer in transaction mode and with pgx's simple
+// protocol: no session state, no array type from the driver, every parameter cast.
+var PostgreSQL Dialect = postgres{}
+
+type postgres struct{}
+
+func (postgres) String() string { return "postgres" }
+
+func (postgres) queries(t tables) queries {
+	const keys = `json_to_recordset($1::json) AS x(slot smallint, target text, key_hash bigint)`
+	const rows = `json_to_recordset($1::json) AS x(seq bigint, target text, slot smallint, key_hash bigint, destination text,
+		state text, attempts integer, wait float8, error text)`
+	const seconds = `make_interval(secs => $%d::float8)`
+	const filter = `($%d::text[] IS NULL OR e.tenant_id = ANY($%[1]d::text[])) AND ($%[2]d::text[] IS NULL OR e.topic = ANY($%[2]d::text[]))`
+	event := func(inline, tenants, topics int) string {
+		return `(SELECT ` + eventColumns + fmt.Sprintf(`, CASE WHEN octet_length(e.payload) <= $%d::int THEN e.payload END,
+			octet_length(e.payload)`, inline) + ` FROM ` + t.Outbox + ` e WHERE e.seq = p.seq AND ` + fmt.Sprintf(filter, tenants, topics) + ` LIMIT 1)`
+	}
+
+	return queries{
+		lockMigrations: `SELECT pg_advisory_xact_lock(hashtextextended('watermill-outbox ` + t.Prefix + `', 0))`,
+		currentSchema:  `SELECT COALESCE(current_schema(), '')`,
+		hasTable:       `SELECT to_regclass($1::text) IS NOT NULL`,
+		createVersions: `CREATE TABLE IF NOT EXISTS ` + t.Migrations + ` (version integer PRIMARY KEY, name text NOT NULL,
+			identity text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
+		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` ORDER BY version`,
+
+		ask: `SELECT CASE WHEN is_called THEN last_value ELSE 0 END, pg_postmaster_start_time()::text FROM ` + t.SeqSeq,
+		writers: `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+			AND relation = '` + t.Outbox + `'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+		read: `SELECT p.slot, p.seq, e.* FROM unnest($1::smallint[], $2::bigint[], $3::int[]) AS s(slot, after, lim)
+			CROSS JOIN LATERAL (SELECT p.slot, p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot AND p.seq > s.after
+				ORDER BY p.seq LIMIT s.lim) p
+			LEFT JOIN LATERAL ` + event(4, 5, 6) + ` e ON true`,
+		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
+		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, e.* FROM unnest($1::smallint[]) AS s(slot)
+			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
+				WHERE p.slot = s.slot AND p.state = 'waiting' AND p.due <= clock_timestamp() AND ` + fmt.Sprintf(filter, 4, 5) + `
+				ORDER BY p.due, p.seq LIMIT $2::int) p
+			CROSS JOIN LATERAL ` + event(3, 4, 5) + ` e`,
+		nextDue: `SELECT extract(epoch FROM min(d.due) - clock_timestamp())::float8 FROM unnest($1::smallint[]) AS s(slot)
+			CROSS JOIN LATERAL (SELECT due FROM ` + t.Deliveries + ` d WHERE d.slot = s.slot AND d.state = 'waiting'
+				ORDER BY due LIMIT 1) d`,
+		blocked: `SELECT DISTINCT d.slot, d.target, d.key_hash FROM unnest($1::smallint[]) AS s(slot)
+			JOIN ` + t.Deliveries + ` d ON d.slot = s.slot WHERE d.key_hash IS NOT NULL`,
+		pending: `SELECT EXISTS (SELECT 1 FROM ` + t.Pending + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq WHERE ` + fmt.Sprintf(filter, 1, 2) + `)
+			OR EXISTS (SELECT 1 FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
+				WHERE p.state = 'waiting' AND p.due <= clock_timestamp() AND ` + fmt.Sprintf(filter, 1, 2) + `)`,
+
+		// The lateral form keeps the index whatever the statistics say; a join flips to a sequential scan.
+		done: `DELETE FROM ` + t.Pending + ` WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM unnest($1::smallint[], $2::bigint[]) AS x(slot, seq)
+			CROSS JOIN LATERAL (SELECT p.ctid FROM ` + t.Pending + ` p WHERE p.slot = x.slot AND p.seq = x.seq LIMIT 1) p))`,
+		fence: `SELECT o.slot FROM ` + t.Slots + ` o JOIN unnest($3::smallint[], $4::bigint[]) AS x(slot, epoch)
+			ON x.slot = o.slot AND x.epoch = o.epoch WHERE o.group_name = $1::text AND o.owner = $2::text ORDER BY o.slot FOR SHARE OF o`,
+		open: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state, attempts, due, error)
+			SELECT seq, target, slot, key_hash, destination, state, attempts, clock_timestamp() + make_interval(secs => wait), error
+			FROM ` + rows + ` ON CONFLICT (seq, target) DO NOTHING`,
+		hold: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state)
+			SELECT seq, target, slot, key_hash, destination, CASE WHEN row_number() OVER (PARTITION BY slot, target, key_hash ORDER BY seq) = 1
+				AND NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.slot = x.slot AND d.target = x.target
+					AND d.key_hash = x.key_hash AND d.seq < x.seq) THEN 'waiting' ELSE 'held' END
+			FROM ` + rows + ` ON CONFLICT (seq, target) DO NOTHING`,
+		ended: `DELETE FROM ` + t.Deliveries + ` WHERE ctid = ANY (ARRAY(SELECT d.ctid FROM ` + rows + ` CROSS JOIN LATERAL
+			(SELECT d.ctid FROM ` + t.Deliveries + ` d WHERE d.seq = x.seq AND d.target = x.target LIMIT 1) d))`,
+		failed: `UPDATE ` + t.Deliveries + ` d SET state = x.state, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
+			due = clock_timestamp() + make_interval(secs => x.wait), updated_at = clock_timestamp()
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target`,
+		release: `UPDATE ` + t.Deliveries + ` d SET state = 'waiting', due = clock_timestamp(), updated_at = clock_timestamp()
+			FROM ` + keys + ` CROSS JOIN LATERAL (SELECT h.seq FROM ` + t.Deliveries + ` h WHERE h.slot = x.slot AND h.target = x.target
+				AND h.key_hash = x.key_hash ORDER BY h.seq LIMIT 1) h
+			WHERE d.seq = h.seq AND d.target = x.target AND d.state = 'held'`,
+		still: `SELECT x.slot, x.target, x.key_hash FROM ` + keys + ` WHERE EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d
+			WHERE d.slot = x.slot AND d.target = x.target AND d.key_hash = x.key_hash)`,
+
+		join: `INSERT INTO ` + t.Forwarders + ` (id, group_name, filter, expires_at)
+			VALUES ($1::text, $2::text, $3::text, clock_timestamp() + ` + fmt.Sprintf(seconds, 4) + `)`,
+		renew:  `UPDATE ` + t.Forwarders + ` SET expires_at = clock_timestamp() + ` + fmt.Sprintf(seconds, 2) + ` WHERE id = $1::text`,
+		leave:  `DELETE FROM ` + t.Forwarders + ` WHERE id = $1::text`,
+		reap:   `DELETE FROM ` + t.Forwarders + ` WHERE group_name = $1::text AND expires_at < clock_timestamp()`,
+		peers:  `SELECT id, filter FROM ` + t.Forwarders + ` WHERE group_name = $1::text AND expires_at >= clock_timestamp() ORDER BY id`,
+		others: `SELECT DISTINCT group_name, filter FROM ` + t.Forwarders + ` WHERE expires_at >= clock_timestamp() ORDER BY 1`,
+		seedSlots: `INSERT INTO ` + t.Slots + ` (group_name, slot) SELECT $1::text, s FROM generate_series(0, $2::int - 1) s
+			WHERE NOT EXISTS (SELECT 1 FROM ` + t.Slots + ` WHERE group_name = $1::text AND slot = $2::int - 1) ON CONFLICT DO NOTHING`,
+		owned: `SELECT slot, epoch FROM ` + t.Slots + ` WHERE owner = $1::text ORDER BY slot`,
+		free:  `SELECT count(*) FROM ` + t.Slots + ` WHERE group_name = $1::text AND owner IS NULL`,
+		acquire: `UPDATE ` + t.Slots + ` o SET owner = $2::text, epoch = epoch + 1 FROM (SELECT slot FROM ` + t.Slots + `
+			WHERE group_name = $1::text AND owner IS NULL ORDER BY slot LIMIT $3::int FOR UPDATE SKIP LOCKED) f
+			WHERE o.group_name = $1::text AND o.slot = f.slot RETURNING o.slot, o.epoch`,
+		unown: `UPDATE ` + t.Slots + ` SET owner = NULL WHERE owner = $1::text AND slot = ANY ($2::smallint[])`,
+
+		stats: `SELECT 'pending', '', count(*), extract(epoch FROM clock_timestamp() - min(e.created_at))::float8
+				FROM ` + t.Pending + ` p LEFT JOIN (SELECT seq, created_at FROM ` + t.Outbox + ` e
+					WHERE seq IN (SELECT min(seq) FROM ` + t.Pending + `)) e ON e.seq = p.seq
+			UNION ALL SELECT state, destination, count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8
+				FROM ` + t.Deliveries + ` GROUP BY state, destination
+			ORDER BY 1, 2`,
+	}
+}
+
+func (postgres) insert(t tables, n int) string {
+	var b strings.Builder
+	b.WriteString(`INSERT INTO ` + t.Outbox + ` (` + insertColumnNames + `) VALUES `)
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		p := i * insertColumns
+		fmt.Fprintf(&b, `($%d::text,$%d::text,$%d::text,$%d::text,$%d::text,COALESCE($%d::timestamptz,clock_timestamp()),$%d::text,$%d::text,$%d::bytea,$%d::json,$%d::text,$%d::json,$%d::text,$%d::text)`,
+			p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8, p+9, p+10, p+11, p+12, p+13, p+14)
+	}
+	return b.String()
+}
+
+func (postgres) ints(v []int64) string {
+	b := make([]byte, 0, 2+8*len(v))
+	b = append(b, '{')
+	for i, n := range v {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return string(append(b, '}'))
+}
+
+func (postgres) strs(v []string) string {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, s := range v {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"` + escape.Replace(s) + `"`)
+	}
+	return b.String() + "}"
+}
+
+func (postgres) time(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t
+}
+
+type nullTime struct{ dst *time.Time }
+
+func (n nullTime) Scan(v any) error {
+	var t sql.NullTime
+	err := t.Scan(v)
+	*n.dst = t.Time
+	return err
+}
+
+func (postgres) timeScanner(dst *time.Time) any { return nullTime{dst} }
+
+func (postgres) retryable(err error) bool {
+	switch sqlState(err) {
+	case "40001", "40P01": // serialization failure, deadlock
+		return true
+	}
+	return false
+}
+
+func (postgres) missingTable(err error) bool { return sqlState(err) == "42P01" }

@@ -1,0 +1,163 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// SQLite is the dialect of SQLite 3.38 and later, through any driver. Writers must be one at a time and wait for each other:
+// open it with WAL, a busy timeout and immediate transactions, for modernc.org/sqlite
+//
+//	file:app.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)&_txlock=immediate
+var SQLite Dialect = sqlite{}
+
+type sqlite struct{}
+
+func (sqlite) String() string { return "sqlite" }
+
+const sqliteNow = `strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')`
+
+func (sqlite) queries(t tables) queries {
+	later := func(param string) string {
+		return `strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', printf('%+.3f seconds', ` + param + `))`
+	}
+	const since = `(julianday('now') - julianday(%s)) * 86400.0`
+	const rows = `(SELECT value ->> 'seq' AS seq, value ->> 'target' AS target, value ->> 'slot' AS slot, value ->> 'key_hash' AS key_hash,
+		value ->> 'destination' AS destination, value ->> 'state' AS state, value ->> 'attempts' AS attempts, value ->> 'wait' AS wait,
+		value ->> 'error' AS error FROM json_each(?1)) AS x`
+	const keys = `(SELECT value ->> 'slot' AS slot, value ->> 'target' AS target, value ->> 'key_hash' AS key_hash FROM json_each(?1)) AS x`
+	filter := func(tenants, topics int) string {
+		return fmt.Sprintf(`(?%d IS NULL OR e.tenant_id IN (SELECT value FROM json_each(?%[1]d))) AND
+			(?%[2]d IS NULL OR e.topic IN (SELECT value FROM json_each(?%[2]d)))`, tenants, topics)
+	}
+	event := func(inline int) string {
+		return eventColumns + fmt.Sprintf(`, CASE WHEN length(e.payload) <= ?%d THEN e.payload END, length(e.payload)`, inline)
+	}
+
+	return queries{
+		lockMigrations: `PRAGMA user_version = 0`,
+		currentSchema:  `SELECT ''`,
+		hasTable:       `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE '"' || name || '"' = ?1)`,
+		createVersions: `CREATE TABLE IF NOT EXISTS ` + t.Migrations + ` (version INTEGER PRIMARY KEY, name TEXT NOT NULL,
+			identity TEXT NOT NULL, applied_at TEXT NOT NULL DEFAULT (` + sqliteNow + `))`,
+		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` ORDER BY version`,
+
+		// Taken as the first statement, so that the transaction holds the write lock before it reads.
+		lockTx: `UPDATE ` + t.Slots + ` SET epoch = epoch WHERE 0`,
+
+		ask:     `SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = '` + t.Prefix + `'), 0), ''`,
+		writers: ``, // one writer: nothing commits below what was read
+		read: `SELECT p.slot, p.seq, ` + event(4) + ` FROM ` + t.Pending + ` p LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND ` + filter(5, 6) + `
+			WHERE p.slot = json_extract(?1, '$[0]') AND p.seq > json_extract(?2, '$[0]') ORDER BY p.seq LIMIT json_extract(?3, '$[0]')`,
+		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = ?1`,
+		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, ` + event(3) + `
+			FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
+			WHERE p.slot IN (SELECT value FROM json_each(?1)) AND p.state = 'waiting' AND p.due <= ` + sqliteNow + ` AND ` + filter(4, 5) + `
+			ORDER BY p.due, p.seq LIMIT ?2`,
+		nextDue: `SELECT -` + fmt.Sprintf(since, "min(due)") + ` FROM ` + t.Deliveries + `
+			WHERE slot IN (SELECT value FROM json_each(?1)) AND state = 'waiting'`,
+		blocked: `SELECT DISTINCT slot, target, key_hash FROM ` + t.Deliveries + `
+			WHERE slot IN (SELECT value FROM json_each(?1)) AND key_hash IS NOT NULL`,
+		pending: `SELECT EXISTS (SELECT 1 FROM ` + t.Pending + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq WHERE ` + filter(1, 2) + `)
+			OR EXISTS (SELECT 1 FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
+				WHERE p.state = 'waiting' AND p.due <= ` + sqliteNow + ` AND ` + filter(1, 2) + `)`,
+
+		done: `DELETE FROM ` + t.Pending + ` WHERE slot IN (SELECT value FROM json_each(?1)) AND seq IN (SELECT value FROM json_each(?2))`,
+		fence: `SELECT o.slot FROM ` + t.Slots + ` o WHERE o.group_name = ?1 AND o.owner = ?2 AND EXISTS (SELECT 1 FROM json_each(?3) s
+			JOIN json_each(?4) e ON e.key = s.key WHERE s.value = o.slot AND e.value = o.epoch)`,
+		open: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state, attempts, due, error)
+			SELECT seq, target, slot, key_hash, destination, state, attempts, ` + later("wait") + `, error
+			FROM ` + rows + ` WHERE true ON CONFLICT (seq, target) DO NOTHING`,
+		hold: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state)
+			SELECT seq, target, slot, key_hash, destination, CASE WHEN row_number() OVER (PARTITION BY slot, target, key_hash ORDER BY seq) = 1
+				AND NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.slot = x.slot AND d.target = x.target
+					AND d.key_hash = x.key_hash AND d.seq < x.seq) THEN 'waiting' ELSE 'held' END
+			FROM ` + rows + ` WHERE true ON CONFLICT (seq, target) DO NOTHING`,
+		ended: `DELETE FROM ` + t.Deliveries + ` WHERE (seq, target) IN (SELECT seq, target FROM ` + rows + `)`,
+		failed: `UPDATE ` + t.Deliveries + ` AS d SET state = x.state, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
+			due = ` + later("x.wait") + `, updated_at = ` + sqliteNow + ` FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target`,
+		release: `UPDATE ` + t.Deliveries + ` SET state = 'waiting', due = ` + sqliteNow + `, updated_at = ` + sqliteNow + `
+			WHERE state = 'held' AND (seq, target) IN (SELECT (SELECT min(h.seq) FROM ` + t.Deliveries + ` h WHERE h.slot = x.slot
+				AND h.target = x.target AND h.key_hash = x.key_hash), x.target FROM ` + keys + `)`,
+		still: `SELECT x.slot, x.target, x.key_hash FROM ` + keys + ` WHERE EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d
+			WHERE d.slot = x.slot AND d.target = x.target AND d.key_hash = x.key_hash)`,
+
+		join:   `INSERT INTO ` + t.Forwarders + ` (id, group_name, filter, expires_at) VALUES (?1, ?2, ?3, ` + later("?4") + `)`,
+		renew:  `UPDATE ` + t.Forwarders + ` SET expires_at = ` + later("?2") + ` WHERE id = ?1`,
+		leave:  `DELETE FROM ` + t.Forwarders + ` WHERE id = ?1`,
+		reap:   `DELETE FROM ` + t.Forwarders + ` WHERE group_name = ?1 AND expires_at < ` + sqliteNow,
+		peers:  `SELECT id, filter FROM ` + t.Forwarders + ` WHERE group_name = ?1 AND expires_at >= ` + sqliteNow + ` ORDER BY id`,
+		others: `SELECT DISTINCT group_name, filter FROM ` + t.Forwarders + ` WHERE expires_at >= ` + sqliteNow + ` ORDER BY 1`,
+		// One slot, whatever the number that is asked for.
+		seedSlots: `INSERT INTO ` + t.Slots + ` (group_name, slot) SELECT ?1, 0 WHERE ?2 > 0 AND NOT EXISTS
+			(SELECT 1 FROM ` + t.Slots + ` WHERE group_name = ?1) ON CONFLICT DO NOTHING`,
+		owned: `SELECT slot, epoch FROM ` + t.Slots + ` WHERE owner = ?1 ORDER BY slot`,
+		free:  `SELECT count(*) FROM ` + t.Slots + ` WHERE group_name = ?1 AND owner IS NULL`,
+		acquire: `UPDATE ` + t.Slots + ` SET owner = ?2, epoch = epoch + 1 WHERE group_name = ?1 AND slot IN (SELECT slot FROM ` + t.Slots + `
+			WHERE group_name = ?1 AND owner IS NULL ORDER BY slot LIMIT ?3)
+			AND EXISTS (SELECT 1 FROM ` + t.Forwarders + ` WHERE id = ?2) RETURNING slot, epoch`,
+		unown: `UPDATE ` + t.Slots + ` SET owner = NULL WHERE owner = ?1 AND slot IN (SELECT value FROM json_each(?2))`,
+
+		stats: `SELECT 'pending', '', count(*), ` + fmt.Sprintf(since, "min(e.created_at)") + ` FROM ` + t.Pending + ` p
+				LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND e.seq = (SELECT min(seq) FROM ` + t.Pending + `)
+			UNION ALL SELECT state, destination, count(*), ` + fmt.Sprintf(since, "min(created_at)") + `
+				FROM ` + t.Deliveries + ` GROUP BY state, destination
+			ORDER BY 1, 2`,
+	}
+}
+
+func (sqlite) insert(t tables, n int) string {
+	row := `(?,?,?,?,?,COALESCE(?,` + sqliteNow + `),?,?,?,?,?,?,?,?)`
+	return `INSERT INTO ` + t.Outbox + ` (` + insertColumnNames + `) VALUES ` + row + strings.Repeat(","+row, n-1)
+}
+
+func (sqlite) ints(v []int64) string  { return jsonArray(v) }
+func (sqlite) strs(v []string) string { return jsonArray(v) }
+
+const sqliteTime = "2006-01-02T15:04:05.000000Z"
+
+func (sqlite) time(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format(sqliteTime)
+}
+
+type textTime struct{ dst *time.Time }
+
+// Scan reads what the outbox wrote, what SQLite's own functions write, and a time.Time of a driver that parses by itself.
+func (s textTime) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*s.dst = time.Time{}
+		return nil
+	case time.Time:
+		*s.dst = v
+		return nil
+	case []byte:
+		return s.Scan(string(v))
+	case string:
+		for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999", time.DateOnly} {
+			if t, err := time.Parse(layout, v); err == nil {
+				*s.dst = t
+				return nil
+			}
+		}
+		*s.dst = time.Time{} // plain SQL may have stored anything; no reason to stop the line
+		return nil
+	case int64:
+		*s.dst = time.Unix(v, 0).UTC()
+		return nil
+	}
+	return fmt.Errorf("cannot read a time from %T", v)
+}
+
+func (sqlite) timeScanner(dst *time.Time) any { return textTime{dst} }
+
+func (sqlite) retryable(err error) bool {
+	s := err.Error()
+	return strings.Contains(s, "SQLITE_BUSY") || strings.Contains(s, "database is locked")
+}
+
+func (sqlite) missingTable(err error) bool { return strings.Contains(err.Error(), "no such table") }

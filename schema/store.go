@@ -1,0 +1,299 @@
+package schema
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Store runs the statements of a dialect. It is safe for concurrent use; every method is one statement or one short transaction, and
+// nothing stays open between calls.
+type Store struct {
+	db       *sqlx.DB
+	d        Dialect
+	t        tables
+	q        queries
+	identity string
+}
+
+// OpenStore checks that the tables are there in a version that this package knows, and returns a store on them. db stays the
+// caller's to close. The error wraps [ErrSchema] when the tables are missing, too old or too new.
+func OpenStore(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
+	cfg, err := cfg.withDialect(db)
+	if err != nil {
+		return nil, err
+	}
+	done, identity, err := cfg.applied(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	known, err := migrations(cfg.Dialect)
+	if err != nil {
+		return nil, err
+	}
+	newest := known[len(known)-1].Version
+	switch {
+	case len(done) == 0:
+		return nil, fmt.Errorf("%w: none found; create them with \"outbox migrate up\" or schema.Migrator", ErrSchema)
+	case done[len(done)-1].Version > newest:
+		return nil, newerSchema(done[len(done)-1].Version, newest)
+	case len(done) < len(known):
+		return nil, fmt.Errorf("%w: at version %d, want %d; bring them up with \"outbox migrate up\" or schema.Migrator",
+			ErrSchema, done[len(done)-1].Version, newest)
+	}
+	return &Store{
+		db: sqlx.NewDb(db, cfg.Dialect.String()), d: cfg.Dialect, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
+	}, nil
+}
+
+// Identity returns the random name that these tables got when they were created; with an event's number it is unique among all.
+func (s *Store) Identity() string { return s.identity }
+
+// Mark is the answer to the cheapest question that tells whether anything is new.
+type Mark struct {
+	Last   int64  // the last number that was given out; its transaction may be open still
+	Server string // changes when the server restarts or is replaced
+}
+
+// Ask returns the current mark.
+func (s *Store) Ask(ctx context.Context) (Mark, error) {
+	var m Mark
+	err := s.db.QueryRowContext(ctx, s.q.ask).Scan(&m.Last, &m.Server)
+	return m, wrap("ask for news", err)
+}
+
+// Writers returns the transactions that hold a write lock on the outbox, which every inserting transaction has taken before its
+// first event got a number. A prepared transaction has a name that starts with "-1/". Databases where events cannot commit out of order
+// have none.
+func (s *Store) Writers(ctx context.Context) ([]string, error) {
+	if s.q.writers == "" {
+		return nil, nil
+	}
+	var names []string
+	err := s.db.SelectContext(ctx, &names, s.q.writers)
+	return names, wrap("list open writers", err)
+}
+
+// Range is a part of a slot to read: at most Limit events above After.
+type Range struct {
+	Slot  int
+	After int64
+	Limit int
+}
+
+// Filter says which events a group of forwarders serves. Empty lists mean all.
+type Filter struct {
+	Tenants []string `json:"tenants,omitempty"`
+	Topics  []string `json:"topics,omitempty"`
+}
+
+func (s *Store) filterArgs(f Filter) (tenants, topics any) {
+	if len(f.Tenants) > 0 {
+		tenants = s.d.strs(f.Tenants)
+	}
+	if len(f.Topics) > 0 {
+		topics = s.d.strs(f.Topics)
+	}
+	return tenants, topics
+}
+
+// Read returns pending events of every range, those of a slot in the order of their numbers. Payloads longer than inline bytes are left
+// out, see [Store.Payload]. An event that f leaves out comes with its slot and number only, and an empty Topic.
+func (s *Store) Read(ctx context.Context, ranges []Range, inline int, f Filter) ([]Event, error) {
+	slots, afters, limits := make([]int64, len(ranges)), make([]int64, len(ranges)), make([]int64, len(ranges))
+	for i, r := range ranges {
+		slots[i], afters[i], limits[i] = int64(r.Slot), r.After, int64(r.Limit)
+	}
+	tenants, topics := s.filterArgs(f)
+	rows, err := s.db.QueryContext(ctx, s.q.read, s.d.ints(slots), s.d.ints(afters), s.d.ints(limits), inline, tenants, topics)
+	if err != nil {
+		return nil, wrap("read pending events", err)
+	}
+	defer rows.Close()
+	events := make([]Event, 0, 256)
+	for rows.Next() {
+		var n nullableEvent
+		if err := rows.Scan(append([]any{&n.e.Slot, &n.e.Seq}, n.columns(s.d)...)...); err != nil {
+			return nil, wrap("read pending events", err)
+		}
+		events = append(events, n.event())
+	}
+	return events, wrap("read pending events", rows.Err())
+}
+
+// nullableEvent scans an event whose columns are all NULL when a filter left it out.
+type nullableEvent struct {
+	e                                                              Event
+	id, tenant, aggType, aggID, topic, schemaID, schemaVersion, md sql.NullString
+	key, config, version, ordering                                 sql.NullString
+	size                                                           sql.NullInt64
+}
+
+func (n *nullableEvent) columns(d Dialect) []any {
+	return []any{&n.id, &n.tenant, &n.aggType, &n.aggID, &n.topic, d.timeScanner(&n.e.OccurredAt), &n.schemaID, &n.schemaVersion,
+		&n.md, &n.key, &n.config, &n.version, &n.ordering, d.timeScanner(&n.e.CreatedAt), &n.e.Payload, &n.size}
+}
+
+func (n *nullableEvent) event() Event {
+	e := n.e
+	e.ID, e.TenantID, e.AggregateType, e.AggregateID, e.Topic = n.id.String, n.tenant.String, n.aggType.String, n.aggID.String, n.topic.String
+	e.SchemaID, e.SchemaVersion, e.Metadata = n.schemaID.String, n.schemaVersion.String, n.md.String
+	e.RoutingKey, e.RoutingConfig, e.RoutingVersion, e.OrderingKey = n.key.String, n.config.String, n.version.String, n.ordering.String
+	e.PayloadSize = int(n.size.Int64)
+	return e
+}
+
+// Payload returns the payload of event seq.
+func (s *Store) Payload(ctx context.Context, seq int64) ([]byte, error) {
+	var b []byte
+	err := s.db.QueryRowContext(ctx, s.q.payload, seq).Scan(&b)
+	return b, wrap(fmt.Sprintf("read the payload of event %d", seq), err)
+}
+
+// Due returns deliveries whose time has come, the longest overdue first, at most limit a slot.
+func (s *Store) Due(ctx context.Context, slots []int, limit, inline int, f Filter) ([]Due, error) {
+	tenants, topics := s.filterArgs(f)
+	rows, err := s.db.QueryContext(ctx, s.q.due, s.ints(slots), limit, inline, tenants, topics)
+	if err != nil {
+		return nil, wrap("read due deliveries", err)
+	}
+	defer rows.Close()
+	var list []Due
+	for rows.Next() {
+		var d Due
+		var n nullableEvent
+		d.State = Waiting
+		if err := rows.Scan(append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.Attempts, &d.KeyHash}, n.columns(s.d)...)...); err != nil {
+			return nil, wrap("read due deliveries", err)
+		}
+		n.e.Slot, n.e.Seq = d.Slot, d.Seq
+		d.Event = n.event()
+		list = append(list, d)
+	}
+	return list, wrap("read due deliveries", rows.Err())
+}
+
+// NextDue returns the time until the next delivery of slots is due, negative when one is overdue; false when none waits.
+func (s *Store) NextDue(ctx context.Context, slots []int) (time.Duration, bool, error) {
+	var seconds sql.NullFloat64
+	err := s.db.QueryRowContext(ctx, s.q.nextDue, s.ints(slots)).Scan(&seconds)
+	return time.Duration(seconds.Float64 * float64(time.Second)), seconds.Valid, wrap("ask when the next delivery is due", err)
+}
+
+// HeldKeys returns every ordering key of slots that unfinished deliveries hold back.
+func (s *Store) HeldKeys(ctx context.Context, slots []int) ([]HeldKey, error) {
+	return s.heldKeys(ctx, s.db, s.q.blocked, s.ints(slots))
+}
+
+func (s *Store) heldKeys(ctx context.Context, db queryer, query string, args ...any) ([]HeldKey, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, wrap("read held keys", err)
+	}
+	defer rows.Close()
+	var list []HeldKey
+	for rows.Next() {
+		var k HeldKey
+		if err := rows.Scan(&k.Slot, &k.Target, &k.KeyHash); err != nil {
+			return nil, wrap("read held keys", err)
+		}
+		list = append(list, k)
+	}
+	return list, wrap("read held keys", rows.Err())
+}
+
+// Open tells whether any event that f lets through is pending or any of its deliveries is due.
+func (s *Store) Open(ctx context.Context, f Filter) (bool, error) {
+	tenants, topics := s.filterArgs(f)
+	var open bool
+	err := s.db.QueryRowContext(ctx, s.q.pending, tenants, topics).Scan(&open)
+	return open, wrap("ask whether anything is pending", err)
+}
+
+// Count is one line of [Store.Stats].
+type Count struct {
+	Kind        string        `json:"kind"`        // "pending" or a [State]
+	Destination string        `json:"destination"` // empty for pending
+	Count       int64         `json:"count"`
+	Oldest      time.Duration `json:"oldest_ns"` // age of the oldest
+}
+
+// Stats counts what is not finished, exactly, from the small tables.
+func (s *Store) Stats(ctx context.Context) ([]Count, error) {
+	rows, err := s.db.QueryContext(ctx, s.q.stats)
+	if err != nil {
+		return nil, wrap("read statistics", err)
+	}
+	defer rows.Close()
+	var list []Count
+	for rows.Next() {
+		var c Count
+		var age sql.NullFloat64
+		if err := rows.Scan(&c.Kind, &c.Destination, &c.Count, &age); err != nil {
+			return nil, wrap("read statistics", err)
+		}
+		c.Oldest = time.Duration(age.Float64 * float64(time.Second))
+		list = append(list, c)
+	}
+	return list, wrap("read statistics", rows.Err())
+}
+
+func (s *Store) ints(slots []int) string {
+	v := make([]int64, len(slots))
+	for i, n := range slots {
+		v[i] = int64(n)
+	}
+	return s.d.ints(v)
+}
+
+// transact runs f in a transaction, again when the database asks for it.
+func (s *Store) transact(ctx context.Context, what string, f func(*sqlx.Tx) error) error {
+	const tries = 3
+	var err error
+	for range tries {
+		if err = s.once(ctx, f); err == nil || !s.d.retryable(err) {
+			break
+		}
+	}
+	return wrap(what, err)
+}
+
+func (s *Store) once(ctx context.Context, f func(*sqlx.Tx) error) error {
+	tx, err := s.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if s.q.lockTx != "" {
+		if _, err := tx.ExecContext(ctx, s.q.lockTx); err != nil {
+			return err
+		}
+	}
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("cannot %s: %w", what, err)
+}
+
+func asJSON(v any) string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(errors.Join(errors.New("rows of the outbox always encode"), err))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

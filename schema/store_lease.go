@@ -1,0 +1,167 @@
+package schema
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// ErrGroupConflict is returned by [Store.Join] when a living forwarder serves some of the same events under another definition.
+var ErrGroupConflict = errors.New("forwarder group conflict")
+
+// ErrNotMember is returned by [Store.Renew] when the forwarder was declared dead, so that its slots may have other owners.
+var ErrNotMember = errors.New("forwarder is no member of its group any more")
+
+// Lease is one slot that a forwarder owns, and the epoch it owns it in.
+type Lease struct {
+	Slot  int
+	Epoch int64
+}
+
+// Join makes forwarder id a member of a group until lease has passed without [Store.Renew].
+//
+// The error wraps [ErrGroupConflict] when a living member of the group has another filter, or a living member of another group has a
+// filter that lets some of the same events through.
+func (s *Store) Join(ctx context.Context, group, id string, f Filter, lease time.Duration) error {
+	return s.transact(ctx, "join the group of forwarders", func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, s.q.seedSlots, group, Slots); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, s.q.join, id, group, f.text(), lease.Seconds()); err != nil {
+			return err
+		}
+		rows, err := tx.QueryContext(ctx, s.q.others)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var name, text string
+			if err := rows.Scan(&name, &text); err != nil {
+				return err
+			}
+			var other Filter
+			if text != "" {
+				if err := json.Unmarshal([]byte(text), &other); err != nil {
+					return err
+				}
+			}
+			switch {
+			case name == group && text != f.text():
+				return fmt.Errorf("%w: group %q runs with filter %s, this forwarder has %s; give them one filter or two names",
+					ErrGroupConflict, group, orAll(text), orAll(f.text()))
+			case name != group && f.overlaps(other):
+				return fmt.Errorf("%w: group %q with filter %s and group %q with filter %s would both send some events; make their filters disjoint",
+					ErrGroupConflict, group, orAll(f.text()), name, orAll(text))
+			}
+		}
+		return rows.Err()
+	})
+}
+
+// text is the form in which filters are stored and compared; empty when f lets everything through.
+func (f Filter) text() string {
+	if len(f.Tenants) == 0 && len(f.Topics) == 0 {
+		return ""
+	}
+	sorted := Filter{Tenants: slices.Sorted(slices.Values(f.Tenants)), Topics: slices.Sorted(slices.Values(f.Topics))}
+	return asJSON(sorted)
+}
+
+func orAll(text string) string {
+	if text == "" {
+		return "of all events"
+	}
+	return text
+}
+
+func (f Filter) overlaps(o Filter) bool {
+	meet := func(a, b []string) bool {
+		return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+	}
+	return meet(f.Tenants, o.Tenants) && meet(f.Topics, o.Topics)
+}
+
+// Renew makes the lease of forwarder id end lease from now. The error is [ErrNotMember] when it was declared dead before.
+func (s *Store) Renew(ctx context.Context, id string, lease time.Duration) error {
+	res, err := s.db.ExecContext(ctx, s.q.renew, id, lease.Seconds())
+	if err != nil {
+		return wrap("renew the lease", err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return wrap("renew the lease", err)
+	}
+	if n == 0 {
+		return ErrNotMember
+	}
+	return nil
+}
+
+// Leave ends the membership of forwarder id and releases its slots. Leaving twice is harmless.
+func (s *Store) Leave(ctx context.Context, id string) error {
+	_, err := s.db.ExecContext(ctx, s.q.leave, id)
+	return wrap("leave the group of forwarders", err)
+}
+
+// Members declares members of a group dead whose lease has ended, which frees their slots, and returns the living.
+func (s *Store) Members(ctx context.Context, group string) ([]string, error) {
+	if _, err := s.db.ExecContext(ctx, s.q.reap, group); err != nil {
+		return nil, wrap("look after dead forwarders", err)
+	}
+	rows, err := s.db.QueryContext(ctx, s.q.peers, group)
+	if err != nil {
+		return nil, wrap("list forwarders", err)
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id, filter string
+		if err := rows.Scan(&id, &filter); err != nil {
+			return nil, wrap("list forwarders", err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, wrap("list forwarders", rows.Err())
+}
+
+// Acquire takes up to limit slots of a group that nobody owns, each in a new epoch.
+func (s *Store) Acquire(ctx context.Context, group, id string, limit int) ([]Lease, error) {
+	var leases []Lease
+	err := s.transact(ctx, "acquire slots", func(tx *sqlx.Tx) error {
+		leases = nil
+		rows, err := tx.QueryContext(ctx, s.q.acquire, group, id, limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var l Lease
+			if err := rows.Scan(&l.Slot, &l.Epoch); err != nil {
+				return err
+			}
+			leases = append(leases, l)
+		}
+		return rows.Err()
+	})
+	return leases, err
+}
+
+// Release gives slots of forwarder id back.
+func (s *Store) Release(ctx context.Context, id string, slots []int) error {
+	_, err := s.db.ExecContext(ctx, s.q.unown, id, s.ints(slots))
+	return wrap("release slots", err)
+}
+
+// SlotCount returns how many slots this database deals in: [Slots], or 1 on SQLite.
+func (s *Store) SlotCount() int {
+	if s.d == SQLite {
+		return 1
+	}
+	return Slots
+}

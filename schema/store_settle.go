@@ -1,0 +1,180 @@
+package schema
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Ref names an event.
+type Ref struct {
+	Slot int
+	Seq  int64
+}
+
+// Settlement is what became of a batch of events and deliveries.
+type Settlement struct {
+	// Group, Owner and Epochs (by slot) are the lease that the batch was worked under.
+	Group, Owner string
+	Epochs       map[int]int64
+
+	// Done are events with nothing left to do after their first pass.
+	Done []Ref
+	// Passed are events whose first pass left the deliveries of New.
+	Passed []Ref
+	New    []Delivery
+	// Ended are deliveries that were delivered, or that nobody wants any more.
+	Ended []Delivery
+	// Failed are deliveries with a new state, number of attempts, wait and error.
+	Failed []Delivery
+	// Freed are keys for which an earlier delivery ended: the next one that is held behind it becomes due.
+	Freed []HeldKey
+}
+
+// Settled is what [Store.Settle] found.
+type Settled struct {
+	// Lost are slots whose lease has another owner or epoch: Passed, New and Failed of these slots were not written.
+	Lost map[int]bool
+	// Free are the keys of Freed that nothing holds back any more.
+	Free []HeldKey
+}
+
+// Settle writes b in one transaction; on error nothing is written. Success is accepted from anybody, for it is true. What did not succeed
+// is written only for slots whose lease still has the owner and epoch of b, with the lease locked meanwhile. Settling the same batch
+// twice is harmless.
+func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
+	var result Settled
+	if len(b.Passed) == 0 && len(b.Failed) == 0 && len(b.Ended) == 0 && len(b.Freed) == 0 {
+		slots, seqs := refs(b.Done, nil)
+		_, err := s.db.ExecContext(ctx, s.q.done, s.d.ints(slots), s.d.ints(seqs))
+		return result, wrap("settle", err)
+	}
+	err := s.transact(ctx, "settle", func(tx *sqlx.Tx) error {
+		result = Settled{}
+		var err error
+		if result.Lost, err = s.fence(ctx, tx, b); err != nil {
+			return err
+		}
+		lost := result.Lost
+		exec := func(query string, rows []Delivery) error {
+			kept := keep(rows, lost)
+			if len(kept) == 0 {
+				return nil
+			}
+			_, err := tx.ExecContext(ctx, query, asJSON(kept))
+			return err
+		}
+		var open, held []Delivery
+		for _, d := range b.New {
+			if d.State == Held {
+				held = append(held, d)
+			} else {
+				open = append(open, d)
+			}
+		}
+		if err := exec(s.q.open, open); err != nil {
+			return err
+		}
+		if err := exec(s.q.hold, held); err != nil {
+			return err
+		}
+		if err := exec(s.q.failed, b.Failed); err != nil {
+			return err
+		}
+		slots, seqs := refs(b.Done, nil)
+		passedSlots, passedSeqs := refs(b.Passed, lost)
+		slots, seqs = append(slots, passedSlots...), append(seqs, passedSeqs...)
+		if len(slots) > 0 {
+			if _, err := tx.ExecContext(ctx, s.q.done, s.d.ints(slots), s.d.ints(seqs)); err != nil {
+				return err
+			}
+		}
+		if len(b.Ended) > 0 {
+			if _, err := tx.ExecContext(ctx, s.q.ended, asJSON(b.Ended)); err != nil {
+				return err
+			}
+		}
+		if len(b.Freed) == 0 {
+			return nil
+		}
+		keys := asJSON(b.Freed)
+		if _, err := tx.ExecContext(ctx, s.q.release, keys); err != nil {
+			return err
+		}
+		still, err := s.heldKeys(ctx, tx, s.q.still, keys)
+		if err != nil {
+			return err
+		}
+		busy := make(map[HeldKey]bool, len(still))
+		for _, k := range still {
+			busy[k] = true
+		}
+		for _, k := range b.Freed {
+			if !busy[k] {
+				result.Free = append(result.Free, k)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Settled{}, err
+	}
+	return result, nil
+}
+
+// fence locks the leases that the unsuccessful part of b was worked under and returns the slots whose lease is lost.
+func (s *Store) fence(ctx context.Context, tx *sqlx.Tx, b Settlement) (map[int]bool, error) {
+	lost := map[int]bool{}
+	for _, r := range b.Passed {
+		lost[r.Slot] = true
+	}
+	for _, d := range b.Failed {
+		lost[d.Slot] = true
+	}
+	if len(lost) == 0 {
+		return nil, nil
+	}
+	slots, epochs := make([]int64, 0, len(lost)), make([]int64, 0, len(lost))
+	for slot := range lost {
+		slots, epochs = append(slots, int64(slot)), append(epochs, b.Epochs[slot])
+	}
+	rows, err := tx.QueryContext(ctx, s.q.fence, b.Group, b.Owner, s.d.ints(slots), s.d.ints(epochs))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var slot int
+		if err := rows.Scan(&slot); err != nil {
+			return nil, err
+		}
+		delete(lost, slot)
+	}
+	return lost, rows.Err()
+}
+
+func keep(rows []Delivery, lost map[int]bool) []Delivery {
+	if len(lost) == 0 {
+		return rows
+	}
+	var kept []Delivery
+	for _, d := range rows {
+		if !lost[d.Slot] {
+			kept = append(kept, d)
+		}
+	}
+	return kept
+}
+
+func refs(list []Ref, lost map[int]bool) (slots, seqs []int64) {
+	slots, seqs = make([]int64, 0, len(list)), make([]int64, 0, len(list))
+	for _, r := range list {
+		if !lost[r.Slot] {
+			slots, seqs = append(slots, int64(r.Slot)), append(seqs, r.Seq)
+		}
+	}
+	return slots, seqs
+}
+
+var _ queryer = (*sql.Tx)(nil)

@@ -1,0 +1,124 @@
+package schema_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+func open(t *testing.T, db *sql.DB) *schema.Store {
+	t.Helper()
+	s, err := schema.OpenStore(context.Background(), db, schema.Config{})
+	require.NoError(t, err)
+	return s
+}
+
+func everySlot(s *schema.Store) []schema.Range {
+	var r []schema.Range
+	for i := range s.SlotCount() {
+		r = append(r, schema.Range{Slot: i, Limit: 1000})
+	}
+	return r
+}
+
+func TestPlainInsertIsPending(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		ctx := context.Background()
+		s := open(t, db)
+		before, err := s.Ask(ctx)
+		require.NoError(t, err)
+		_, err = db.ExecContext(ctx, `INSERT INTO outbox (topic, payload) VALUES ('orders', '{"a":1}')`)
+		require.NoError(t, err)
+		_, err = db.ExecContext(ctx, `INSERT INTO outbox (topic, payload, aggregate_type, aggregate_id, event_metadata) VALUES ('orders', 'x', 'order', '7', '{"n":1,"s":"t"}')`)
+		require.NoError(t, err)
+		after, err := s.Ask(ctx)
+		require.NoError(t, err)
+		require.Equal(t, before.Last+2, after.Last)
+		events, err := s.Read(ctx, everySlot(s), 1<<16, schema.Filter{})
+		require.NoError(t, err)
+		require.Len(t, events, 2)
+		if events[0].Seq > events[1].Seq {
+			events[0], events[1] = events[1], events[0]
+		}
+		require.Equal(t, `{"a":1}`, string(events[0].Payload))
+		require.WithinDuration(t, time.Now(), events[0].CreatedAt, time.Minute)
+		if s.SlotCount() > 1 {
+			require.Equal(t, schema.Slot("", "order:7"), events[1].Slot)
+		}
+		msg, err := events[1].Message(s.Identity())
+		require.NoError(t, err)
+		require.Equal(t, "1", msg.Metadata["n"])
+		require.Equal(t, "t", msg.Metadata["s"])
+
+		long, err := s.Read(ctx, everySlot(s), 1, schema.Filter{Topics: []string{"orders"}})
+		require.NoError(t, err)
+		require.Nil(t, long[0].Payload[:0:0])
+		other, err := s.Read(ctx, everySlot(s), 1, schema.Filter{Tenants: []string{"nobody"}})
+		require.NoError(t, err)
+		require.Len(t, other, 2)
+		require.Empty(t, other[0].Topic)
+
+		_, err = s.Settle(ctx, schema.Settlement{Done: []schema.Ref{{Slot: events[0].Slot, Seq: events[0].Seq}}})
+		require.NoError(t, err)
+
+		// The second fails, and a later event of its key is held behind it.
+		require.NoError(t, s.Join(ctx, "g", "me", schema.Filter{}, time.Minute))
+		members, err := s.Members(ctx, "g")
+		require.NoError(t, err)
+		require.Equal(t, []string{"me"}, members)
+		leases, err := s.Acquire(ctx, "g", "me", 64)
+		require.NoError(t, err)
+		require.Len(t, leases, s.SlotCount())
+		epochs := map[int]int64{}
+		for _, l := range leases {
+			epochs[l.Slot] = l.Epoch
+		}
+		key := schema.KeyHash("", "order:7")
+		e := events[1]
+		b := schema.Settlement{Group: "g", Owner: "me", Epochs: epochs, Passed: []schema.Ref{{Slot: e.Slot, Seq: e.Seq}},
+			New: []schema.Delivery{{Seq: e.Seq, Target: "orders", Slot: e.Slot, KeyHash: &key, Destination: "orders", State: schema.Waiting, Attempts: 1, Error: "no \"luck\"\\"}}}
+		res, err := s.Settle(ctx, b)
+		require.NoError(t, err)
+		require.Empty(t, res.Lost)
+		slots := []int{e.Slot}
+		due, err := s.Due(ctx, slots, 10, 1<<16, schema.Filter{})
+		require.NoError(t, err)
+		require.Len(t, due, 1)
+		require.Equal(t, 1, due[0].Attempts)
+		require.Equal(t, "x", string(due[0].Event.Payload))
+		wait, ok, err := s.NextDue(ctx, slots)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.LessOrEqual(t, wait, time.Duration(0))
+		held, err := s.HeldKeys(ctx, slots)
+		require.NoError(t, err)
+		require.Equal(t, []schema.HeldKey{{Slot: e.Slot, Target: "orders", KeyHash: key}}, held)
+
+		var status string
+		require.NoError(t, db.QueryRowContext(ctx, `SELECT status FROM outbox_events WHERE topic = 'orders' AND seq = 2`).Scan(&status))
+		require.Equal(t, "FAILED", status)
+		require.NoError(t, db.QueryRowContext(ctx, `SELECT status FROM outbox_events WHERE topic = 'orders' AND seq = 1`).Scan(&status))
+		require.Equal(t, "SENT", status)
+		stats, err := s.Stats(ctx)
+		require.NoError(t, err)
+		require.Len(t, stats, 2)
+
+		res, err = s.Settle(ctx, schema.Settlement{Ended: []schema.Delivery{due[0].Delivery}, Freed: held})
+		require.NoError(t, err)
+		require.Equal(t, held, res.Free)
+		pending, err := s.Open(ctx, schema.Filter{})
+		require.NoError(t, err)
+		require.False(t, pending)
+		require.NoError(t, s.Renew(ctx, "me", time.Minute))
+		require.NoError(t, s.Release(ctx, "me", slots))
+		require.NoError(t, s.Leave(ctx, "me"))
+		require.ErrorIs(t, s.Renew(ctx, "me", time.Minute), schema.ErrNotMember)
+	})
+}
