@@ -1,0 +1,153 @@
+package jsontext_test
+
+import (
+	"encoding/json"
+	"math/big"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+)
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{
+		`{}`: -1, ` [1, 2.5e-3 ,"a\u00e9", null] `: -1, `"` + strings.Repeat("x", 100) + `"`: -1,
+		``: 0, `{`: 1, `{"a":1,}`: 7, `[1,]`: 3, `01`: 0, `-`: 1, `1.`: 2, `1e`: 2, `"a`: 2, `"\x"`: 2, `tru`: 0, `{} x`: 3,
+		"\"a\nb\"": 2, `{"a" 1}`: 5, `{a:1}`: 1,
+	} {
+		if got := jsontext.Check(text); got != want {
+			t.Errorf("Check(%q) = %d, want %d", text, got, want)
+		}
+	}
+	if deep := strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000); jsontext.Check(deep) < 0 {
+		t.Error("20,000 nested arrays are valid")
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	for _, seed := range []string{`{"a":[1,-0.5e+7,"\ud83d\ude00",true,false,null]}`, `[[[]]]`, `"\u12"`, "\"12345678\x01\"", `{"":{}}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got := jsontext.Check(text)
+		if valid := json.Valid([]byte(text)); valid != (got < 0) {
+			t.Fatalf("Check(%q) = %d, encoding/json says %v", text, got, valid)
+		}
+		if got >= 0 {
+			return
+		}
+		rebuilt, trimmed := "", jsontext.Trim(text)
+		it, opening := jsontext.Members(trimmed), "{"
+		if jsontext.KindOf(trimmed) == jsontext.Array {
+			it, opening = jsontext.Elements(trimmed), "["
+		} else if jsontext.KindOf(trimmed) != jsontext.Object {
+			return
+		}
+		for n := 0; it.Next(); n++ {
+			if n > 0 {
+				rebuilt += ","
+			}
+			rebuilt += it.Before + it.Key + it.Between + it.Value + it.After
+		}
+		if rebuilt == "" {
+			rebuilt = it.Before
+		}
+		if it.Fault() >= 0 || opening+rebuilt+trimmed[len(trimmed)-1:] != trimmed {
+			t.Fatalf("the parts of %q are %q, fault %d", trimmed, rebuilt, it.Fault())
+		}
+	})
+}
+
+func TestCompareNumbers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"9007199254740993", "9007199254740992", 1},
+		{"0.30", "0.3", 0},
+		{"0.1", "0.1000000000000000055511151231257827", -1},
+		{"1e2", "100", 0},
+		{"100e-2", "1.0", 0},
+		{"-0", "0", 0},
+		{"-0.0e5", "0", 0},
+		{"-1", "1", -1},
+		{"-2", "-1", -1},
+		{"-10.5", "-10.25", -1},
+		{"1e999999999", "2", 1},
+		{"1e-999999999", "0", 1},
+		{"1e99999999999999999999", "1e999999999", 1},
+		{"123456789012345678901234567890", "123456789012345678901234567891", -1},
+		{"0.00012", "1.2e-4", 0},
+		{"12.34e1", "123.4", 0},
+	} {
+		if got := jsontext.CompareNumbers(c.a, c.b); got != c.want {
+			t.Errorf("CompareNumbers(%s, %s) = %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := jsontext.CompareNumbers(c.b, c.a); got != -c.want {
+			t.Errorf("CompareNumbers(%s, %s) = %d, want %d", c.b, c.a, got, -c.want)
+		}
+	}
+}
+
+func TestCompareNumbersAgreesWithRationals(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	number := func() string {
+		s := strconv.Itoa(random.IntN(30))
+		if random.IntN(3) == 0 {
+			s = "-" + s
+		}
+		if random.IntN(2) == 0 {
+			s += "." + strconv.Itoa(random.IntN(30)) + strings.Repeat("0", random.IntN(3))
+		}
+		if random.IntN(2) == 0 {
+			s += "e" + strconv.Itoa(random.IntN(7)-3)
+		}
+		return s
+	}
+	for range 50_000 {
+		a, b := number(), number()
+		x, _ := new(big.Rat).SetString(a)
+		y, _ := new(big.Rat).SetString(b)
+		if got, want := jsontext.CompareNumbers(a, b), x.Cmp(y); got != want {
+			t.Fatalf("CompareNumbers(%s, %s) = %d, want %d", a, b, got, want)
+		}
+	}
+}
+
+func TestFieldAndIs(t *testing.T) {
+	t.Parallel()
+	const object = `{"a":1,"\u0062":2,"a":3,"\\":4}`
+	for name, want := range map[string]string{"a": "1", "b": "2", `\`: "4", `\u0062`: "", "z": ""} {
+		if got, fault := jsontext.Field(object, name); got != want || fault >= 0 {
+			t.Errorf("Field(%q) = %q, fault %d, want %q", name, got, fault, want)
+		}
+	}
+	if _, fault := jsontext.Field(`{"a":1,b}`, "b"); fault != 7 {
+		t.Errorf("fault at %d, want 7", fault)
+	}
+	if got, _ := jsontext.Element(`[1,[2],3]`, 1); got != "[2]" {
+		t.Errorf("element 1 is %s", got)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "a", `a"b\c`, "é<&>\n", "\u2028"} {
+		if got := jsontext.Unquote(jsontext.Quote(text)); got != text {
+			t.Errorf("%q came back as %q", text, got)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	text := `{"items":[` + strings.Repeat(`{"id":12345,"name":"a name of some length","price":99.50},`, 350) + `{}]}`
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		jsontext.Check(text)
+	}
+}
