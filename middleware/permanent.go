@@ -1,11 +1,10 @@
 package middleware
 
-import "errors"
-
 type permanentError struct{ err error }
 
-func (e permanentError) Error() string { return e.err.Error() }
-func (e permanentError) Unwrap() error { return e.err }
+func (e permanentError) Error() string   { return e.err.Error() }
+func (e permanentError) Unwrap() error   { return e.err }
+func (e permanentError) Permanent() bool { return true }
 
 // Permanent marks err as one that trying again cannot cure: the delivery is dead at once. Permanent(nil) is nil.
 func Permanent(err error) error {
@@ -15,8 +14,26 @@ func Permanent(err error) error {
 	return permanentError{err}
 }
 
-// IsPermanent tells whether err, or any error it wraps, was marked by [Permanent].
+// IsPermanent tells whether err, or any error it wraps, was marked by [Permanent] or has a method Permanent() bool that
+// returns true.
 func IsPermanent(err error) bool {
-	var p permanentError
-	return errors.As(err, &p)
+	switch e := err.(type) {
+	case nil:
+		return false
+	case interface{ Permanent() bool }:
+		if e.Permanent() {
+			return true
+		}
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return IsPermanent(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if IsPermanent(inner) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -1,0 +1,67 @@
+package middleware
+
+import (
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+)
+
+// MatchOption changes what [Match] does.
+type MatchOption func(*MatchConfig)
+
+// WithWhen adds an expr expression that must hold as well, such as `payload.total > payload.limit`.
+//
+// It knows payload, metadata, topic, tenant_id, aggregate_type, aggregate_id, schema_id, schema_version, occurred_at and
+// id. A field that is missing is nil. Numbers of the payload that are integers of 64 bits are exact; others are float64:
+// compare those with conditions. An expression that cannot be evaluated, because it compares nil with a number for example,
+// is a permanent error.
+func WithWhen(expression string) MatchOption {
+	return func(c *MatchConfig) { c.When = expression }
+}
+
+// WithLimits bounds what the conditions may cost.
+func WithLimits(l Limits) MatchOption {
+	return func(c *MatchConfig) { c.Limits = l }
+}
+
+// Match hands only those messages to the handler that meet conditions, which are JSON in MongoDB's query language:
+//
+//	{"payload.price": {"$gt": 1000}, "metadata.source": "shop", "$or": [{"topic": "orders"}, {"tenant_id": {"$in": ["a", "b"]}}]}
+//
+// Paths start at payload, metadata, topic, tenant_id, aggregate_type, aggregate_id, schema_id, schema_version, occurred_at or
+// id. A backslash takes away the meaning of a dot in a name. The operators are $eq $ne $gt $gte $lt $lte $in $nin $exists
+// $and $or $nor $not $regex $options $all $elemMatch $size.
+//
+// A message that does not match is acknowledged; under the forwarder it is recorded as skipped. A payload that conditions
+// look into and that is not JSON is a permanent error. The error of Match is an [InvalidError].
+func Match(conditions string, options ...MatchOption) (message.HandlerMiddleware, error) {
+	cfg := MatchConfig{Conditions: conditions}
+	for _, option := range options {
+		option(&cfg)
+	}
+	m, err := NewMatcher(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			e := EventOf(msg)
+			met, err := m.Match(&e)
+			switch {
+			case err != nil:
+				return nil, err
+			case met:
+				return next(msg)
+			}
+			return skip(msg, "condition")
+		}
+	}, nil
+}
+
+// skip acknowledges msg without handling it.
+func skip(msg *message.Message, reason string) ([]*message.Message, error) {
+	if d := delivery.FromContext(msg.Context()); d != nil {
+		d.Record(delivery.Outcome{Kind: delivery.Skipped, Reason: reason})
+	}
+	return nil, nil
+}

@@ -1,0 +1,224 @@
+package middleware
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+
+	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+)
+
+const (
+	whenMemory  = 100_000 // values that one run may make
+	whenNodes   = 200     // of the syntax tree
+	whenNesting = 2       // predicates such as those of all, filter and map, one inside another
+)
+
+// whenExpr is the `when` of a target: its text and the payload paths that its program reads.
+type whenExpr struct {
+	text  string
+	paths [][]segment
+}
+
+// checkWhen compiles text alone, so that the places in the error are places in text.
+func checkWhen(text string, limits Limits) (*whenExpr, error) {
+	if len(text) > limits.WhenLength {
+		return nil, fmt.Errorf("expression is longer than %d bytes", limits.WhenLength)
+	}
+	w := &whenExpr{text: text}
+	guard := &whenGuard{}
+	options := append([]expr.Option{
+		expr.Env(&subject{}), expr.MaxNodes(whenNodes), expr.DisableBuiltin("now"), expr.Patch(guard),
+	}, w.options()...)
+	program, err := expr.Compile(text, options...)
+	if err != nil {
+		return nil, fmt.Errorf("expression does not compile: %w", oneLine(err))
+	}
+	if guard.err != nil {
+		return nil, guard.err
+	}
+	if deepest := nesting(program.Node()); deepest > whenNesting {
+		return nil, fmt.Errorf("predicates are nested %d deep, more than %d", deepest, whenNesting)
+	}
+	switch t := program.Node().Type(); {
+	case t == nil, t.Kind() == reflect.Bool, t.Kind() == reflect.Interface:
+		return w, nil
+	default:
+		return nil, fmt.Errorf("expression gives a value of type %s, not true or false", t)
+	}
+}
+
+// options teach expr how `when` reads the payload.
+func (w *whenExpr) options() []expr.Option {
+	return []expr.Option{
+		expr.Patch(&whenPatcher{w}),
+		expr.Function("$payload", w.read, new(func(any, int) any)),
+		expr.Function("$bool", truth, new(func(any) bool)),
+	}
+}
+
+// whenPatcher turns payload.a.b into one lookup of that path, so that the rest of the payload is not decoded. A field that
+// is missing, at any depth, is nil.
+type whenPatcher struct{ when *whenExpr }
+
+func (p *whenPatcher) Visit(n *ast.Node) {
+	switch node := (*n).(type) {
+	case *ast.IdentifierNode:
+		if node.Value == "payload" {
+			ast.Patch(n, p.lookup(nil))
+		}
+	case *ast.MemberNode:
+		call, ok := node.Node.(*ast.CallNode)
+		if !ok || node.Method {
+			return
+		}
+		if callee, ok := call.Callee.(*ast.IdentifierNode); !ok || callee.Value != "$payload" {
+			return
+		}
+		index := call.Arguments[1].(*ast.IntegerNode).Value
+		parent := p.when.paths[index]
+		switch property := node.Property.(type) {
+		case *ast.StringNode:
+			ast.Patch(n, p.lookup(append(parent[:len(parent):len(parent)], segment{property.Value, -1})))
+		case *ast.IntegerNode:
+			if property.Value >= 0 {
+				ast.Patch(n, p.lookup(append(parent[:len(parent):len(parent)], segment{"", property.Value})))
+			}
+		}
+	}
+}
+
+func (p *whenPatcher) lookup(path []segment) ast.Node {
+	p.when.paths = append(p.when.paths, path)
+	return &ast.CallNode{
+		Callee:    &ast.IdentifierNode{Value: "$payload"},
+		Arguments: []ast.Node{&ast.IdentifierNode{Value: "$env"}, &ast.IntegerNode{Value: len(p.when.paths) - 1}},
+	}
+}
+
+// read returns the value at a path of the payload, decoded.
+func (w *whenExpr) read(params ...any) (any, error) {
+	s := params[0].(*subject)
+	path := w.paths[params[1].(int)]
+	v := s.payload(len(path) == 0)
+	for _, seg := range path {
+		raw, fault := "", -1
+		switch {
+		case v.kind == kindObject && seg.name != "":
+			raw, fault = jsontext.Field(v.raw, seg.name)
+		case v.kind == kindArray && seg.name == "":
+			raw, fault = jsontext.Element(v.raw, seg.index)
+		}
+		if fault >= 0 {
+			s.broken(jsontext.Space(view(s.event.Payload)) + fault)
+		}
+		v = jsonValue(raw)
+	}
+	if s.bad {
+		return nil, errNotJSON
+	}
+	return decode(v), nil
+}
+
+// decode returns the Go value of v. An integer of 64 bits is an int, exactly; any other number is a float64. Of duplicate
+// keys the first counts, as everywhere.
+func decode(v value) any {
+	switch v.kind {
+	case kindBool:
+		return v.raw == "true"
+	case kindNumber:
+		if n, err := strconv.Atoi(v.raw); err == nil {
+			return n
+		}
+		f, _ := strconv.ParseFloat(v.raw, 64)
+		return f
+	case kindString:
+		return v.str()
+	case kindArray:
+		list := []any{}
+		for it := jsontext.Elements(v.raw); it.Next(); {
+			list = append(list, decode(jsonValue(it.Value)))
+		}
+		return list
+	case kindObject:
+		object := map[string]any{}
+		for it := jsontext.Members(v.raw); it.Next(); {
+			name := jsontext.Unquote(it.Key)
+			if _, twice := object[name]; !twice {
+				object[name] = decode(jsonValue(it.Value))
+			}
+		}
+		return object
+	}
+	return nil
+}
+
+// truth is what a `when` gave: nil, as of a missing field, is false.
+func truth(params ...any) (any, error) {
+	switch v := params[0].(type) {
+	case bool:
+		return v, nil
+	case nil:
+		return false, nil
+	default:
+		return nil, fmt.Errorf("invalid operation: expression gave %T, not true or false", v)
+	}
+}
+
+// whenGuard refuses what would reach behind the names that a `when` may use.
+type whenGuard struct{ err error }
+
+func (g *whenGuard) Visit(n *ast.Node) {
+	if node, ok := (*n).(*ast.IdentifierNode); ok && strings.HasPrefix(node.Value, "$") {
+		g.err = fmt.Errorf("unknown name %s", node.Value)
+	}
+}
+
+// nesting counts how many predicates stand inside one another.
+func nesting(n ast.Node) int {
+	found := &predicates{}
+	ast.Walk(&n, found)
+	deepest := 0
+	for _, p := range found.nodes {
+		deepest = max(deepest, 1+nesting(p.Node))
+	}
+	return deepest
+}
+
+// predicates is a visitor that collects what all, filter, map and the like call for every element.
+type predicates struct{ nodes []*ast.PredicateNode }
+
+func (p *predicates) Visit(n *ast.Node) {
+	if node, ok := (*n).(*ast.PredicateNode); ok {
+		p.nodes = append(p.nodes, node)
+	}
+}
+
+// safeExprError says what went wrong in a run without saying any value of the payload. In the program the expression
+// begins on its second line.
+func safeExprError(err error) error {
+	var at *file.Error
+	if !errors.As(err, &at) {
+		return errors.New("unknown fault")
+	}
+	text := at.Message
+	if !strings.HasPrefix(text, "invalid operation: ") && text != "memory budget exceeded" || strings.ContainsAny(text, "\"`(") {
+		text = "a value does not fit"
+	}
+	return fmt.Errorf("%s (line %d, column %d)", text, at.Line-1, at.Column+1)
+}
+
+// oneLine drops the drawing that expr adds to its errors.
+func oneLine(err error) error {
+	var at *file.Error
+	if !errors.As(err, &at) {
+		return err
+	}
+	return fmt.Errorf("%s (line %d, column %d)", at.Message, at.Line, at.Column+1)
+}
