@@ -149,7 +149,7 @@ func (p *Publisher) add(topic string, msg *message.Message) (string, error) {
 	case tooLarge(err):
 		return "", adapters.Permanent(err)
 	case ended(msg.Context()) != nil:
-		return "", fmt.Errorf("%w: %w", ended(msg.Context()), err)
+		return "", ended(msg.Context())
 	case errors.Is(err, context.DeadlineExceeded):
 		return "", fmt.Errorf("no answer within %v", p.config.Timeout)
 	}
