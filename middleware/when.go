@@ -17,6 +17,7 @@ import (
 const (
 	whenMemory  = 100_000 // values that one run may make
 	whenNodes   = 200     // of the syntax tree
+	whenDepth   = 64      // levels of a payload that are decoded
 	whenNesting = 2       // predicates such as those of all, filter and map, one inside another
 )
 
@@ -123,12 +124,15 @@ func (w *whenExpr) read(params ...any) (any, error) {
 	if s.bad {
 		return nil, errNotJSON
 	}
-	return decode(v), nil
+	return decode(v, whenDepth), nil
 }
 
 // decode returns the Go value of v. An integer of 64 bits is an int, exactly; any other number is a float64. Of duplicate
-// keys the first counts, as everywhere.
-func decode(v value) any {
+// keys the first counts, as everywhere. What is nested deeper than depth is nil.
+func decode(v value, depth int) any {
+	if depth == 0 {
+		return nil
+	}
 	switch v.kind {
 	case kindBool:
 		return v.raw == "true"
@@ -143,7 +147,7 @@ func decode(v value) any {
 	case kindArray:
 		list := []any{}
 		for it := jsontext.Elements(v.raw); it.Next(); {
-			list = append(list, decode(jsonValue(it.Value)))
+			list = append(list, decode(jsonValue(it.Value), depth-1))
 		}
 		return list
 	case kindObject:
@@ -151,7 +155,7 @@ func decode(v value) any {
 		for it := jsontext.Members(v.raw); it.Next(); {
 			name := jsontext.Unquote(it.Key)
 			if _, twice := object[name]; !twice {
-				object[name] = decode(jsonValue(it.Value))
+				object[name] = decode(jsonValue(it.Value), depth-1)
 			}
 		}
 		return object

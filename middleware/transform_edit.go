@@ -1,0 +1,116 @@
+package middleware
+
+import (
+	"strings"
+
+	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+)
+
+// how says what [edit] does with the fields that a tree names.
+type how uint8
+
+const (
+	include how = iota
+	exclude
+	rename
+)
+
+// edit returns raw, which is valid JSON, with the fields that t names kept, removed or renamed.
+func edit(raw string, t *tree, h how) string {
+	var out strings.Builder
+	out.Grow(len(raw) + 64)
+	e := editor{&out, h}
+	e.value(raw, t)
+	return out.String()
+}
+
+type editor struct {
+	out *strings.Builder
+	how how
+}
+
+// value writes raw, edited by t when there is one. What a leaf names stays as it is.
+func (e editor) value(raw string, t *tree) {
+	switch k := jsontext.KindOf(raw); {
+	case t == nil || t.leaf:
+		e.out.WriteString(raw)
+	case k == jsontext.Object:
+		e.object(raw, t)
+	case k == jsontext.Array:
+		e.array(raw, t)
+	default:
+		e.out.WriteString(raw)
+	}
+}
+
+// drops tells whether the value raw, which t belongs to when there is one, is left out.
+func (e editor) drops(raw string, t *tree) bool {
+	switch e.how {
+	case include:
+		return t == nil || !t.leaf && !isContainer(raw)
+	case exclude:
+		return t != nil && t.leaf
+	}
+	return false
+}
+
+func (e editor) object(raw string, t *tree) {
+	var replaced map[string]bool
+	if e.how == rename {
+		replaced = t.replaced(raw)
+	}
+	it, comma, dropped := jsontext.Members(raw), "{", false
+	for it.Next() {
+		child := t.of(it.Key)
+		if e.drops(it.Value, child) || child == nil && replaced[jsontext.Unquote(it.Key)] {
+			dropped = true
+			continue
+		}
+		e.out.WriteString(comma)
+		e.out.WriteString(it.Before)
+		if e.how == rename && child != nil && child.leaf {
+			e.out.WriteString(jsontext.Quote(child.value))
+		} else {
+			e.out.WriteString(it.Key)
+		}
+		e.out.WriteString(it.Between)
+		e.value(it.Value, child)
+		e.out.WriteString(it.After)
+		comma = ","
+	}
+	e.close(comma, dropped, raw, "{}")
+}
+
+func (e editor) array(raw string, t *tree) {
+	it, comma, dropped := jsontext.Elements(raw), "[", false
+	for n := 0; it.Next(); n++ {
+		child := t.element(n, it.Value)
+		if e.drops(it.Value, child) {
+			dropped = true
+			continue
+		}
+		e.out.WriteString(comma)
+		e.out.WriteString(it.Before)
+		e.value(it.Value, child)
+		e.out.WriteString(it.After)
+		comma = ","
+	}
+	e.close(comma, dropped, raw, "[]")
+}
+
+// close ends a container. One that was empty before keeps its white space.
+func (e editor) close(comma string, dropped bool, raw, brackets string) {
+	switch {
+	case comma == ",":
+		e.out.WriteString(brackets[1:])
+	case dropped:
+		e.out.WriteString(brackets)
+	default:
+		e.out.WriteString(raw)
+	}
+}
+
+func isContainer(raw string) bool {
+	k := jsontext.KindOf(raw)
+	return k == jsontext.Object || k == jsontext.Array
+}
