@@ -48,3 +48,6 @@ type HeldKey struct {
 	Target  string `json:"target"`
 	KeyHash int64  `json:"key_hash"`
 }
+
+// MaxTarget is the longest name of a target or destination that is stored, in bytes; an index entry must hold it.
+const MaxTarget = 1024

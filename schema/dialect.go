@@ -52,7 +52,7 @@ type queries struct {
 	pending string // tenants, topics -> whether any event is pending or any delivery is due
 
 	done    string // slots, seqs: delete pending
-	fence   string // group, owner, slots, epochs -> slots that are still owned
+	fence   string // group, slots, epochs -> slots that are still owned in these epochs
 	open    string // json: insert deliveries
 	hold    string // json: insert deliveries behind others of their key
 	ended   string // json: delete deliveries

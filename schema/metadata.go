@@ -49,6 +49,9 @@ var inputKeys = map[string]bool{
 	KeySchemaVersion: true, KeyRoutingKey: true, KeyRoutingConfig: true, KeyRoutingVer: true,
 }
 
+// Settable tells whether key, which starts with [MetadataPrefix], is one that applications may set.
+func Settable(key string) bool { return inputKeys[key] }
+
 // SetTenant sets the tenant that msg belongs to.
 func SetTenant(msg *message.Message, tenantID string) { set(msg, KeyTenantID, tenantID) }
 

@@ -60,8 +60,8 @@ func (postgres) queries(t tables) queries {
 		// The lateral form keeps the index whatever the statistics say; a join flips to a sequential scan.
 		done: `DELETE FROM ` + t.Pending + ` WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM unnest($1::smallint[], $2::bigint[]) AS x(slot, seq)
 			CROSS JOIN LATERAL (SELECT p.ctid FROM ` + t.Pending + ` p WHERE p.slot = x.slot AND p.seq = x.seq LIMIT 1) p))`,
-		fence: `SELECT o.slot FROM ` + t.Slots + ` o JOIN unnest($3::smallint[], $4::bigint[]) AS x(slot, epoch)
-			ON x.slot = o.slot AND x.epoch = o.epoch WHERE o.group_name = $1::text AND o.owner = $2::text ORDER BY o.slot FOR SHARE OF o`,
+		fence: `SELECT o.slot FROM ` + t.Slots + ` o JOIN unnest($2::smallint[], $3::bigint[]) AS x(slot, epoch)
+			ON x.slot = o.slot AND x.epoch = o.epoch WHERE o.group_name = $1::text AND o.owner IS NOT NULL ORDER BY o.slot FOR SHARE OF o`,
 		open: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state, attempts, due, error)
 			SELECT seq, target, slot, key_hash, destination, state, attempts, clock_timestamp() + make_interval(secs => wait), error
 			FROM ` + rows + ` ON CONFLICT (seq, target) DO NOTHING`,

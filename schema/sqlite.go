@@ -64,8 +64,8 @@ func (sqlite) queries(t tables) queries {
 				WHERE p.state = 'waiting' AND p.due <= ` + sqliteNow + ` AND ` + filter(1, 2) + `)`,
 
 		done: `DELETE FROM ` + t.Pending + ` WHERE slot IN (SELECT value FROM json_each(?1)) AND seq IN (SELECT value FROM json_each(?2))`,
-		fence: `SELECT o.slot FROM ` + t.Slots + ` o WHERE o.group_name = ?1 AND o.owner = ?2 AND EXISTS (SELECT 1 FROM json_each(?3) s
-			JOIN json_each(?4) e ON e.key = s.key WHERE s.value = o.slot AND e.value = o.epoch)`,
+		fence: `SELECT o.slot FROM ` + t.Slots + ` o WHERE o.group_name = ?1 AND o.owner IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(?2) s
+			JOIN json_each(?3) e ON e.key = s.key WHERE s.value = o.slot AND e.value = o.epoch)`,
 		open: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state, attempts, due, error)
 			SELECT seq, target, slot, key_hash, destination, state, attempts, ` + later("wait") + `, error
 			FROM ` + rows + ` WHERE true ON CONFLICT (seq, target) DO NOTHING`,

@@ -15,9 +15,9 @@ type Ref struct {
 
 // Settlement is what became of a batch of events and deliveries.
 type Settlement struct {
-	// Group, Owner and Epochs (by slot) are the lease that the batch was worked under.
-	Group, Owner string
-	Epochs       map[int]int64
+	// Group and Epochs (by slot) are the leases that the batch was worked under. Every owner of a slot has an epoch of its own.
+	Group  string
+	Epochs map[int]int64
 
 	// Done are events with nothing left to do after their first pass.
 	Done []Ref
@@ -34,14 +34,14 @@ type Settlement struct {
 
 // Settled is what [Store.Settle] found.
 type Settled struct {
-	// Lost are slots whose lease has another owner or epoch: Passed, New and Failed of these slots were not written.
+	// Lost are slots whose lease was lost or released: Passed, New and Failed of these slots were not written.
 	Lost map[int]bool
 	// Free are the keys of Freed that nothing holds back any more.
 	Free []HeldKey
 }
 
 // Settle writes b in one transaction; on error nothing is written. Success is accepted from anybody, for it is true. What did not succeed
-// is written only for slots whose lease still has the owner and epoch of b, with the lease locked meanwhile. Settling the same batch
+// is written only for slots whose lease is still of the epoch of b, with the lease locked meanwhile. Settling the same batch
 // twice is harmless.
 func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 	var result Settled
@@ -139,7 +139,7 @@ func (s *Store) fence(ctx context.Context, tx *sqlx.Tx, b Settlement) (map[int]b
 	for slot := range lost {
 		slots, epochs = append(slots, int64(slot)), append(epochs, b.Epochs[slot])
 	}
-	rows, err := tx.QueryContext(ctx, s.q.fence, b.Group, b.Owner, s.d.ints(slots), s.d.ints(epochs))
+	rows, err := tx.QueryContext(ctx, s.q.fence, b.Group, s.d.ints(slots), s.d.ints(epochs))
 	if err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func TestPlainInsertIsPending(t *testing.T) {
 		}
 		key := schema.KeyHash("", "order:7")
 		e := events[1]
-		b := schema.Settlement{Group: "g", Owner: "me", Epochs: epochs, Passed: []schema.Ref{{Slot: e.Slot, Seq: e.Seq}},
+		b := schema.Settlement{Group: "g", Epochs: epochs, Passed: []schema.Ref{{Slot: e.Slot, Seq: e.Seq}},
 			New: []schema.Delivery{{Seq: e.Seq, Target: "orders", Slot: e.Slot, KeyHash: &key, Destination: "orders", State: schema.Waiting, Attempts: 1, Error: "no \"luck\"\\"}}}
 		res, err := s.Settle(ctx, b)
 		require.NoError(t, err)

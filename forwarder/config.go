@@ -1,0 +1,117 @@
+package forwarder
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// AllTopics is the topic to subscribe to for the events of every topic.
+const AllTopics = "**"
+
+// SubscriberConfig says what is read and how. The zero value works.
+type SubscriberConfig struct {
+	// Schema names the tables. Its Dialect defaults to what the database's driver tells.
+	Schema schema.Config
+
+	// Group is the name that forwarders share slots under. Defaults to "default". Forwarders of one group must have one filter, and
+	// the filters of different groups must not overlap.
+	Group string
+	// Tenants and Topics filter the events that the group serves. Empty means all.
+	Tenants, Topics []string
+
+	// BatchSize is the number of events read at once. Defaults to 1000.
+	BatchSize int
+	// MaxConcurrent is the number of events in flight; at most one of an ordering key is. Defaults to 1000.
+	MaxConcurrent int
+	// SettleBatch is the number of outcomes written at once. Defaults to 1000.
+	SettleBatch int
+	// SettleDelay is how long a first outcome waits for others. Defaults to 2 ms.
+	SettleDelay time.Duration
+
+	// SleepBusy is the wait after a read that found something and left nothing. Defaults to 2 ms.
+	SleepBusy time.Duration
+	// SleepIdle is the wait after a read that found nothing; it grows to SleepIdleMax. Defaults to 5 ms.
+	SleepIdle time.Duration
+	// SleepIdleMax is the longest wait between two looks at the database. Defaults to 50 ms.
+	SleepIdleMax time.Duration
+	// SweepInterval is how often all pending work is read again, in case something was missed; never more than a fiftieth of the time is
+	// spent on it. Defaults to 1 minute.
+	SweepInterval time.Duration
+
+	// Lease is how long the slots of a forwarder that died stay unserved. Defaults to 30 s.
+	Lease time.Duration
+	// PublishTimeout bounds the publishing of one message, and is the margin before the end of the lease in which nothing new is started.
+	// Timeouts of the destinations must fit in. Defaults to 10 s; must be less than half of Lease.
+	PublishTimeout time.Duration
+	// QueryTimeout bounds each database operation. Defaults to 15 s.
+	QueryTimeout time.Duration
+	// CloseTimeout bounds how long Close waits for what is in flight. Defaults to 20 s.
+	CloseTimeout time.Duration
+
+	// Unordered drops the order of ordering keys: every event is delivered as soon as it can be.
+	Unordered bool
+	// RetryPolicy is used for a message that a plain subscriber nacked. Defaults to the policy "default". The forwarder takes the
+	// policies of the routing config.
+	RetryPolicy middleware.RetryPolicy
+}
+
+// inlinePayload is the longest payload that comes with a batch; longer ones are fetched when their turn has come, so that a batch of huge
+// events does not fill the memory.
+const (
+	inlinePayload = 64 << 10
+	bigPayloads   = 64 << 20 // bytes of longer payloads in memory at once
+)
+
+func (c SubscriberConfig) withDefaults() (SubscriberConfig, error) {
+	var faults []error
+	count := func(name string, v *int, standard, limit int) {
+		if *v == 0 {
+			*v = standard
+		}
+		if *v < 1 || *v > limit {
+			faults = append(faults, fmt.Errorf("%s is %d, must be between 1 and %d", name, *v, limit))
+		}
+	}
+	duration := func(name string, v *time.Duration, standard time.Duration) {
+		if *v == 0 {
+			*v = standard
+		}
+		if *v < 0 {
+			faults = append(faults, fmt.Errorf("%s is %s, must not be negative", name, *v))
+		}
+	}
+	if c.Group == "" {
+		c.Group = "default"
+	}
+	count("BatchSize", &c.BatchSize, 1000, 100_000)
+	count("MaxConcurrent", &c.MaxConcurrent, 1000, 100_000)
+	count("SettleBatch", &c.SettleBatch, 1000, 100_000)
+	duration("SettleDelay", &c.SettleDelay, 2*time.Millisecond)
+	duration("SleepBusy", &c.SleepBusy, 2*time.Millisecond)
+	duration("SleepIdle", &c.SleepIdle, 5*time.Millisecond)
+	duration("SleepIdleMax", &c.SleepIdleMax, 50*time.Millisecond)
+	duration("SweepInterval", &c.SweepInterval, time.Minute)
+	duration("Lease", &c.Lease, 30*time.Second)
+	duration("PublishTimeout", &c.PublishTimeout, min(10*time.Second, c.Lease/3))
+	duration("QueryTimeout", &c.QueryTimeout, 15*time.Second)
+	duration("CloseTimeout", &c.CloseTimeout, 20*time.Second)
+	c.SleepIdleMax = max(c.SleepIdleMax, c.SleepIdle)
+	if c.PublishTimeout >= c.Lease/2 {
+		faults = append(faults, fmt.Errorf("PublishTimeout is %s, must be less than half of Lease %s", c.PublishTimeout, c.Lease))
+	}
+	if c.RetryPolicy == (middleware.RetryPolicy{}) {
+		c.RetryPolicy = middleware.Policies()["default"]
+	}
+	if err := c.RetryPolicy.Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("RetryPolicy: %w", err))
+	}
+	return c, errors.Join(faults...)
+}
+
+func (c SubscriberConfig) filter() schema.Filter {
+	return schema.Filter{Tenants: c.Tenants, Topics: c.Topics}
+}

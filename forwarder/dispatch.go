@@ -1,0 +1,300 @@
+package forwarder
+
+import (
+	"context"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// enqueue takes u into memory: behind the others of its key, or ready to run. The caller holds mu.
+func (r *reader) enqueue(u *unit, s *slot) {
+	if key := u.event.Key(); key != "" && !r.cfg.Unordered && (u.retry == nil || u.retry.KeyHash != nil) {
+		u.key, u.keyed = schema.KeyHash(u.event.TenantID, key), true
+	}
+	r.known[u.id()] = u
+	s.units++
+	if u.retry != nil {
+		s.retries++
+	}
+	if !u.keyed {
+		r.ready = append(r.ready, u)
+		return
+	}
+	if c, busy := r.chains[u.key]; busy {
+		c.queue = append(c.queue, u)
+		return
+	}
+	r.chains[u.key] = &chain{}
+	r.ready = append(r.ready, u)
+}
+
+// pump starts workers for what is ready. The caller holds mu.
+func (r *reader) pump() {
+	for r.active < r.cfg.MaxConcurrent && !r.halted {
+		u := r.nextReady()
+		if u == nil {
+			return
+		}
+		r.active++
+		go r.worker(u)
+	}
+}
+
+func (r *reader) nextReady() *unit {
+	if len(r.ready) == 0 {
+		return nil
+	}
+	u := r.ready[0]
+	r.ready[0] = nil
+	if r.ready = r.ready[1:]; len(r.ready) == 0 {
+		r.ready = nil
+	}
+	return u
+}
+
+func (r *reader) worker(u *unit) {
+	for u != nil {
+		r.work(u)
+		u.seal()
+		u = r.complete(u)
+	}
+}
+
+// work hands u out as a message and waits for its ack or nack.
+func (r *reader) work(u *unit) {
+	if _, ok := r.mayPublish(u); !ok {
+		u.abandon()
+		return
+	}
+	if r.sub.plain {
+		if t := r.sub.plainTarget(u); u.heldBack(t.name) {
+			u.held(t)
+			return
+		}
+	}
+	if release, ok := r.load(u); ok {
+		defer release()
+	} else {
+		u.abandon()
+		return
+	}
+	u.outcome = delivery.New(u.attempts()+1, u.event.CreatedAt)
+	msg, err := u.event.Message(r.store.Identity())
+	if err != nil {
+		u.failed(fallbackTarget(u), middleware.Permanent(err))
+		return
+	}
+	ctx, cancel := context.WithCancel(withUnit(delivery.NewContext(r.ctx, u.outcome), u))
+	defer cancel()
+	msg.SetContext(ctx)
+	select {
+	case r.out <- msg:
+	case <-r.stopping:
+		u.abandon()
+		return
+	}
+	select {
+	case <-msg.Acked():
+		r.sub.finish(u, true)
+	case <-msg.Nacked():
+		r.sub.finish(u, false)
+	case <-r.abort:
+		u.abandon()
+	}
+}
+
+// fallbackTarget stands for the targets of an event that could not be planned.
+func fallbackTarget(u *unit) target {
+	if u.retry != nil {
+		return target{name: u.retry.Target, destination: u.retry.Destination, policy: middleware.Policies()["default"]}
+	}
+	destination := u.event.RoutingKey
+	if destination == "" {
+		destination = u.event.Topic
+	}
+	return target{name: targetName(destination), destination: targetName(destination), policy: middleware.Policies()["default"]}
+}
+
+// load fetches a payload that was too long to come with its batch, when there is memory for it.
+func (r *reader) load(u *unit) (release func(), ok bool) {
+	if u.event.PayloadSize <= inlinePayload {
+		return func() {}, true
+	}
+	weight := int64(min(u.event.PayloadSize, bigPayloads))
+	if err := r.big.Acquire(r.ctx, weight); err != nil {
+		return nil, false
+	}
+	release = func() {
+		u.event.Payload = nil
+		r.big.Release(weight)
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.QueryTimeout)
+	defer cancel()
+	payload, err := r.store.Payload(ctx, u.event.Seq)
+	if err != nil {
+		release()
+		return nil, false
+	}
+	u.event.Payload = payload
+	return release, true
+}
+
+// complete books what became of u and returns the next unit for its worker, nil when there is none.
+func (r *reader) complete(u *unit) *unit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if u.abandoned {
+		r.giveUp(u)
+	} else {
+		r.book(u)
+		r.outcomes = append(r.outcomes, u)
+		if len(r.outcomes) == 1 || len(r.outcomes) >= r.cfg.SettleBatch {
+			r.wakeSettle.give()
+		}
+	}
+	if u.keyed {
+		if c := r.chains[u.key]; c != nil && len(c.queue) > 0 {
+			r.ready = append(r.ready, c.queue[0])
+			c.queue = c.queue[1:]
+		} else {
+			delete(r.chains, u.key)
+		}
+	}
+	if !r.halted {
+		if next := r.nextReady(); next != nil {
+			return next
+		}
+	}
+	r.active--
+	if r.halted && r.active == 0 {
+		close(r.quiet)
+	}
+	return nil
+}
+
+// book notes at once which keys u holds back, so that the next unit of its key sees it.
+func (r *reader) book(u *unit) {
+	s := r.slots[u.event.Slot]
+	if s == nil || s.epoch != u.epoch || !u.keyed || u.retry != nil {
+		return
+	}
+	for _, res := range u.results {
+		if !res.holds() {
+			continue
+		}
+		id := blockID{res.name, u.key}
+		b := s.blocks[id]
+		if b == nil {
+			b = &block{}
+			s.blocks[id] = b
+		}
+		b.unsettled++
+	}
+}
+
+// holds tells whether the result keeps later events of its key back.
+func (res *result) holds() bool { return res.state != "" && !res.free }
+
+// giveUp forgets u, and what waits behind it, as if they had not been read. The caller holds mu.
+func (r *reader) giveUp(u *unit) {
+	r.forget(u)
+	if u.keyed {
+		if c := r.chains[u.key]; c != nil {
+			for _, q := range c.queue {
+				r.forget(q)
+			}
+			c.queue = nil
+		}
+	}
+	if s := r.slots[u.event.Slot]; s != nil {
+		s.reread()
+	}
+	r.nextDue = time.Time{}
+}
+
+func (r *reader) forget(u *unit) {
+	delete(r.known, u.id())
+	r.released(u)
+}
+
+// released takes u off the books of its slot. The caller holds mu.
+func (r *reader) released(u *unit) {
+	s := r.slots[u.event.Slot]
+	if s == nil || s.epoch != u.epoch {
+		return
+	}
+	if s.units--; s.units == 0 && s.draining {
+		r.wakeLease.give()
+	}
+	if u.retry != nil {
+		s.retries--
+	}
+}
+
+// dropQueued forgets every unit that is not in flight and for which drop holds. Keys stay within one slot, so drop must not split one.
+// The caller holds mu.
+func (r *reader) dropQueued(drop func(slot int) bool) {
+	kept := r.ready[:0:0]
+	for _, u := range r.ready {
+		if !drop(u.event.Slot) {
+			kept = append(kept, u)
+			continue
+		}
+		r.forget(u)
+		if u.keyed {
+			for _, q := range r.chains[u.key].queue {
+				r.forget(q)
+			}
+			delete(r.chains, u.key)
+		}
+	}
+	r.ready = kept
+	for _, c := range r.chains { // of units in flight
+		if len(c.queue) > 0 && drop(c.queue[0].event.Slot) {
+			for _, q := range c.queue {
+				r.forget(q)
+			}
+			c.queue = nil
+		}
+	}
+}
+
+// halt drops what is not in flight; quiet is closed when nothing is.
+func (r *reader) halt() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.halted = true
+	r.dropQueued(func(int) bool { return true })
+	if r.active == 0 {
+		close(r.quiet)
+	}
+}
+
+func (r *reader) inFlight() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.active
+}
+
+// mayPublish tells whether a publish of u may be started now, and until when it must be over: the lease must outlast it, and outcomes must
+// be writable.
+func (r *reader) mayPublish(u *unit) (time.Time, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.slots[u.event.Slot]
+	now := time.Now()
+	if r.broken || s == nil || s.epoch != u.epoch || r.lease.left(now) <= r.cfg.PublishTimeout {
+		return time.Time{}, false
+	}
+	return now.Add(r.cfg.PublishTimeout), true
+}
+
+func (r *reader) heldBack(slotNumber int, target string, key int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.slots[slotNumber]
+	return s != nil && s.blocks[blockID{target, key}] != nil
+}

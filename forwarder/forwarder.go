@@ -1,0 +1,132 @@
+// Package forwarder is the running part of the outbox: the [Publisher] that stores events inside the application's transaction, the
+// [Subscriber] that reads them in order, and the [Forwarder] that delivers them from a Watermill Router.
+//
+// A forwarder loses nothing and gives no order away when it is closed, killed, paused or cut off from its database; what it may do then
+// is to send an event again. Consumers that must not see one twice deduplicate on the metadata key [schema.KeyID].
+package forwarder
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/bento-outbox/watermill-outbox/router"
+)
+
+// Config is what a forwarder is made of. The zero value works.
+type Config struct {
+	// Subscriber says what is read and how.
+	Subscriber SubscriberConfig
+	// Routes decides where events go. By default an event goes to its routing config, else to its routing key, else to its topic at the
+	// default publisher.
+	Routes Routes
+	// DefaultPublisher is the name of the publisher of destinations without one. Defaults to "default", or to the only publisher there is.
+	DefaultPublisher string
+	// HandlerName is the name of the handler on the Router. Defaults to "outbox". Two forwarders on one Router need two names.
+	HandlerName string
+}
+
+// Routes resolves events to plans; *[router.Table] does. It must be safe for concurrent use.
+type Routes interface {
+	Resolve(e *router.Event) (*router.Plan, error)
+}
+
+// Forwarder delivers the events of an outbox. It runs on the application's own Router, see [Forwarder.AddTo], or on one of its own, see
+// [Forwarder.Run].
+type Forwarder struct {
+	subscriber *Subscriber
+	publishers publishers
+	routes     Routes
+	name       string
+	logger     watermill.LoggerAdapter
+}
+
+// New checks cfg and that the tables are there. Publishers are the destinations by name; they, and db, stay the caller's to close, after
+// the forwarder. Subscribers and publishers are used concurrently.
+func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publisher, cfg Config, logger watermill.LoggerAdapter) (*Forwarder, error) {
+	if logger == nil {
+		logger = watermill.NopLogger{}
+	}
+	pubs, err := newPublishers(destinations, cfg.DefaultPublisher)
+	if err != nil {
+		return nil, fmt.Errorf("outbox forwarder: %w", err)
+	}
+	if cfg.Routes == nil {
+		table, err := router.NewTable(router.Config{})
+		if err != nil {
+			return nil, fmt.Errorf("outbox forwarder: %w", err)
+		}
+		cfg.Routes = table
+	}
+	if cfg.HandlerName == "" {
+		cfg.HandlerName = "outbox"
+	}
+	sub, err := NewSubscriber(ctx, db, cfg.Subscriber, logger)
+	if err != nil {
+		return nil, fmt.Errorf("outbox forwarder: %w", err)
+	}
+	f := &Forwarder{subscriber: sub, publishers: pubs, routes: cfg.Routes, name: cfg.HandlerName, logger: logger}
+	sub.finish, sub.plain = f.finish, false
+	return f, nil
+}
+
+// AddTo adds the forwarder to r as a consumer handler. Middlewares of r and of the returned handler run around the routing of each event:
+// one that acks without calling the handler takes the event, which ends as SKIPPED; one that fails makes every unfinished target fail
+// once. Close of r closes the forwarder.
+func (f *Forwarder) AddTo(r *message.Router) *message.Handler {
+	return r.AddConsumerHandler(f.name, AllTopics, f.subscriber, f.handle)
+}
+
+// Run forwards until ctx ends, on a Router of its own, and returns when what was in flight is written down.
+func (f *Forwarder) Run(ctx context.Context) error {
+	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: f.subscriber.cfg.CloseTimeout + 5*time.Second}, f.logger)
+	if err != nil {
+		return fmt.Errorf("outbox forwarder: %w", err)
+	}
+	f.AddTo(r)
+	if err := r.Run(ctx); err != nil {
+		return fmt.Errorf("outbox forwarder: %w", err)
+	}
+	return f.Close()
+}
+
+// Drain forwards until no event that the forwarder serves is pending and no delivery is due, and returns. What waits for a later retry
+// stays. With other forwarders of the group alive it waits for their share too.
+func (f *Forwarder) Drain(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() { cancel(f.drained(ctx)) }()
+	err := f.Run(ctx)
+	if cause := context.Cause(ctx); !errors.Is(cause, errDrained) {
+		return errors.Join(err, cause)
+	}
+	return err
+}
+
+var errDrained = errors.New("drained")
+
+func (f *Forwarder) drained(ctx context.Context) error {
+	s := f.subscriber
+	t := time.NewTicker(s.cfg.SleepIdleMax)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		open, err := s.store.Open(ctx, s.cfg.filter())
+		if err != nil {
+			f.logger.Error("Cannot tell whether the outbox is drained; trying again", err, nil)
+		} else if !open {
+			return errDrained
+		}
+	}
+}
+
+// Close stops reading, waits for what is in flight and hands the slots over to others. See [Subscriber.Close].
+func (f *Forwarder) Close() error { return f.subscriber.Close() }

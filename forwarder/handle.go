@@ -1,0 +1,313 @@
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/router"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+var (
+	errNotOurs = errors.New("the message does not come from this forwarder's subscriber")
+	// errUserMiddleware is what counts as the failure when a middleware around the forwarder nacked.
+	errUserMiddleware = errors.New("a middleware around the forwarder failed")
+)
+
+// job is one planned delivery of a unit.
+type job struct {
+	target
+	topic     string
+	publisher message.Publisher
+	payload   []byte
+	cause     string // of a fallback
+}
+
+// handle routes and delivers one event. What became of it is recorded on its unit, so it never returns an error for an event of its own:
+// the Router would log the payload.
+func (f *Forwarder) handle(msg *message.Message) error {
+	u := unitFrom(msg.Context())
+	if u == nil {
+		return errNotOurs
+	}
+	e := routed(u, msg)
+	plan, err := f.routes.Resolve(e)
+	if err != nil {
+		u.failed(fallbackTarget(u), middleware.Permanent(err))
+		return nil
+	}
+	if u.retry != nil {
+		f.again(u, msg, e, plan)
+	} else {
+		f.first(u, msg, e, plan)
+	}
+	return nil
+}
+
+// routed is u as routing sees it, with what middlewares have changed of its message.
+func routed(u *unit, msg *message.Message) *router.Event {
+	e := &u.event
+	return &router.Event{
+		ID: e.ID, TenantID: e.TenantID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, Topic: e.Topic,
+		SchemaID: e.SchemaID, SchemaVersion: e.SchemaVersion, OccurredAt: e.OccurredAt, CreatedAt: e.CreatedAt,
+		Payload: msg.Payload, Metadata: msg.Metadata, RoutingKey: e.RoutingKey, RoutingConfig: e.RoutingConfig,
+	}
+}
+
+// first is the first pass of an event: every target is planned, then what can go now is published.
+func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *router.Plan) {
+	var jobs []job
+	var bad error
+	matched, now := false, time.Now()
+	type later struct {
+		target
+		wait time.Duration
+	}
+	var delayed []later
+	type fault struct {
+		target
+		err error
+	}
+	var faults []fault
+	for _, rt := range plan.Targets {
+		t := targetOf(rt)
+		d, err := rt.Decide(e)
+		if err != nil {
+			matched, bad = true, err
+			faults = append(faults, fault{t, err})
+			continue
+		}
+		matched = matched || d.Deliver || d.Reason == router.Sampling
+		if !d.Deliver {
+			continue
+		}
+		if wait := d.Due.Sub(now); !d.Due.IsZero() && wait > 0 {
+			delayed = append(delayed, later{t, wait})
+			continue
+		}
+		j, err := f.job(t, d.Payload)
+		if err != nil {
+			bad = err
+			faults = append(faults, fault{t, err})
+			continue
+		}
+		jobs = append(jobs, j)
+	}
+	if !matched {
+		if plan.Fallback == nil {
+			u.skipped(target{}, "no target wanted it")
+			return
+		}
+		t := targetOf(plan.Fallback)
+		if j, err := f.job(t, e.Payload); err != nil {
+			u.failed(t, err)
+		} else {
+			j.cause = "no target matched"
+			f.publishAll(u, msg, plan, []job{j})
+		}
+		return
+	}
+	if bad != nil && plan.Strategy == router.AllOrNothing {
+		for _, x := range faults {
+			u.failed(x.target, middleware.Permanent(x.err))
+		}
+		err := middleware.Permanent(errors.New("not sent, for another target of the event cannot be: " + errorText(bad)))
+		for _, j := range jobs {
+			u.failed(j.target, err)
+		}
+		for _, x := range delayed {
+			u.failed(x.target, err)
+		}
+		return
+	}
+	for _, x := range faults {
+		f.gaveUp(u, plan, x.target, middleware.Permanent(x.err))
+	}
+	for _, x := range delayed {
+		u.delayed(x.target, x.wait)
+	}
+	if len(jobs) == 0 && !u.decided() {
+		u.sent(target{}) // every match was left out by sampling: nothing to do
+		return
+	}
+	f.publishAll(u, msg, plan, jobs)
+}
+
+// again tries one delivery once more.
+func (f *Forwarder) again(u *unit, msg *message.Message, e *router.Event, plan *router.Plan) {
+	var t target
+	payload, cause := e.Payload, ""
+	if fallback := plan.Fallback; fallback != nil && standsIn(u.retry, plan) {
+		t = targetOf(fallback)
+		t.name = u.retry.Target
+		cause, _, _ = strings.Cut(u.retry.Error, fallbackMark)
+	} else {
+		rt := find(plan, u.retry.Target)
+		if rt == nil {
+			u.skipped(fallbackTarget(u), "route removed")
+			return
+		}
+		t = targetOf(rt)
+		d, err := rt.Decide(e)
+		if err != nil {
+			f.gaveUp(u, plan, t, middleware.Permanent(err))
+			return
+		}
+		if !d.Deliver {
+			u.skipped(t, "route changed: "+string(d.Reason))
+			return
+		}
+		payload = d.Payload
+	}
+	j, err := f.job(t, payload)
+	if err != nil {
+		f.gaveUp(u, plan, t, err)
+		return
+	}
+	j.cause = cause
+	f.publishAll(u, msg, plan, []job{j})
+}
+
+// standsIn tells whether d has become, or was from the start, a delivery to the plan's fallback.
+func standsIn(d *schema.Delivery, plan *router.Plan) bool {
+	if d.Destination != targetName(plan.Fallback.Destination) {
+		return false
+	}
+	rt := find(plan, d.Target)
+	return rt == nil || targetName(rt.Destination) != d.Destination
+}
+
+func find(plan *router.Plan, name string) *router.Target {
+	for _, t := range plan.Targets {
+		if targetName(t.Name) == name {
+			return t
+		}
+	}
+	return nil
+}
+
+func targetOf(t *router.Target) target {
+	return target{name: targetName(t.Name), destination: t.Destination, policy: t.Policy}
+}
+
+func (f *Forwarder) job(t target, payload []byte) (job, error) {
+	pub, topic, err := f.publishers.find(t.destination)
+	return job{target: t, topic: topic, publisher: pub, payload: payload}, err
+}
+
+// publishAll publishes jobs, several at once, and records what became of each.
+func (f *Forwarder) publishAll(u *unit, msg *message.Message, plan *router.Plan, jobs []job) {
+	if len(jobs) == 1 {
+		f.publish(u, msg, plan, &jobs[0])
+		return
+	}
+	var wg sync.WaitGroup
+	for i := range jobs {
+		wg.Go(func() { f.publish(u, msg, plan, &jobs[i]) })
+	}
+	wg.Wait()
+}
+
+func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j *job) {
+	if u.heldBack(j.name) {
+		u.held(j.target)
+		return
+	}
+	end, ok := u.mayPublish()
+	if !ok {
+		u.undecided(j.target)
+		return
+	}
+	out := message.NewMessage(msg.UUID, j.payload)
+	out.Metadata = make(message.Metadata, len(msg.Metadata)+3)
+	maps.Copy(out.Metadata, msg.Metadata)
+	out.Metadata[schema.KeyTarget] = j.name
+	out.Metadata[schema.KeyEpoch] = strconv.FormatInt(u.epoch, 10)
+	if j.cause != "" {
+		out.Metadata[schema.KeyCause] = j.cause
+	}
+	// Close of the Router cancels the message at once; a publish that has begun is let end.
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(msg.Context()), end)
+	defer cancel()
+	out.SetContext(ctx)
+	if err := j.publisher.Publish(j.topic, out); err != nil {
+		f.gaveUp(u, plan, j.target, err)
+		return
+	}
+	u.sent(j.target)
+}
+
+const fallbackMark = "; the fallback failed: "
+
+// gaveUp records a failure of t. When its policy gives up and there is a fallback, the delivery goes on to that, with attempts of its own.
+func (f *Forwarder) gaveUp(u *unit, plan *router.Plan, t target, err error) {
+	res := u.failure(t, err)
+	if plan.Fallback != nil && t.destination == plan.Fallback.Destination && u.retry != nil && u.retry.Error != "" {
+		cause, _, _ := strings.Cut(u.retry.Error, fallbackMark)
+		res.err = storable(cause+fallbackMark+res.err, maxErrorText)
+	} else if plan.Fallback != nil && res.state == schema.Dead && plan.Strategy != router.AllOrNothing &&
+		t.destination != plan.Fallback.Destination {
+		res = result{target: t, state: schema.Waiting, err: res.err}
+		res.destination = plan.Fallback.Destination
+	}
+	u.record(res)
+}
+
+// finish records what an ack or a nack means when the handler did not get to it: some middleware decided.
+func (f *Forwarder) finish(u *unit, acked bool) {
+	if u.decided() {
+		return
+	}
+	o := u.outcome.Outcome()
+	for _, t := range f.unfinished(u) {
+		all := target{}
+		if u.retry != nil {
+			all = t
+		}
+		switch {
+		case o.Kind == delivery.Skipped:
+			u.skipped(all, o.Reason)
+			return
+		case o.Kind == delivery.Delayed:
+			u.delayed(t, time.Until(o.Until))
+		case o.Kind == delivery.Failed:
+			u.failed(t, o.Err)
+		case acked:
+			u.skipped(all, "acknowledged by a middleware around the forwarder")
+			return
+		default:
+			u.failed(t, errUserMiddleware)
+		}
+	}
+}
+
+// unfinished returns the targets that a unit is still to reach, without asking their conditions.
+func (f *Forwarder) unfinished(u *unit) []target {
+	if u.retry != nil {
+		t := fallbackTarget(u)
+		if plan, err := f.routes.Resolve(routed(u, &message.Message{Payload: u.event.Payload})); err == nil {
+			if rt := find(plan, u.retry.Target); rt != nil {
+				t.policy = rt.Policy
+			}
+		}
+		return []target{t}
+	}
+	plan, err := f.routes.Resolve(routed(u, &message.Message{Payload: u.event.Payload}))
+	if err != nil || len(plan.Targets) == 0 {
+		return []target{fallbackTarget(u)}
+	}
+	list := make([]target, len(plan.Targets))
+	for i, t := range plan.Targets {
+		list[i] = targetOf(t)
+	}
+	return list
+}

@@ -1,0 +1,194 @@
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// join makes the reader a member of its group under a new id.
+func (r *reader) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)
+	defer cancel()
+	id, sent := watermill.NewUUID(), time.Now()
+	if err := r.store.Join(ctx, r.group, id, r.filter, r.cfg.Lease); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.id, r.lease = id, deadlineAfter(sent, r.cfg.Lease)
+	r.mu.Unlock()
+	return nil
+}
+
+// leave ends the membership, which releases the slots.
+func (r *reader) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.QueryTimeout)
+	defer cancel()
+	r.mu.Lock()
+	id := r.id
+	r.slots = map[int]*slot{}
+	r.mu.Unlock()
+	if err := r.store.Leave(ctx, id); err != nil {
+		return fmt.Errorf("outbox subscriber: others take over when the lease of %s ends: %w", r.cfg.Lease, err)
+	}
+	return nil
+}
+
+// leaseLoop keeps the lease and the fair share of slots until end is closed.
+func (r *reader) leaseLoop(end <-chan struct{}) {
+	tick := min(time.Second, r.cfg.Lease/6)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	failures := 0
+	for {
+		select {
+		case <-end:
+			return
+		case <-timer.C:
+		case <-r.wakeLease:
+		}
+		err := r.keep()
+		switch {
+		case err == nil && failures > 0:
+			r.logger.Info("The lease is kept again", watermill.LogFields{"failures": failures})
+			failures = 0
+		case err != nil:
+			if failures++; failures == 1 {
+				r.logger.Error("Cannot keep the lease of the slots; publishing stops before it ends", err, nil)
+			}
+		}
+		timer.Reset(tick)
+	}
+}
+
+// keep renews the lease, then moves towards the fair share of slots.
+func (r *reader) keep() error {
+	ctx, cancel := context.WithTimeout(context.Background(), min(r.cfg.QueryTimeout, r.cfg.Lease/3))
+	defer cancel()
+	r.mu.Lock()
+	id := r.id
+	r.mu.Unlock()
+	sent := time.Now()
+	err := r.store.Renew(ctx, id, r.cfg.Lease)
+	if errors.Is(err, schema.ErrNotMember) {
+		r.logger.Info("The lease had ended and others may have the slots; joining again", nil)
+		r.loseAll()
+		return r.join(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.lease = deadlineAfter(sent, r.cfg.Lease)
+	r.mu.Unlock()
+	if err := r.releaseDrained(ctx, id); err != nil {
+		return err
+	}
+	select {
+	case <-r.stopping:
+		return nil
+	default:
+	}
+	members, err := r.store.Members(ctx, r.group)
+	if err != nil {
+		return err
+	}
+	total := r.store.SlotCount()
+	share := (total + len(members) - 1) / max(len(members), 1)
+	missing := r.drainAbove(share)
+	if missing <= 0 {
+		return r.releaseDrained(ctx, id)
+	}
+	return r.acquire(ctx, id, missing)
+}
+
+// acquire takes up to n slots that nobody owns and reads which keys are held back in them before anything of them is sent.
+func (r *reader) acquire(ctx context.Context, id string, n int) error {
+	leases, err := r.store.Acquire(ctx, r.group, id, n)
+	if err != nil || len(leases) == 0 {
+		return err
+	}
+	numbers := make([]int, len(leases))
+	for i, l := range leases {
+		numbers[i] = l.Slot
+	}
+	held, err := r.store.HeldKeys(ctx, numbers)
+	if err != nil {
+		return errors.Join(err, r.store.Release(ctx, id, numbers))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range leases {
+		r.slots[l.Slot] = &slot{epoch: l.Epoch, fresh: true, blocks: map[blockID]*block{}}
+	}
+	for _, k := range held {
+		r.slots[k.Slot].blocks[blockID{k.Target, k.KeyHash}] = &block{rows: true}
+	}
+	r.nextDue = time.Time{}
+	r.wakePoll.give()
+	r.logger.Debug("Took slots", watermill.LogFields{"slots": len(leases)})
+	return nil
+}
+
+// drainAbove starts to drain what is above the fair share and returns how many slots are missing from it.
+func (r *reader) drainAbove(share int) (missing int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var mine []int
+	draining := 0
+	for n, s := range r.slots {
+		if s.draining {
+			draining++
+		} else {
+			mine = append(mine, n)
+		}
+	}
+	if len(mine) <= share {
+		return share - len(mine) - draining
+	}
+	slices.Sort(mine)
+	for _, n := range mine[share:] {
+		r.slots[n].draining = true
+	}
+	r.dropQueued(func(n int) bool { return r.slots[n] != nil && r.slots[n].draining })
+	return 0
+}
+
+// releaseDrained gives back draining slots with nothing in flight.
+func (r *reader) releaseDrained(ctx context.Context, id string) error {
+	r.mu.Lock()
+	var drained []int
+	for n, s := range r.slots {
+		if s.draining && s.units == 0 {
+			drained = append(drained, n)
+		}
+	}
+	r.mu.Unlock()
+	if len(drained) == 0 {
+		return nil
+	}
+	if err := r.store.Release(ctx, id, drained); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range drained {
+		delete(r.slots, n)
+	}
+	r.logger.Debug("Gave slots back", watermill.LogFields{"slots": len(drained)})
+	return nil
+}
+
+// loseAll forgets the slots of a lease that ended. What is in flight ends by itself: its success counts, its failure does not.
+func (r *reader) loseAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slots = map[int]*slot{}
+	r.dropQueued(func(int) bool { return true })
+}

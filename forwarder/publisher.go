@@ -1,0 +1,224 @@
+package forwarder
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// ErrInvalidMessage is wrapped by the errors of messages that the outbox cannot store.
+var ErrInvalidMessage = errors.New("invalid message")
+
+// ErrPublisherClosed is returned by Publish after Close.
+var ErrPublisherClosed = errors.New("publisher closed")
+
+// MessageError is one message of a Publish call that was refused. None of the call's messages was stored.
+type MessageError struct {
+	Index int    // of the message in the call, from 0
+	UUID  string // of the message
+	Topic string
+	Err   error
+}
+
+// Error names the message by its place and UUID, never by its payload.
+func (e *MessageError) Error() string {
+	return fmt.Sprintf("cannot publish message %d (uuid %.64q) to %.128q: %v", e.Index, e.UUID, e.Topic, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *MessageError) Unwrap() error { return e.Err }
+
+// Limits of what is stored, in bytes.
+const (
+	// DefaultMaxPayload is the default of PublisherConfig.MaxPayload.
+	DefaultMaxPayload = 16 << 20
+	// MaxText is the longest UUID, topic, tenant, aggregate type or id, schema id or version, routing key, routing version or
+	// ordering key.
+	MaxText = 1024
+	// MaxMetadata is the longest metadata, keys and values together, and the longest routing config.
+	MaxMetadata = 256 << 10
+
+	insertChunk = 500 // messages an INSERT; keeps below every database's limit of parameters
+)
+
+// PublisherConfig says where and how messages are stored. The zero value stores in the table outbox of PostgreSQL.
+type PublisherConfig struct {
+	schema.AdapterConfig
+	// MaxPayload is the longest payload in bytes. Defaults to DefaultMaxPayload.
+	MaxPayload int
+}
+
+// Publisher stores messages as events, inside the caller's transaction. It is a message.Publisher.
+//
+// The message's topic is the event's topic. Tenant, aggregate, routing and the other attributes are set on the message before, with
+// the Set functions of package schema. Messages are not modified.
+//
+// A Publisher is as safe for concurrent use as the transaction it was made for; *sql.Tx is.
+type Publisher struct {
+	db     wmsql.ContextExecutor
+	cfg    PublisherConfig
+	schema *schema.Adapter
+
+	mu     sync.Mutex
+	closed bool
+}
+
+var _ message.Publisher = (*Publisher)(nil)
+
+var adapters sync.Map // schema.AdapterConfig -> *schema.Adapter: one publisher a transaction must be cheap
+
+// NewPublisher returns a publisher for the life of tx, which may be a *sql.Tx, a *sqlx.Tx, or a pgx transaction in [Pgx]. With a
+// *sql.DB each Publish call is a transaction of its own. The caller commits; a rollback leaves nothing. Constructing one does no I/O
+// and costs about a microsecond.
+func NewPublisher(tx wmsql.ContextExecutor, cfg PublisherConfig, _ watermill.LoggerAdapter) (*Publisher, error) {
+	if tx == nil {
+		return nil, errors.New("outbox publisher: transaction is nil")
+	}
+	if cfg.MaxPayload == 0 {
+		cfg.MaxPayload = DefaultMaxPayload
+	}
+	if cfg.MaxPayload < 0 {
+		return nil, fmt.Errorf("outbox publisher: MaxPayload is %d, must not be negative", cfg.MaxPayload)
+	}
+	a, ok := adapters.Load(cfg.AdapterConfig)
+	if !ok {
+		made, err := schema.NewAdapter(cfg.AdapterConfig)
+		if err != nil {
+			return nil, fmt.Errorf("outbox publisher: %w", err)
+		}
+		a, _ = adapters.LoadOrStore(cfg.AdapterConfig, made)
+	}
+	return &Publisher{db: tx, cfg: cfg, schema: a.(*schema.Adapter)}, nil
+}
+
+// Publish stores messages as events of topic, in their order, under the context of the first message. Either all of them are stored,
+// given that the caller commits, or Publish returns an error; the caller then rolls back. A message that cannot be stored is reported
+// as a [*MessageError] before anything is sent to the database. No messages is no error.
+func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
+	ctx := context.Background()
+	if len(messages) > 0 && messages[0] != nil {
+		ctx = messages[0].Context()
+	}
+	return p.PublishContext(ctx, topic, messages...)
+}
+
+// PublishContext is Publish under ctx, whatever the messages' own contexts are.
+func (p *Publisher) PublishContext(ctx context.Context, topic string, messages ...*message.Message) error {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return ErrPublisherClosed
+	}
+	rows := make(message.Messages, len(messages))
+	for i, msg := range messages {
+		if msg == nil {
+			return &MessageError{Index: i, Topic: topic, Err: fmt.Errorf("%w: it is nil", ErrInvalidMessage)}
+		}
+		if err := p.check(topic, msg); err != nil {
+			return &MessageError{Index: i, UUID: msg.UUID, Topic: topic, Err: fmt.Errorf("%w: %w", ErrInvalidMessage, err)}
+		}
+		row := &message.Message{UUID: msg.UUID, Payload: msg.Payload, Metadata: make(message.Metadata, len(msg.Metadata)+1)}
+		for k, v := range msg.Metadata {
+			row.Metadata[k] = v
+		}
+		row.Metadata[schema.KeyTopic] = topic
+		rows[i] = row
+	}
+	// watermill-sql logs its parameters, so it gets no logger; it also takes its own topics to be table names.
+	inner, err := wmsql.NewPublisher(boundExecutor{p.db, ctx}, wmsql.PublisherConfig{SchemaAdapter: p.schema}, watermill.NopLogger{})
+	if err != nil {
+		return fmt.Errorf("cannot publish to the outbox: %w", err)
+	}
+	for len(rows) > 0 {
+		n := min(len(rows), insertChunk)
+		if err := inner.Publish("outbox", rows[:n]...); err != nil {
+			return fmt.Errorf("cannot publish to the outbox: %w", err)
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// Close makes further Publish calls fail. It leaves the transaction alone.
+func (p *Publisher) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	return nil
+}
+
+func (p *Publisher) check(topic string, msg *message.Message) error {
+	if topic == "" {
+		return errors.New("the topic is empty")
+	}
+	if len(msg.Payload) > p.cfg.MaxPayload {
+		return fmt.Errorf("the payload has %d bytes, more than MaxPayload %d", len(msg.Payload), p.cfg.MaxPayload)
+	}
+	if err := checkText("topic", topic, MaxText); err != nil {
+		return err
+	}
+	if err := checkText("UUID", msg.UUID, MaxText); err != nil {
+		return err
+	}
+	size := 0
+	for k, v := range msg.Metadata {
+		limit := MaxMetadata
+		if strings.HasPrefix(k, schema.MetadataPrefix) {
+			if !schema.Settable(k) {
+				return fmt.Errorf("metadata key %.64q: the prefix %s is reserved; use schema.StripHeaders on a message that came from an outbox",
+					k, schema.MetadataPrefix)
+			}
+			if k != schema.KeyRoutingConfig {
+				limit = MaxText
+			}
+		} else {
+			size += len(k) + len(v)
+		}
+		if err := checkText("metadata key", k, MaxText); err != nil {
+			return err
+		}
+		if err := checkText("metadata "+k, v, limit); err != nil {
+			return err
+		}
+	}
+	if size > MaxMetadata {
+		return fmt.Errorf("the metadata has %d bytes, more than %d", size, MaxMetadata)
+	}
+	if k := p.cfg.OrderingMetadataKey; k != "" && len(msg.Metadata[k]) > MaxText {
+		return fmt.Errorf("the ordering key, metadata %s, has %d bytes, more than %d", k, len(msg.Metadata[k]), MaxText)
+	}
+	return nil
+}
+
+func checkText(what, s string, limit int) error {
+	switch {
+	case len(s) > limit:
+		return fmt.Errorf("the %.64s has %d bytes, more than %d", what, len(s), limit)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("the %.64q is not valid UTF-8; encode it, as Base64 for one", what)
+	case strings.IndexByte(s, 0) >= 0:
+		return fmt.Errorf("the %.64q contains a NUL byte, which databases do not store in text; encode it, as Base64 for one", what)
+	}
+	return nil
+}
+
+// boundExecutor runs under the caller's context; watermill-sql would run under the background context.
+type boundExecutor struct {
+	wmsql.ContextExecutor
+	ctx context.Context
+}
+
+func (b boundExecutor) ExecContext(_ context.Context, query string, args ...any) (sql.Result, error) {
+	return b.ContextExecutor.ExecContext(b.ctx, query, args...)
+}

@@ -1,0 +1,185 @@
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// unit is what is worked on at once: an event on its first pass to all its targets, or one delivery of it that is tried again.
+type unit struct {
+	event   schema.Event
+	retry   *schema.Delivery // nil on the first pass
+	key     int64
+	keyed   bool // whether it stands in the order of its key
+	epoch   int64
+	reader  *reader
+	outcome *delivery.Delivery // what middlewares around the handler decided
+
+	mu        sync.Mutex
+	sealed    bool // nobody waits for results any more
+	results   []result
+	abandoned bool // not decided: read it again
+}
+
+// unitID names a unit among those in memory. The first pass has no target.
+type unitID struct {
+	seq    int64
+	target string
+}
+
+func (u *unit) id() unitID {
+	if u.retry != nil {
+		return unitID{u.event.Seq, u.retry.Target}
+	}
+	return unitID{u.event.Seq, ""}
+}
+
+// attempts returns how often the unit was tried before.
+func (u *unit) attempts() int {
+	if u.retry != nil {
+		return u.retry.Attempts
+	}
+	return 0
+}
+
+// target is where a unit should go, and how hard to try.
+type target struct {
+	name, destination string
+	policy            middleware.RetryPolicy
+}
+
+// result is what became of a unit for one target.
+type result struct {
+	target
+	state    schema.State // empty: delivered
+	attempts int
+	wait     time.Duration
+	err      string
+	free     bool // stands outside the order of its key from now on
+	untried  bool // nothing was sent nor decided
+}
+
+func (u *unit) sent(t target) { u.record(result{target: t}) }
+
+func (u *unit) record(r result) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.sealed {
+		u.results = append(u.results, r)
+	}
+}
+
+// decided tells whether anything was recorded.
+func (u *unit) decided() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.abandoned || len(u.results) > 0
+}
+
+// seal ends the recording. A unit none of whose targets was tried is abandoned.
+func (u *unit) seal() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.sealed = true
+	for i := range u.results {
+		if !u.results[i].untried {
+			return
+		}
+	}
+	u.abandoned = true
+}
+
+// held says that an earlier event of the key is not through to t.
+func (u *unit) held(t target) {
+	u.record(result{target: t, state: schema.Held})
+}
+
+// skipped says that t does not want the event any more, or that nobody does when t is the zero target.
+func (u *unit) skipped(t target, reason string) {
+	u.record(result{target: t, state: schema.Skipped, attempts: u.attempts(), err: reason, free: true})
+}
+
+// delayed puts the delivery off, outside order and without an attempt.
+func (u *unit) delayed(t target, wait time.Duration) {
+	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), wait: wait, free: true})
+}
+
+// failed counts an attempt, and gives up when the policy does or when err cannot be cured.
+func (u *unit) failed(t target, err error) { u.record(u.failure(t, err)) }
+
+func (u *unit) failure(t target, err error) result {
+	r := result{target: t, attempts: u.attempts() + 1, err: errorText(err)}
+	wait, again := t.policy.Next(r.attempts)
+	if !again || middleware.IsPermanent(err) {
+		r.state, r.free = schema.Dead, true
+	} else {
+		r.state, r.wait = schema.Waiting, wait
+		var after interface{ RetryAfter() time.Duration }
+		if errors.As(err, &after) {
+			r.wait = max(r.wait, min(after.RetryAfter(), time.Hour))
+		}
+	}
+	return r
+}
+
+// undecided says that t was not tried. With other targets tried already it is written down as to be done; else the unit is abandoned.
+func (u *unit) undecided(t target) {
+	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), untried: true})
+}
+
+// abandon says that nothing was decided: the unit is as if it had not been read.
+func (u *unit) abandon() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.sealed {
+		u.abandoned = true
+	}
+}
+
+// mayPublish tells whether a publish may be started now, and until when it must be over.
+func (u *unit) mayPublish() (time.Time, bool) { return u.reader.mayPublish(u) }
+
+// heldBack tells whether an earlier event of the unit's key is not through to the named target.
+func (u *unit) heldBack(target string) bool {
+	return u.keyed && u.retry == nil && u.reader.heldBack(u.event.Slot, target, u.key)
+}
+
+// maxErrorText bounds what is kept of an error, in bytes.
+const maxErrorText = 2000
+
+// errorText returns the text of err as databases can store it.
+func errorText(err error) string { return storable(err.Error(), maxErrorText) }
+
+func storable(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+}
+
+// targetName returns the name that a target is stored under: the name itself, or its start and a hash when it is longer than an index takes.
+func targetName(name string) string {
+	if len(name) <= schema.MaxTarget {
+		return storable(name, schema.MaxTarget)
+	}
+	return storable(name, schema.MaxTarget-20) + "#" + strconv.FormatUint(uint64(schema.KeyHash("", name)), 36)
+}
+
+type unitKey struct{}
+
+func withUnit(ctx context.Context, u *unit) context.Context {
+	return context.WithValue(ctx, unitKey{}, u)
+}
+
+func unitFrom(ctx context.Context) *unit {
+	u, _ := ctx.Value(unitKey{}).(*unit)
+	return u
+}
