@@ -1,0 +1,87 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+)
+
+// Metadata of a poisoned message: why, and where it came from. The names are those of Watermill's own PoisonQueue.
+const (
+	ReasonForPoisonedKey  = "reason_poisoned"
+	PoisonedTopicKey      = "topic_poisoned"
+	PoisonedHandlerKey    = "handler_poisoned"
+	PoisonedSubscriberKey = "subscriber_poisoned"
+)
+
+// PoisonQueue publishes a copy of every message that nobody tries again to topic, with the cause in its metadata.
+//
+// Without a [Retry] around it, that is every message whose handler fails; inside one it lets failures pass that will be
+// tried again. Under the forwarder that is a failure that is permanent, and the delivery stays dead where it is stored. With any
+// other subscriber the message is acknowledged once its copy is published. Cancellation of the message's context is no failure.
+//
+// When publishing fails, the error says both. pub is not closed. The error of PoisonQueue is that topic is empty.
+func PoisonQueue(pub message.Publisher, topic string) (message.HandlerMiddleware, error) {
+	if topic == "" {
+		return nil, fmt.Errorf("%w: poison queue has no topic", ErrInvalid)
+	}
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			ctx := msg.Context() // before the handler can set another one
+			produced, err := next(msg)
+			d := delivery.FromContext(ctx)
+			cause := err
+			if o := recorded(d); cause == nil && o.Kind == delivery.Failed {
+				cause = o.Err
+			}
+			if cause == nil || ctx.Err() != nil {
+				return produced, err
+			}
+			try, retried := ctx.Value(attemptKey{}).(attempt)
+			final := IsPermanent(cause) || retried && try.last(cause) || !retried && d == nil
+			if !final {
+				return produced, err
+			}
+			failed := pub.Publish(topic, poisoned(ctx, msg, d, cause))
+			if failed != nil {
+				failed = fmt.Errorf("publish to poison queue: %w", failed)
+			}
+			switch {
+			case err == nil && failed != nil: // recorded by a Retry inside
+				d.Record(delivery.Outcome{Kind: delivery.Failed, Err: Permanent(errors.Join(cause, failed))})
+				return produced, nil
+			case d != nil || failed != nil:
+				return produced, errors.Join(err, failed)
+			}
+			return nil, nil
+		}
+	}, nil
+}
+
+func recorded(d *delivery.Delivery) delivery.Outcome {
+	if d == nil {
+		return delivery.Outcome{}
+	}
+	return d.Outcome()
+}
+
+func poisoned(ctx context.Context, msg *message.Message, d *delivery.Delivery, cause error) *message.Message {
+	c := msg.Copy()
+	c.SetContext(ctx)
+	if c.Metadata == nil {
+		c.Metadata = make(message.Metadata, 4)
+	}
+	topic := message.SubscribeTopicFromCtx(ctx)
+	if d != nil && c.Metadata[KeyTopic] != "" {
+		topic = c.Metadata[KeyTopic]
+	}
+	c.Metadata[ReasonForPoisonedKey] = cause.Error()
+	c.Metadata[PoisonedTopicKey] = topic
+	c.Metadata[PoisonedHandlerKey] = message.HandlerNameFromCtx(ctx)
+	c.Metadata[PoisonedSubscriberKey] = message.SubscriberNameFromCtx(ctx)
+	return c
+}
