@@ -273,12 +273,6 @@ func (r *reader) halt() {
 	}
 }
 
-func (r *reader) inFlight() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.active
-}
-
 // mayPublish tells whether a publish of u may be started now, and until when it must be over: the lease must outlast it, and outcomes must
 // be writable.
 func (r *reader) mayPublish(u *unit) (time.Time, bool) {

@@ -3,7 +3,6 @@ package forwarder
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -136,17 +135,14 @@ func (r *reader) run() {
 	select {
 	case <-r.quiet:
 	case <-r.abort:
-		r.err = fmt.Errorf("outbox subscriber: closed with %d messages in flight that were not acked within %s; they will come again",
-			r.inFlight(), r.cfg.CloseTimeout)
+		r.logger.Info("Closed with messages that were not acked in time; they will come again", watermill.LogFields{"timeout": r.cfg.CloseTimeout})
 		<-r.quiet
 	}
 	r.wakeSettle.give()
 	settler.Wait()
 	close(leaseEnd)
 	leases.Wait()
-	if err := r.leave(); err != nil {
-		r.err = errors.Join(r.err, err)
-	}
+	r.err = r.leave()
 	close(r.out)
 }
 

@@ -1,0 +1,86 @@
+// Package conformance runs Watermill's own Pub/Sub suite on the outbox.
+package conformance_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// keyedByTopic gives every message its topic as ordering key, so that all of them are one line.
+type keyedByTopic struct{ message.Publisher }
+
+func (p keyedByTopic) Publish(topic string, messages ...*message.Message) error {
+	for _, m := range messages {
+		schema.SetAggregate(m, "topic", topic)
+	}
+	return p.Publisher.Publish(topic, messages...)
+}
+
+func suite(t *testing.T, db *sql.DB, keyed bool) {
+	d, err := schema.DialectOf(db)
+	require.NoError(t, err)
+	construct := func(t *testing.T) (message.Publisher, message.Subscriber) {
+		pub, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{
+			AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: d}},
+		}, nil)
+		require.NoError(t, err)
+		sub, err := forwarder.NewSubscriber(context.Background(), db, forwarder.SubscriberConfig{
+			// A nack is to be answered at once, however often.
+			RetryPolicy:  middleware.RetryPolicy{MaxAttempts: 1000, Multiplier: 1},
+			Lease:        6 * time.Second,
+			CloseTimeout: time.Second,
+		}, watermill.NewStdLogger(false, false))
+		require.NoError(t, err)
+		if keyed {
+			return keyedByTopic{pub}, sub
+		}
+		return pub, sub
+	}
+	tests.TestPubSub(t, tests.Features{
+		ConsumerGroups:      false, // an outbox delivers an event once, not once a group
+		ExactlyOnceDelivery: false, // declared so that the tests of Close and of errors run
+		GuaranteedOrder:     keyed,
+		Persistent:          true,
+	}, construct, nil)
+}
+
+// subtests run in parallel with each other and end before the database is closed.
+func grouped(t *testing.T, f func(t *testing.T)) { t.Run("suite", f) }
+
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	db := testdb.SQLite(t)
+	grouped(t, func(t *testing.T) { suite(t, db, false) })
+}
+
+func TestSQLiteInOrder(t *testing.T) {
+	t.Parallel()
+	db := testdb.SQLite(t)
+	grouped(t, func(t *testing.T) { suite(t, db, true) })
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	db := testdb.Postgres(t)
+	db.SetMaxOpenConns(60)
+	grouped(t, func(t *testing.T) { suite(t, db, false) })
+}
+
+func TestPostgresInOrder(t *testing.T) {
+	t.Parallel()
+	db := testdb.Postgres(t)
+	db.SetMaxOpenConns(60)
+	grouped(t, func(t *testing.T) { suite(t, db, true) })
+}
