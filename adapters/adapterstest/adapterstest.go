@@ -8,6 +8,9 @@
 //		})
 //	}
 //
+// Publish after Close must return [adapters.ErrClosed]. Messages of one Publish arrive in their order when they have the
+// same key; the suite marks a key as the forwarder does, by the metadata outbox_key.
+//
 // The suite of Watermill itself (pubsub/tests) checks a publisher and subscriber together; this one needs no subscriber.
 package adapterstest
 
@@ -15,6 +18,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -80,6 +84,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("broker down and back", h.outage)
 	t.Run("close", h.close)
 	t.Run("close during publish", h.closeDuring)
+	t.Run("close waits", h.closeWaits)
 	t.Run("shared client", h.shared)
 }
 
@@ -290,7 +295,7 @@ func (h Harness) close(t *testing.T) {
 	require.NoError(t, pub.Publish(topic, message.NewMessage("1", nil)))
 	require.NoError(t, pub.Close())
 	require.NoError(t, pub.Close(), "Close may be called again")
-	require.Error(t, pub.Publish(topic, message.NewMessage("2", nil)))
+	require.ErrorIs(t, pub.Publish(topic, message.NewMessage("2", nil)), adapters.ErrClosed)
 	h.wait(t, topic, 1)
 
 	require.NoError(t, h.Open(t).Close(), "a publisher that was never used")
@@ -304,11 +309,15 @@ func (h Harness) closeDuring(t *testing.T) {
 	acknowledged := 1
 	for range 32 {
 		wg.Go(func() {
-			if pub.Publish(topic, message.NewMessage("x", nil)) == nil {
-				mu.Lock()
-				acknowledged++
-				mu.Unlock()
+			x := message.NewMessage("x", nil)
+			err := pub.Publish(topic, x, x.Copy(), x.Copy())
+			if err != nil {
+				assert.ErrorIs(t, err, adapters.ErrClosed, "Close waits for the calls that are under way")
+				return
 			}
+			mu.Lock()
+			acknowledged += 3
+			mu.Unlock()
 		})
 	}
 	wg.Go(func() { assert.NoError(t, pub.Close()) })
@@ -318,6 +327,39 @@ func (h Harness) closeDuring(t *testing.T) {
 		"what Publish acknowledged is not lost by Close")
 }
 
+func (h Harness) closeWaits(t *testing.T) {
+	if h.Hang == nil {
+		t.Skip("this harness cannot make its broker hang")
+	}
+	pub, topic := h.Open(t), topicOf(t)
+	require.NoError(t, pub.Publish(topic, message.NewMessage("first", nil)))
+	resume := h.Hang(t)
+	defer resume()
+	brief := func() error { // a call that ends while the broker hangs
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		msg := message.NewMessage("brief", nil)
+		msg.SetContext(ctx)
+		return pub.Publish(topic, msg)
+	}
+	published, closed := make(chan error, 1), make(chan error, 1)
+	go func() { published <- pub.Publish(topic, message.NewMessage("1", nil), message.NewMessage("2", nil)) }()
+	require.Error(t, brief())
+	go func() { closed <- pub.Close() }()
+	require.Eventually(t, func() bool { return errors.Is(brief(), adapters.ErrClosed) }, patience, time.Millisecond)
+	resume()
+	err := <-published
+	require.NoError(t, <-closed)
+	if err == nil {
+		return
+	}
+	// Close came first: fine when nothing of the call was sent.
+	assert.ErrorIs(t, err, adapters.ErrClosed)
+	for _, r := range h.Received(t, topic) {
+		assert.NotEqual(t, "1", r.UUID, "a call that is under way ends as if Close had not been called")
+	}
+}
+
 func (h Harness) shared(t *testing.T) {
 	if h.Shared == nil {
 		t.Skip("this adapter takes no client of the caller")
@@ -325,5 +367,6 @@ func (h Harness) shared(t *testing.T) {
 	pub, use := h.Shared(t)
 	require.NoError(t, pub.Publish(topicOf(t), message.NewMessage("1", nil)))
 	require.NoError(t, pub.Close())
+	require.ErrorIs(t, pub.Publish(topicOf(t), message.NewMessage("2", nil)), adapters.ErrClosed)
 	assert.NoError(t, use(), "Close must leave a client that it was given alone")
 }

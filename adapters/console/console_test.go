@@ -89,6 +89,13 @@ func TestJSONPayloadIsPrintedOnOneLine(t *testing.T) {
 	assert.Equal(t, `{"topic":"t","uuid":"1","metadata":{},"payload":{"a":[1.0,2]}}`, string(out.lines()[0]))
 }
 
+func TestJSONThatIsNoTextIsPrintedAsBytes(t *testing.T) {
+	out := &buffer{t: t}
+	pub := console.NewPublisher(out, console.Config{}, nil)
+	require.NoError(t, pub.Publish("t", message.NewMessage("1", []byte("\"\xff\""))))
+	assert.Equal(t, `{"topic":"t","uuid":"1","metadata":{},"payload_base64":"Iv8i"}`, string(out.lines()[0]))
+}
+
 func TestOmitPayload(t *testing.T) {
 	out := &buffer{t: t}
 	pub := console.NewPublisher(out, console.Config{OmitPayload: true}, nil)

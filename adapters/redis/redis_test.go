@@ -78,7 +78,7 @@ func TestPermanentErrors(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
-	pub, err := redis.NewPublisher(client, redis.Config{MaxMessageBytes: 10}, nil)
+	pub, err := redis.NewPublisher(client, redis.Config{MaxMessageBytes: 100}, nil)
 	require.NoError(t, err)
 
 	reserved := message.NewMessage("1", nil)
@@ -88,7 +88,7 @@ func TestPermanentErrors(t *testing.T) {
 		msg   *message.Message
 	}{
 		"reserved metadata key": {"t", reserved},
-		"too large":             {"t", message.NewMessage("1", make([]byte, 11))},
+		"too large":             {"t", message.NewMessage("1", make([]byte, 101))},
 		"empty topic":           {"", message.NewMessage("1", nil)},
 	}
 	for name, c := range cases {
@@ -197,7 +197,9 @@ func TestAbandonedMessageIsNotSent(t *testing.T) {
 	go func() { first <- pub.Publish("t", message.NewMessage("first", nil)) }()
 	<-hook.entered // the pipeline of the first is under way: the second waits for its turn
 
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	third := make(chan error, 1) // to share a pipeline with the second
+	go func() { third <- pub.Publish("t", message.NewMessage("third", nil)) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	second := message.NewMessage("second", nil)
 	second.SetContext(ctx)
@@ -205,7 +207,7 @@ func TestAbandonedMessageIsNotSent(t *testing.T) {
 
 	close(hook.open)
 	require.NoError(t, <-first)
-	require.NoError(t, pub.Publish("t", message.NewMessage("third", nil)))
+	require.NoError(t, <-third)
 	var got []string
 	for _, r := range read(t, client, "t") {
 		got = append(got, r.UUID)
