@@ -67,7 +67,7 @@ var (
 // Fill stores one event a key with insert, which is [Ours] or [Stock], and leaves the tables vacuumed and analyzed.
 func Fill(ctx context.Context, conn *pgx.Conn, insert string, keys []int32) error {
 	steps := []func() error{
-		exec(ctx, conn, `SET synchronous_commit = off`), // of the filling only; what is measured has connections of its own
+		exec(ctx, conn, `SET synchronous_commit = off`), // of the filling only
 		exec(ctx, conn, `CREATE TABLE bench_source (n bigint PRIMARY KEY, key integer NOT NULL)`),
 		func() error {
 			_, err := conn.CopyFrom(ctx, pgx.Identifier{"bench_source"}, []string{"n", "key"},
@@ -82,6 +82,7 @@ func Fill(ctx context.Context, conn *pgx.Conn, insert string, keys []int32) erro
 			END LOOP;
 		END $do$`, len(keys), PerTransaction, insert)),
 		exec(ctx, conn, `DROP TABLE bench_source`),
+		exec(ctx, conn, `RESET synchronous_commit`),
 		exec(ctx, conn, `VACUUM (ANALYZE)`),
 	}
 	for _, step := range steps {
