@@ -1,0 +1,145 @@
+// Demo is a shop whose orders and events are saved in one transaction, and forwarded to Kafka and Redis.
+//
+// It needs nothing but Go: SQLite in a temporary file, Kafka and Redis inside the process. While it runs, every tenth
+// order is rolled back, Redis is down for a while, and one event has a destination that does not exist. At the end it
+// compares what was committed with what consumers received, and exits with 0 only if nothing was lost, repeated or out
+// of order.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// options is what the command line says.
+type options struct {
+	orders      int
+	databaseURL string
+	redisURL    string
+	json        bool
+	verbose     bool
+
+	// sabotage stands between the forwarder and a broker. Tests use it to prove that the demo notices.
+	sabotage func(message.Publisher) message.Publisher
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var opts options
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&opts.orders, "orders", 300, "how many `orders` are committed")
+	flags.StringVar(&opts.databaseURL, "database-url", "", "postgres://... or sqlite:path instead of SQLite in a temporary file")
+	flags.StringVar(&opts.redisURL, "redis-url", "", "redis://... instead of Redis inside the process")
+	flags.BoolVar(&opts.json, "json", false, "print one JSON object instead of the table")
+	flags.BoolVar(&opts.verbose, "verbose", false, "log what the forwarder does")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	case flags.NArg() > 0 || opts.orders < 1:
+		fmt.Fprintln(stderr, "demo: want flags only, and at least one order; see -help")
+		return 2
+	}
+
+	report, err := demo(ctx, opts, stderr)
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "demo: interrupted; what it had created is removed")
+		return 1
+	case err != nil:
+		fmt.Fprintln(stderr, "demo:", err)
+		return 1
+	}
+	if opts.json {
+		err = report.writeJSON(stdout)
+	} else {
+		err = report.writeTable(stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "demo:", err)
+		return 1
+	}
+	return exitStatus(report)
+}
+
+func exitStatus(r *report) int {
+	if r.ok() {
+		return 0
+	}
+	return 1
+}
+
+// demo is the whole story.
+func demo(ctx context.Context, opts options, progressTo io.Writer) (_ *report, err error) {
+	var logger watermill.LoggerAdapter = watermill.NopLogger{}
+	if opts.verbose {
+		logger = watermill.NewSlogLogger(slog.New(slog.NewTextHandler(progressTo, nil)))
+	}
+
+	// The application's database, with the tables of the outbox beside those of the shop.
+	db, err := openDatabase(ctx, opts.databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.drop()) }()
+
+	// The brokers: real publishers, one of which is down at first, and real consumers, which note what they receive.
+	brokers, err := startBrokers(ctx, opts.redisURL, logger)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, brokers.stop()) }()
+	outage := &outage{Publisher: brokers.redis, length: 2500 * time.Millisecond}
+	redis := message.Publisher(outage)
+	if opts.sabotage != nil {
+		redis = opts.sabotage(redis)
+	}
+
+	// The forwarder. It runs while the shop sells.
+	fwd, err := newForwarder(ctx, db, map[string]message.Publisher{"kafka": brokers.kafka, "redis": redis}, logger)
+	if err != nil {
+		return nil, err
+	}
+	stopForwarder := start(fwd)
+	defer func() { err = errors.Join(err, stopForwarder()) }()
+
+	// The shop. Each order is one transaction: the order and its events, or neither.
+	shop := &shop{db: db, notifications: brokers.notifications.routingKey}
+	progress := startProgress(progressTo, shop, opts.orders, brokers.destinations(), outage)
+	defer progress.stop()
+	if err := shop.sell(ctx, opts.orders); err != nil {
+		return nil, err
+	}
+
+	// Nothing is left to do once no event is NEW or FAILED. Then the forwarder stops, and the consumers catch up.
+	if err := db.waitUntilForwarded(ctx); err != nil {
+		return nil, err
+	}
+	if err := stopForwarder(); err != nil {
+		return nil, err
+	}
+	if err := brokers.waitUntilConsumed(ctx); err != nil {
+		return nil, err
+	}
+	progress.stop()
+
+	return newReport(ctx, db, shop, brokers.destinations())
+}
