@@ -62,12 +62,14 @@ func grouped(t *testing.T, f func(t *testing.T)) { t.Run("suite", f) }
 func TestSQLite(t *testing.T) {
 	t.Parallel()
 	db := testdb.SQLite(t)
+	db.SetMaxOpenConns(2) // waiting for the pool is cheaper than SQLite's own waiting for its one writer
 	grouped(t, func(t *testing.T) { suite(t, db, false) })
 }
 
 func TestSQLiteInOrder(t *testing.T) {
 	t.Parallel()
 	db := testdb.SQLite(t)
+	db.SetMaxOpenConns(2) // waiting for the pool is cheaper than SQLite's own waiting for its one writer
 	grouped(t, func(t *testing.T) { suite(t, db, true) })
 }
 
