@@ -151,7 +151,7 @@ func (m *Matcher) Match(e *Event) (bool, error) {
 	}
 	r := runners.Get().(*runner)
 	s := &r.subject
-	s.event = e
+	s.event = *e
 	if m.when != nil {
 		s.name()
 	}
@@ -176,7 +176,7 @@ func (m *Matcher) Failing(e *Event) (string, error) {
 	if met || err != nil {
 		return "", err
 	}
-	s := &subject{event: e}
+	s := &subject{event: *e}
 	for _, n := range m.conditions {
 		if text := failing(n, s); text != "" {
 			return text, nil

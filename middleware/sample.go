@@ -71,7 +71,7 @@ func (s *Sampler) Hit(e *Event) (bool, error) {
 
 // text returns the value of the key: the text of a string, the JSON of anything else, "" of nothing.
 func (s *Sampler) text(e *Event) (string, error) {
-	sub := subject{event: e}
+	sub := subject{event: *e}
 	v := sub.root(s.key)
 	for _, seg := range s.key.segments {
 		raw, fault := "", -1

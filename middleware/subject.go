@@ -20,13 +20,13 @@ type subject struct {
 	SchemaVersion string            `expr:"schema_version"`
 	OccurredAt    time.Time         `expr:"occurred_at"`
 
-	event *Event
+	event Event
 	fault int  // where the payload is no JSON
 	bad   bool // it is none
 }
 
 func (s *subject) name() {
-	e := s.event
+	e := &s.event
 	s.Metadata, s.ID, s.Topic, s.TenantID = e.Metadata, e.ID, e.Topic, e.TenantID
 	s.AggregateType, s.AggregateID, s.SchemaID, s.SchemaVersion = e.AggregateType, e.AggregateID, e.SchemaID, e.SchemaVersion
 	s.OccurredAt = e.OccurredAt
@@ -58,7 +58,7 @@ func (s *subject) broken(offset int) {
 
 // root returns the value that paths of root r start at.
 func (s *subject) root(p *path) value {
-	switch e := s.event; p.root {
+	switch e := &s.event; p.root {
 	case rootPayload:
 		return s.payload(len(p.segments) == 0)
 	case rootMetadata:

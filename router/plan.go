@@ -1,4 +1,12 @@
 // Package router decides where an event goes. It is pure: no I/O, no clock of its own, safe for concurrent use.
+//
+// A [Table] resolves an event to a [Plan], whose targets each decide what they do with it. Which function you want:
+//
+//   - write a config: [NewBuilder], [SimpleRouting], [ConditionalRouting], [SamplingRouting], or the JSON of [RoutingConfig]
+//   - check a config: [ParseConfig], [RoutingConfig.Validate], [Table.Validate]
+//   - read a routes file: [ParseRoutes]
+//   - route: [NewTable], [Table.Resolve], [Target.Decide]; [NewLive] to reload routes while a forwarder runs
+//   - see why: [Explain]
 package router
 
 import (
@@ -34,7 +42,8 @@ type Plan struct {
 	Strategy Strategy
 	Targets  []*Target
 	Fallback *Target // nil when there is none
-	Version  string  // routing_version of the config, or empty
+	Version  string  // routing_version of the routes file it comes from, or empty
+	Route    string  // name of the static route it comes from, its topic pattern when it has no name; else empty
 }
 
 // Target is one compiled entry of a routing config.
@@ -42,6 +51,14 @@ type Target struct {
 	Name        string // unique in its plan; defaults to the destination
 	Destination string // name://topic, or a bare topic for the default publisher
 	Policy      middleware.RetryPolicy
+	PolicyName  string        // the name of Policy
+	Delay       time.Duration // from when the event was stored
+	OnDead      OnDead        // Continue or HoldKey
+
+	matcher   *middleware.Matcher     // nil: every event
+	sampler   *middleware.Sampler     // nil: all of them
+	transform *middleware.Transformer // nil: the payload as it is
+	fallback  bool
 }
 
 // Reason says why a target gets an event or not.
@@ -54,49 +71,3 @@ const (
 	Sampling  Reason = "sampling"  // a sampling miss: matched, not delivered
 	Fallback  Reason = "fallback"
 )
-
-// Decision is what one target does with one event.
-type Decision struct {
-	Deliver bool
-	Reason  Reason
-	Due     time.Time // deliver not before; zero means at once
-	Payload []byte    // what the destination gets
-}
-
-// Decide tells whether t wants e, when, and with which payload. The error says that e cannot be planned.
-func (t *Target) Decide(e *Event) (Decision, error) {
-	return Decision{Deliver: true, Reason: Matched, Payload: e.Payload}, nil
-}
-
-// Table resolves events to plans.
-type Table struct {
-	policy middleware.RetryPolicy
-}
-
-// Config is what a Table is made of. The zero value routes by routing_key, else by topic.
-type Config struct {
-	// Policies are retry policies by name, added to the built-in ones of [middleware.Policies].
-	Policies map[string]middleware.RetryPolicy
-}
-
-// NewTable compiles cfg.
-func NewTable(cfg Config) (*Table, error) {
-	p := middleware.Policies()["default"]
-	if own, ok := cfg.Policies["default"]; ok {
-		p = own
-	}
-	return &Table{policy: p}, nil
-}
-
-// Resolve returns the plan of e: its routing_config, else its routing_key, else the first static route whose pattern
-// matches its topic, else a plan whose one destination is its topic.
-func (t *Table) Resolve(e *Event) (*Plan, error) {
-	destination := e.RoutingKey
-	if destination == "" {
-		destination = e.Topic
-	}
-	return &Plan{
-		Strategy: BestEffort,
-		Targets:  []*Target{{Name: destination, Destination: destination, Policy: t.policy}},
-	}, nil
-}

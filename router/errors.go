@@ -1,0 +1,12 @@
+package router
+
+import "github.com/bento-outbox/watermill-outbox/middleware"
+
+// ErrInvalidConfig is wrapped by every error about a routing config or a routes file.
+var ErrInvalidConfig = middleware.ErrInvalid
+
+// InvalidConfigError lists all the faults of one config or routes file.
+type InvalidConfigError = middleware.InvalidError
+
+// Fault is one thing that is wrong, with its place as a JSON pointer.
+type Fault = middleware.Fault
