@@ -50,6 +50,9 @@ func (f *Forwarder) handle(msg *message.Message) error {
 	} else {
 		f.first(u, msg, e, plan)
 	}
+	if plan.Strategy == router.AllOrNothing {
+		u.together()
+	}
 	return nil
 }
 
@@ -107,13 +110,7 @@ func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *
 			u.skipped(target{}, "no target wanted it")
 			return
 		}
-		t := targetOf(plan.Fallback)
-		if j, err := f.job(t, e.Payload); err != nil {
-			u.failed(t, err)
-		} else {
-			j.cause = "no target matched"
-			f.publishAll(u, msg, plan, []job{j})
-		}
+		f.fallBack(u, msg, e, plan, plan.Fallback.Name, "no target matched")
 		return
 	}
 	if bad != nil && plan.Strategy == router.AllOrNothing {
@@ -130,7 +127,7 @@ func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *
 		return
 	}
 	for _, x := range faults {
-		f.gaveUp(u, plan, x.target, middleware.Permanent(x.err))
+		f.gaveUp(u, plan, x.target, "", middleware.Permanent(x.err))
 	}
 	for _, x := range delayed {
 		u.delayed(x.target, x.wait)
@@ -144,37 +141,45 @@ func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *
 
 // again tries one delivery once more.
 func (f *Forwarder) again(u *unit, msg *message.Message, e *router.Event, plan *router.Plan) {
-	var t target
-	payload, cause := e.Payload, ""
-	if fallback := plan.Fallback; fallback != nil && standsIn(u.retry, plan) {
-		t = targetOf(fallback)
-		t.name = u.retry.Target
-		cause, _, _ = strings.Cut(u.retry.Error, fallbackMark)
-	} else {
-		rt := find(plan, u.retry.Target)
-		if rt == nil {
-			u.skipped(fallbackTarget(u), "route removed")
-			return
-		}
-		t = targetOf(rt)
-		d, err := rt.Decide(e)
-		if err != nil {
-			f.gaveUp(u, plan, t, middleware.Permanent(err))
-			return
-		}
-		if !d.Deliver {
-			u.skipped(t, "route changed: "+string(d.Reason))
-			return
-		}
-		payload = d.Payload
+	if plan.Fallback != nil && standsIn(u.retry, plan) {
+		cause, _, _ := strings.Cut(u.retry.Error, fallbackMark)
+		f.fallBack(u, msg, e, plan, u.retry.Target, cause)
+		return
 	}
-	j, err := f.job(t, payload)
+	rt := find(plan, u.retry.Target)
+	if rt == nil {
+		u.skipped(fallbackTarget(u), "route removed")
+		return
+	}
+	t := targetOf(rt)
+	d, err := rt.Decide(e)
 	if err != nil {
-		f.gaveUp(u, plan, t, err)
+		f.gaveUp(u, plan, t, "", middleware.Permanent(err))
+		return
+	}
+	if !d.Deliver {
+		u.skipped(t, "route changed: "+string(d.Reason))
+		return
+	}
+	j, err := f.job(t, d.Payload)
+	if err != nil {
+		f.gaveUp(u, plan, t, "", err)
+		return
+	}
+	f.publish(u, msg, plan, &j)
+}
+
+// fallBack delivers the untransformed event to the plan's fallback, under the name of the delivery that it stands in for.
+func (f *Forwarder) fallBack(u *unit, msg *message.Message, e *router.Event, plan *router.Plan, name, cause string) {
+	t := targetOf(plan.Fallback)
+	t.name = targetName(name)
+	j, err := f.job(t, e.Payload)
+	if err != nil {
+		f.gaveUp(u, plan, t, cause, err)
 		return
 	}
 	j.cause = cause
-	f.publishAll(u, msg, plan, []job{j})
+	f.publish(u, msg, plan, &j)
 }
 
 // standsIn tells whether d has become, or was from the start, a delivery to the plan's fallback.
@@ -240,7 +245,7 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 	defer cancel()
 	out.SetContext(ctx)
 	if err := j.publisher.Publish(j.topic, out); err != nil {
-		f.gaveUp(u, plan, j.target, err)
+		f.gaveUp(u, plan, j.target, j.cause, err)
 		return
 	}
 	u.sent(j.target)
@@ -249,14 +254,14 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 const fallbackMark = "; the fallback failed: "
 
 // gaveUp records a failure of t. When its policy gives up and there is a fallback, the delivery goes on to that, with attempts of its own.
-func (f *Forwarder) gaveUp(u *unit, plan *router.Plan, t target, err error) {
+// The cause is why t, when it is the fallback, stands in.
+func (f *Forwarder) gaveUp(u *unit, plan *router.Plan, t target, cause string, err error) {
 	res := u.failure(t, err)
-	if plan.Fallback != nil && t.destination == plan.Fallback.Destination && u.retry != nil && u.retry.Error != "" {
-		cause, _, _ := strings.Cut(u.retry.Error, fallbackMark)
+	switch {
+	case cause != "":
 		res.err = storable(cause+fallbackMark+res.err, maxErrorText)
-	} else if plan.Fallback != nil && res.state == schema.Dead && plan.Strategy != router.AllOrNothing &&
-		t.destination != plan.Fallback.Destination {
-		res = result{target: t, state: schema.Waiting, err: res.err}
+	case plan.Fallback != nil && res.state == schema.Dead && t.destination != plan.Fallback.Destination:
+		res = result{target: t, state: schema.Waiting, err: res.err, fellBack: true}
 		res.destination = plan.Fallback.Destination
 	}
 	u.record(res)

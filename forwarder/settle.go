@@ -115,7 +115,7 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 		for i := range u.results {
 			res := &u.results[i]
 			d := schema.Delivery{
-				Seq: e.Seq, Target: res.name, Slot: e.Slot, Destination: res.destination, State: res.state, Attempts: res.attempts,
+				Seq: e.Seq, Target: res.name, Slot: e.Slot, Destination: targetName(res.destination), State: res.state, Attempts: res.attempts,
 				Wait: res.wait.Seconds(), Error: res.err,
 			}
 			if u.keyed && !res.free {
@@ -128,6 +128,10 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 				b.Ended = append(b.Ended, d)
 			case u.retry != nil:
 				b.Failed = append(b.Failed, d)
+			}
+			if u.retry != nil && res.together && res.gaveUp() {
+				d.Error = cancelText(res.name)
+				b.Cancelled = append(b.Cancelled, d)
 			}
 			if u.retry != nil && u.keyed && (res.state == "" || res.free) {
 				b.Freed = append(b.Freed, schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key})

@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,6 +66,8 @@ type result struct {
 	err      string
 	free     bool // stands outside the order of its key from now on
 	untried  bool // nothing was sent nor decided
+	fellBack bool // gave up, and goes on to the fallback
+	together bool // the targets of the event stand and fall together
 }
 
 func (u *unit) sent(t target) { u.record(result{target: t}) }
@@ -82,6 +85,38 @@ func (u *unit) decided() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.abandoned || len(u.results) > 0
+}
+
+// gaveUp tells whether the target will not get the event any more.
+func (res *result) gaveUp() bool { return res.state == schema.Dead || res.fellBack }
+
+// together applies all_or_nothing to a first pass: when one target gave up, what is unfinished is cancelled. A fallback takes the event
+// once.
+func (u *unit) together() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	first := slices.IndexFunc(u.results, func(r result) bool { return r.gaveUp() })
+	if first < 0 || u.retry != nil {
+		for i := range u.results {
+			u.results[i].together = true
+		}
+		return
+	}
+	cause, kept := u.results[first], u.results[:0]
+	for i, r := range u.results {
+		switch {
+		case i == first || r.state == "" || r.state == schema.Dead:
+			kept = append(kept, r)
+		case !cause.fellBack:
+			r.state, r.free, r.err = schema.Dead, true, cancelText(cause.name)
+			kept = append(kept, r)
+		}
+	}
+	u.results = kept
+}
+
+func cancelText(target string) string {
+	return storable("cancelled, for target "+target+" gave up", maxErrorText)
 }
 
 // seal ends the recording. A unit none of whose targets was tried is abandoned.

@@ -51,14 +51,17 @@ type queries struct {
 	blocked string // slots -> slot, target, key_hash
 	pending string // tenants, topics -> whether any event is pending or any delivery is due
 
-	done    string // slots, seqs: delete pending
-	fence   string // group, slots, epochs -> slots that are still owned in these epochs
-	open    string // json: insert deliveries
-	hold    string // json: insert deliveries behind others of their key
-	ended   string // json: delete deliveries
-	failed  string // json: update deliveries
-	release string // json: make the first of each key due
-	still   string // json -> keys that deliveries still hold back
+	done      string // slots, seqs: delete pending
+	fence     string // group, slots, epochs -> slots that are still owned in these epochs
+	open      string // json: insert deliveries
+	hold      string // json: insert deliveries behind others of their key
+	ended     string // json: delete deliveries
+	failed    string // json: update deliveries
+	cancelled string // json -> keys of the open deliveries of events
+	cancel    string // json: what is open of an event is dead
+	drop      string // json: what is open of an event is over
+	release   string // json: make the first of each key due
+	still     string // json -> keys that deliveries still hold back
 
 	join      string // id, group, filter, seconds
 	renew     string // id, seconds

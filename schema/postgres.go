@@ -72,9 +72,14 @@ func (postgres) queries(t tables) queries {
 			FROM ` + rows + ` ON CONFLICT (seq, target) DO NOTHING`,
 		ended: `DELETE FROM ` + t.Deliveries + ` WHERE ctid = ANY (ARRAY(SELECT d.ctid FROM ` + rows + ` CROSS JOIN LATERAL
 			(SELECT d.ctid FROM ` + t.Deliveries + ` d WHERE d.seq = x.seq AND d.target = x.target LIMIT 1) d))`,
-		failed: `UPDATE ` + t.Deliveries + ` d SET state = x.state, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
+		failed: `UPDATE ` + t.Deliveries + ` d SET state = x.state, destination = x.destination, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
 			due = clock_timestamp() + make_interval(secs => x.wait), updated_at = clock_timestamp()
-			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target`,
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'waiting'`,
+		cancelled: `SELECT d.slot, d.target, d.key_hash FROM ` + rows + ` JOIN ` + t.Deliveries + ` d ON d.seq = x.seq
+			WHERE d.state IN ('waiting', 'held') AND d.key_hash IS NOT NULL`,
+		cancel: `UPDATE ` + t.Deliveries + ` d SET state = 'dead', key_hash = NULL, error = x.error, updated_at = clock_timestamp()
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.state IN ('waiting', 'held')`,
+		drop: `DELETE FROM ` + t.Deliveries + ` d USING ` + rows + ` WHERE d.seq = x.seq AND d.target <> x.target AND d.state IN ('waiting', 'held')`,
 		release: `UPDATE ` + t.Deliveries + ` d SET state = 'waiting', due = clock_timestamp(), updated_at = clock_timestamp()
 			FROM ` + keys + ` CROSS JOIN LATERAL (SELECT h.seq FROM ` + t.Deliveries + ` h WHERE h.slot = x.slot AND h.target = x.target
 				AND h.key_hash = x.key_hash ORDER BY h.seq LIMIT 1) h

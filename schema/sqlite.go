@@ -75,8 +75,14 @@ func (sqlite) queries(t tables) queries {
 					AND d.key_hash = x.key_hash AND d.seq < x.seq) THEN 'waiting' ELSE 'held' END
 			FROM ` + rows + ` WHERE true ON CONFLICT (seq, target) DO NOTHING`,
 		ended: `DELETE FROM ` + t.Deliveries + ` WHERE (seq, target) IN (SELECT seq, target FROM ` + rows + `)`,
-		failed: `UPDATE ` + t.Deliveries + ` AS d SET state = x.state, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
-			due = ` + later("x.wait") + `, updated_at = ` + sqliteNow + ` FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target`,
+		failed: `UPDATE ` + t.Deliveries + ` AS d SET state = x.state, destination = x.destination, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
+			due = ` + later("x.wait") + `, updated_at = ` + sqliteNow + ` FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'waiting'`,
+		cancelled: `SELECT d.slot, d.target, d.key_hash FROM ` + rows + ` JOIN ` + t.Deliveries + ` d ON d.seq = x.seq
+			WHERE d.state IN ('waiting', 'held') AND d.key_hash IS NOT NULL`,
+		cancel: `UPDATE ` + t.Deliveries + ` AS d SET state = 'dead', key_hash = NULL, error = x.error, updated_at = ` + sqliteNow + `
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.state IN ('waiting', 'held')`,
+		drop: `DELETE FROM ` + t.Deliveries + ` WHERE state IN ('waiting', 'held') AND EXISTS (SELECT 1 FROM ` + rows + `
+			WHERE x.seq = ` + t.Deliveries + `.seq AND x.target <> ` + t.Deliveries + `.target)`,
 		release: `UPDATE ` + t.Deliveries + ` SET state = 'waiting', due = ` + sqliteNow + `, updated_at = ` + sqliteNow + `
 			WHERE state = 'held' AND (seq, target) IN (SELECT (SELECT min(h.seq) FROM ` + t.Deliveries + ` h WHERE h.slot = x.slot
 				AND h.target = x.target AND h.key_hash = x.key_hash), x.target FROM ` + keys + `)`,

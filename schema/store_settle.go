@@ -28,6 +28,9 @@ type Settlement struct {
 	Ended []Delivery
 	// Failed are deliveries with a new state, number of attempts, wait and error.
 	Failed []Delivery
+	// Cancelled are events of which nothing more is to be sent: what is open of them is dead, with the row's Error. With state
+	// [Waiting] the row stays open, a fallback has taken the event, and what else is open of it is over without a trace.
+	Cancelled []Delivery
 	// Freed are keys for which an earlier delivery ended: the next one that is held behind it becomes due.
 	Freed []HeldKey
 }
@@ -36,7 +39,7 @@ type Settlement struct {
 type Settled struct {
 	// Lost are slots whose lease was lost or released: Passed, New and Failed of these slots were not written.
 	Lost map[int]bool
-	// Free are the keys of Freed that nothing holds back any more.
+	// Free are the keys, of Freed and of what was cancelled, that nothing holds back any more.
 	Free []HeldKey
 }
 
@@ -95,10 +98,14 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 				return err
 			}
 		}
-		if len(b.Freed) == 0 {
+		freed, err := s.cancel(ctx, tx, keep(b.Cancelled, lost))
+		if err != nil {
+			return err
+		}
+		if freed = append(freed, b.Freed...); len(freed) == 0 {
 			return nil
 		}
-		keys := asJSON(b.Freed)
+		keys := asJSON(freed)
 		if _, err := tx.ExecContext(ctx, s.q.release, keys); err != nil {
 			return err
 		}
@@ -110,7 +117,7 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 		for _, k := range still {
 			busy[k] = true
 		}
-		for _, k := range b.Freed {
+		for _, k := range freed {
 			if !busy[k] {
 				result.Free = append(result.Free, k)
 			}
@@ -121,6 +128,36 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 		return Settled{}, err
 	}
 	return result, nil
+}
+
+// cancel ends what is open of events and returns the keys that it held back.
+func (s *Store) cancel(ctx context.Context, tx *sqlx.Tx, events []Delivery) ([]HeldKey, error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	keys, err := s.heldKeys(ctx, tx, s.q.cancelled, asJSON(events))
+	if err != nil {
+		return nil, err
+	}
+	var dead, over []Delivery
+	for _, d := range events {
+		if d.State == Waiting {
+			over = append(over, d)
+		} else {
+			dead = append(dead, d)
+		}
+	}
+	if len(dead) > 0 {
+		if _, err := tx.ExecContext(ctx, s.q.cancel, asJSON(dead)); err != nil {
+			return nil, err
+		}
+	}
+	if len(over) > 0 {
+		if _, err := tx.ExecContext(ctx, s.q.drop, asJSON(over)); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
 // fence locks the leases that the unsuccessful part of b was worked under and returns the slots whose lease is lost.
