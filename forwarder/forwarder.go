@@ -22,17 +22,20 @@ import (
 type Config struct {
 	// Subscriber says what is read and how.
 	Subscriber SubscriberConfig
-	// Routes decides where events go. By default an event goes to its routing config, else to its routing key, else to its topic at the
-	// default publisher.
-	Routes Routes
+	// Routes decides where events go: a *[router.Table], or a *[router.Live] to reload it while the forwarder runs. By default an event goes
+	// where its routing config says, else to its routing key, else to its topic at the default publisher.
+	Routes Resolver
 	// DefaultPublisher is the name of the publisher of destinations without one. Defaults to "default", or to the only publisher there is.
 	DefaultPublisher string
+	// PoisonDestination also gets every event that is dead, once for each target that gave up, with the cause in metadata, under the keys of
+	// Watermill's PoisonQueue middleware. What cannot be published there is dead all the same. Empty by default: none.
+	PoisonDestination string
 	// HandlerName is the name of the handler on the Router. Defaults to "outbox". Two forwarders on one Router need two names.
 	HandlerName string
 }
 
-// Routes resolves events to plans; *[router.Table] does. It must be safe for concurrent use.
-type Routes interface {
+// Resolver resolves events to plans. It must be safe for concurrent use.
+type Resolver interface {
 	Resolve(e *router.Event) (*router.Plan, error)
 }
 
@@ -41,7 +44,8 @@ type Routes interface {
 type Forwarder struct {
 	subscriber *Subscriber
 	publishers publishers
-	routes     Routes
+	routes     Resolver
+	poison     string
 	name       string
 	logger     watermill.LoggerAdapter
 }
@@ -57,11 +61,12 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 		return nil, fmt.Errorf("outbox forwarder: %w", err)
 	}
 	if cfg.Routes == nil {
-		table, err := router.NewTable(router.Config{})
-		if err != nil {
-			return nil, fmt.Errorf("outbox forwarder: %w", err)
+		cfg.Routes = anyRoutes()
+	}
+	if cfg.PoisonDestination != "" {
+		if _, _, err := pubs.find(cfg.PoisonDestination); err != nil {
+			return nil, fmt.Errorf("outbox forwarder: PoisonDestination: %w", err)
 		}
-		cfg.Routes = table
 	}
 	if cfg.HandlerName == "" {
 		cfg.HandlerName = "outbox"
@@ -70,7 +75,9 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 	if err != nil {
 		return nil, fmt.Errorf("outbox forwarder: %w", err)
 	}
-	f := &Forwarder{subscriber: sub, publishers: pubs, routes: cfg.Routes, name: cfg.HandlerName, logger: logger}
+	f := &Forwarder{
+		subscriber: sub, publishers: pubs, routes: cfg.Routes, poison: cfg.PoisonDestination, name: cfg.HandlerName, logger: logger,
+	}
 	sub.finish, sub.plain = f.finish, false
 	return f, nil
 }

@@ -43,6 +43,7 @@ func (f *Forwarder) handle(msg *message.Message) error {
 	plan, err := f.routes.Resolve(e)
 	if err != nil {
 		u.failed(fallbackTarget(u), middleware.Permanent(err))
+		f.bury(u, msg)
 		return nil
 	}
 	if u.retry != nil {
@@ -53,6 +54,7 @@ func (f *Forwarder) handle(msg *message.Message) error {
 	if plan.Strategy == router.AllOrNothing {
 		u.together()
 	}
+	f.bury(u, msg)
 	return nil
 }
 
@@ -201,7 +203,7 @@ func find(plan *router.Plan, name string) *router.Target {
 }
 
 func targetOf(t *router.Target) target {
-	return target{name: targetName(t.Name), destination: t.Destination, policy: t.Policy}
+	return target{name: targetName(t.Name), destination: t.Destination, policy: t.Policy, holdKey: t.OnDead == router.HoldKey}
 }
 
 func (f *Forwarder) job(t target, payload []byte) (job, error) {
@@ -232,23 +234,28 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		u.undecided(j.target)
 		return
 	}
-	out := message.NewMessage(msg.UUID, j.payload)
-	out.Metadata = make(message.Metadata, len(msg.Metadata)+3)
-	maps.Copy(out.Metadata, msg.Metadata)
-	out.Metadata[schema.KeyTarget] = j.name
-	out.Metadata[schema.KeyEpoch] = strconv.FormatInt(u.epoch, 10)
-	if j.cause != "" {
-		out.Metadata[schema.KeyCause] = j.cause
-	}
 	// Close of the Router cancels the message at once; a publish that has begun is let end.
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(msg.Context()), end)
 	defer cancel()
-	out.SetContext(ctx)
+	out := outgoing(ctx, u, msg, j.name, j.payload)
+	if j.cause != "" {
+		out.Metadata[schema.KeyCause] = j.cause
+	}
 	if err := j.publisher.Publish(j.topic, out); err != nil {
 		f.gaveUp(u, plan, j.target, j.cause, err)
 		return
 	}
 	u.sent(j.target)
+}
+
+// outgoing is msg as one destination gets it; destinations share no metadata.
+func outgoing(ctx context.Context, u *unit, msg *message.Message, target string, payload []byte) *message.Message {
+	out := message.NewMessageWithContext(ctx, msg.UUID, payload)
+	out.Metadata = make(message.Metadata, len(msg.Metadata)+6)
+	maps.Copy(out.Metadata, msg.Metadata)
+	out.Metadata[schema.KeyTarget] = target
+	out.Metadata[schema.KeyEpoch] = strconv.FormatInt(u.epoch, 10)
+	return out
 }
 
 const fallbackMark = "; the fallback failed: "

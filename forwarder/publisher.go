@@ -13,6 +13,7 @@ import (
 	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -54,6 +55,9 @@ const (
 // PublisherConfig says where and how messages are stored. The zero value stores in the table outbox of PostgreSQL.
 type PublisherConfig struct {
 	schema.AdapterConfig
+	// Routes checks the routing configs that messages carry, with the policies and publishers it knows; give it the forwarder's. By default
+	// a config is checked as far as it can be without.
+	Routes Resolver
 	// MaxPayload is the longest payload in bytes. Defaults to DefaultMaxPayload.
 	MaxPayload int
 }
@@ -77,6 +81,14 @@ var _ message.Publisher = (*Publisher)(nil)
 
 var adapters sync.Map // schema.AdapterConfig -> *schema.Adapter: one publisher a transaction must be cheap
 
+var anyRoutes = sync.OnceValue(func() Resolver {
+	table, err := router.NewTable(router.Config{})
+	if err != nil {
+		panic(err) // an empty config has nothing that can be wrong
+	}
+	return table
+})
+
 // NewPublisher returns a publisher for the life of tx, which may be a *sql.Tx, a *sqlx.Tx, or a pgx transaction in [Pgx]. With a
 // *sql.DB each Publish call is a transaction of its own. The caller commits; a rollback leaves nothing. Constructing one does no I/O
 // and costs about a microsecond.
@@ -89,6 +101,9 @@ func NewPublisher(tx wmsql.ContextExecutor, cfg PublisherConfig, _ watermill.Log
 	}
 	if cfg.MaxPayload < 0 {
 		return nil, fmt.Errorf("outbox publisher: MaxPayload is %d, must not be negative", cfg.MaxPayload)
+	}
+	if cfg.Routes == nil {
+		cfg.Routes = anyRoutes()
 	}
 	a, ok := adapters.Load(cfg.AdapterConfig)
 	if !ok {
@@ -190,6 +205,11 @@ func (p *Publisher) check(topic string, msg *message.Message) error {
 		}
 		if err := checkText("metadata "+k, v, limit); err != nil {
 			return err
+		}
+	}
+	if config := msg.Metadata[schema.KeyRoutingConfig]; config != "" {
+		if _, err := p.cfg.Routes.Resolve(&router.Event{Topic: topic, RoutingConfig: config}); err != nil {
+			return fmt.Errorf("routing config: %w", err)
 		}
 	}
 	if size > MaxMetadata {

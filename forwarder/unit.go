@@ -55,6 +55,7 @@ func (u *unit) attempts() int {
 type target struct {
 	name, destination string
 	policy            middleware.RetryPolicy
+	holdKey           bool // later events of the key wait for it when it is dead
 }
 
 // result is what became of a unit for one target.
@@ -108,7 +109,7 @@ func (u *unit) together() {
 		case i == first || r.state == "" || r.state == schema.Dead:
 			kept = append(kept, r)
 		case !cause.fellBack:
-			r.state, r.free, r.err = schema.Dead, true, cancelText(cause.name)
+			r.state, r.free, r.err = schema.Dead, !r.holdKey, cancelText(cause.name)
 			kept = append(kept, r)
 		}
 	}
@@ -117,6 +118,19 @@ func (u *unit) together() {
 
 func cancelText(target string) string {
 	return storable("cancelled, for target "+target+" gave up", maxErrorText)
+}
+
+// dead returns the results of targets that gave up.
+func (u *unit) dead() []result {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var list []result
+	for _, r := range u.results {
+		if r.state == schema.Dead {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // seal ends the recording. A unit none of whose targets was tried is abandoned.
@@ -154,7 +168,7 @@ func (u *unit) failure(t target, err error) result {
 	r := result{target: t, attempts: u.attempts() + 1, err: errorText(err)}
 	wait, again := t.policy.Next(r.attempts)
 	if !again || middleware.IsPermanent(err) {
-		r.state, r.free = schema.Dead, true
+		r.state, r.free = schema.Dead, !t.holdKey
 	} else {
 		r.state, r.wait = schema.Waiting, wait
 		var after interface{ RetryAfter() time.Duration }

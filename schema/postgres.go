@@ -43,7 +43,7 @@ func (postgres) queries(t tables) queries {
 				ORDER BY p.seq LIMIT s.lim) p
 			LEFT JOIN LATERAL ` + event(4, 5, 6) + ` e ON true`,
 		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
-		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, e.* FROM unnest($1::smallint[]) AS s(slot)
+		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, p.error, e.* FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 				WHERE p.slot = s.slot AND p.state = 'waiting' AND p.due <= clock_timestamp() AND ` + fmt.Sprintf(filter, 4, 5) + `
 				ORDER BY p.due, p.seq LIMIT $2::int) p

@@ -169,7 +169,7 @@ func (s *Store) Due(ctx context.Context, slots []int, limit, inline int, f Filte
 		var d Due
 		var n nullableEvent
 		d.State = Waiting
-		if err := rows.Scan(append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.Attempts, &d.KeyHash}, n.columns(s.d)...)...); err != nil {
+		if err := rows.Scan(append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.Attempts, &d.KeyHash, &d.Error}, n.columns(s.d)...)...); err != nil {
 			return nil, wrap("read due deliveries", err)
 		}
 		n.e.Slot, n.e.Seq = d.Slot, d.Seq

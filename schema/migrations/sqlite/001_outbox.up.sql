@@ -90,13 +90,13 @@ FROM {{.Pending}} p JOIN {{.Outbox}} e ON e.seq = p.seq
 UNION ALL
 SELECT {{template "columns" .}},
     'NEW', d.retry_count, d.retry_after, d.error_message, e.created_at
-FROM (SELECT {{template "open"}} FROM {{.Deliveries}} WHERE state IN ('waiting', 'held') GROUP BY seq
-    HAVING max(attempts) = 0) d JOIN {{.Outbox}} e ON e.seq = d.seq
+FROM (SELECT {{template "open"}} FROM {{.Deliveries}} WHERE state <> 'skipped' GROUP BY seq
+    HAVING max(attempts) = 0 AND max(CASE WHEN state IN ('waiting', 'held') THEN 1 ELSE 0 END) = 1) d JOIN {{.Outbox}} e ON e.seq = d.seq
 UNION ALL
 SELECT {{template "columns" .}},
     'FAILED', d.retry_count, d.retry_after, d.error_message, e.created_at
-FROM (SELECT {{template "open"}} FROM {{.Deliveries}} WHERE state IN ('waiting', 'held') GROUP BY seq
-    HAVING max(attempts) > 0) d JOIN {{.Outbox}} e ON e.seq = d.seq
+FROM (SELECT {{template "open"}} FROM {{.Deliveries}} WHERE state <> 'skipped' GROUP BY seq
+    HAVING max(attempts) > 0 AND max(CASE WHEN state IN ('waiting', 'held') THEN 1 ELSE 0 END) = 1) d JOIN {{.Outbox}} e ON e.seq = d.seq
 UNION ALL
 SELECT {{template "columns" .}},
     'DEAD', d.retry_count, NULL, d.error_message, e.created_at

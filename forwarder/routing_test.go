@@ -1,0 +1,330 @@
+package forwarder_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"database/sql"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/router"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+var errDown = errors.New("down")
+
+func failTopic(topics ...string) func(string, *message.Message) error {
+	return func(topic string, _ *message.Message) error {
+		for _, t := range topics {
+			if t == topic {
+				return errDown
+			}
+		}
+		return nil
+	}
+}
+
+// routes are tables whose policy "default" gives up at once, and "twice" after a second try 1 ms later.
+func routes(t *testing.T, list ...router.Route) *router.Table {
+	t.Helper()
+	table, err := router.NewTable(router.Config{
+		Policies: map[string]middleware.RetryPolicy{
+			"default": {MaxAttempts: 1, Multiplier: 1},
+			"twice":   {MaxAttempts: 2, Multiplier: 1, InitialInterval: time.Millisecond},
+			"forever": {MaxAttempts: 100000, Multiplier: 1, InitialInterval: time.Millisecond},
+		},
+		Routes: router.Routes{Routes: list},
+	})
+	require.NoError(t, err)
+	return table
+}
+
+func configured(key, payload, config string) *message.Message {
+	m := keyed(key, payload)
+	schema.SetRoutingConfig(m, []byte(config), "1")
+	return m
+}
+
+func publishRouted(t *testing.T, db *sql.DB, table *router.Table, topic string, msgs ...*message.Message) {
+	t.Helper()
+	p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{
+		AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}, Routes: table,
+	}, nil)
+	require.NoError(t, err)
+	require.NoError(t, p.Publish(topic, msgs...))
+}
+
+// run forwards until the test ends.
+func run(t *testing.T, db *sql.DB, cfg forwarder.Config, pubs map[string]message.Publisher) *forwarder.Forwarder {
+	t.Helper()
+	ctx := context.Background()
+	f, err := forwarder.New(ctx, db, pubs, cfg, logger(t))
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	t.Cleanup(func() {
+		require.NoError(t, f.Close())
+		require.NoError(t, <-done)
+	})
+	return f
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	require.Eventually(t, f, 20*time.Second, 5*time.Millisecond, what)
+}
+
+func TestTargetsAreIndependentByDefault(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		table := routes(t)
+		const config = `{"targets":[{"destination":"a"},{"destination":"b","retry_policy":"forever"},
+			{"destination":"c","conditions":{"payload.n":{"$gt":5}}},{"destination":"d"}]}`
+		publishRouted(t, db, table, "t", configured("k", `{"n":1}`, config), configured("k", `{"n":9}`, config))
+		rec := newRecorder()
+		rec.fail = failTopic("b", "d")
+		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		eventually(t, "b waits, d is dead", func() bool { return statuses(t, db)["FAILED"] == 2 && len(rec.payloads("c")) == 1 })
+		rec.setFail(failTopic("d"))
+		eventually(t, "b recovers", func() bool { return len(rec.payloads("b")) == 2 })
+		eventually(t, "d is left", func() bool { return statuses(t, db)["DEAD"] == 2 })
+		for topic, want := range map[string][]string{
+			"a": {`{"n":1}`, `{"n":9}`}, "b": {`{"n":1}`, `{"n":9}`}, "c": {`{"n":9}`}, "d": nil,
+		} {
+			require.Equal(t, want, rec.payloads(topic), topic)
+		}
+	})
+}
+
+func TestAllOrNothingPlansEveryTargetBeforeItPublishesAny(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		table := routes(t)
+		const config = `{"strategy":"all_or_nothing","targets":[{"destination":"a"},
+			{"destination":"b","transform":{"include_fields":["x"]}},{"destination":"c","delay_seconds":1000}]}`
+		publishRouted(t, db, table, "t", configured("k", `not JSON`, config), configured("k", `{"x":1}`, config))
+		rec := newRecorder()
+		drain(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		require.Equal(t, []string{`{"x":1}`}, rec.payloads("a"))
+		require.Equal(t, map[string]int{"DEAD": 1, "NEW": 1}, statuses(t, db))
+	})
+}
+
+func TestAllOrNothingCancelsWhatIsUnfinishedWhenOneGivesUp(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, policy string }{{"at the first pass", "default"}, {"at a retry", "twice"}} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			testdb.Each(t, func(t *testing.T, db *sql.DB) {
+				table := routes(t)
+				config := fmt.Sprintf(`{"strategy":"all_or_nothing","targets":[{"destination":"a"},
+					{"destination":"b","retry_policy":%q},{"destination":"c","delay_seconds":1000},{"destination":"d","retry_policy":"forever"}]}`, test.policy)
+				publishRouted(t, db, table, "t", configured("k", `{}`, config))
+				rec := newRecorder()
+				rec.fail = failTopic("b", "d")
+				run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+				eventually(t, "dead as a whole", func() bool { return statuses(t, db)["DEAD"] == 1 })
+				rec.setFail(nil)
+				// Later events of the key are not held.
+				publishRouted(t, db, table, "d", keyed("k", "next"))
+				eventually(t, "the key goes on", func() bool { return len(rec.payloads("d")) == 1 })
+				require.Equal(t, []string{"next"}, rec.payloads("d"))
+				require.Equal(t, []string{"{}"}, rec.payloads("a"))
+				require.Empty(t, rec.payloads("b"))
+			})
+		})
+	}
+}
+
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		table := routes(t)
+		const config = `{"fallback":"f","targets":[{"destination":"a","conditions":{"payload.n":1},
+			"transform":{"include_fields":["n"]},"retry_policy":"twice"}]}`
+		publishRouted(t, db, table, "t",
+			configured("k", `{"n":2,"m":1}`, config), // nobody matches
+			configured("k", `{"n":1,"m":2}`, config)) // a gives up
+		rec := newRecorder()
+		rec.fail = failTopic("a")
+		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		eventually(t, "the fallback has both", func() bool { return len(rec.payloads("f")) == 2 })
+		require.Equal(t, []string{`{"n":2,"m":1}`, `{"n":1,"m":2}`}, rec.payloads("f"), "untransformed")
+		require.Equal(t, "no target matched", rec.got["f"][0].Metadata.Get(schema.KeyCause))
+		require.Equal(t, "down", rec.got["f"][1].Metadata.Get(schema.KeyCause))
+		eventually(t, "both are sent", func() bool { return statuses(t, db)["SENT"] == 2 })
+	})
+}
+
+func TestFallbackThatGivesUpIsDead(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		table := routes(t)
+		const config = `{"fallback":"f","targets":[{"destination":"a"}]}`
+		publishRouted(t, db, table, "t", configured("k", `{}`, config))
+		rec := newRecorder()
+		rec.fail = failTopic("a", "f")
+		run(t, db, forwarder.Config{Routes: table, PoisonDestination: "poison"}, map[string]message.Publisher{"x": rec})
+		eventually(t, "dead", func() bool { return statuses(t, db)["DEAD"] == 1 })
+		var text string
+		require.NoError(t, db.QueryRow(`SELECT error_message FROM outbox_events`).Scan(&text))
+		require.Equal(t, "a: down; the fallback failed: down", text)
+		require.Len(t, rec.payloads("poison"), 1)
+		require.Equal(t, "down; the fallback failed: down", rec.got["poison"][0].Metadata.Get(wm.ReasonForPoisonedKey))
+		require.Equal(t, "t", rec.got["poison"][0].Metadata.Get(wm.PoisonedTopicKey))
+	})
+}
+
+func TestSkippedAndSampledOut(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		table := routes(t)
+		publishRouted(t, db, table, "t",
+			configured("k", `{}`, `{"targets":[{"destination":"a","conditions":{"payload.n":1}}]}`),
+			configured("k", `{}`, `{"fallback":"f","targets":[{"destination":"a","sampling_rate":0}]}`))
+		rec := newRecorder()
+		drain(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		require.Equal(t, map[string]int{"SKIPPED": 1, "SENT": 1}, statuses(t, db))
+		require.Empty(t, rec.got)
+	})
+}
+
+func TestDelayIsDurableAndHoldsNobody(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		table := routes(t)
+		publishRouted(t, db, table, "t",
+			configured("k", `1`, `{"targets":[{"destination":"a","delay_seconds":1}]}`),
+			configured("k", `2`, `{"targets":[{"destination":"a"}]}`))
+		rec := newRecorder()
+		drain(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		require.Equal(t, []string{"2"}, rec.payloads("a"))
+		require.Equal(t, map[string]int{"SENT": 1, "NEW": 1}, statuses(t, db))
+		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		eventually(t, "the delayed one arrives", func() bool { return len(rec.payloads("a")) == 2 })
+		created, err := time.Parse(time.RFC3339Nano, rec.got["a"][1].Metadata.Get(schema.KeyCreatedAt))
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, time.Since(created), time.Second)
+	})
+}
+
+func TestHoldKeyHoldsLaterEventsBehindADeadOne(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		table := routes(t)
+		const config = `{"targets":[{"destination":"a","on_dead":"hold_key"},{"destination":"b"}]}`
+		rec := newRecorder()
+		rec.fail = failTopic("a")
+		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		publishRouted(t, db, table, "t", configured("k", `1`, config))
+		eventually(t, "dead", func() bool { return statuses(t, db)["DEAD"] == 1 })
+		rec.setFail(nil)
+		publishRouted(t, db, table, "t", configured("k", `2`, config), configured("k", `3`, config), configured("other", `4`, config))
+		eventually(t, "b has all", func() bool { return len(rec.payloads("b")) == 4 })
+		eventually(t, "what is held is written down", func() bool { return statuses(t, db)["SENT"] == 1 })
+		require.Equal(t, []string{"4"}, rec.payloads("a"))
+		require.Equal(t, map[string]int{"SENT": 1, "DEAD": 1, "NEW": 2}, statuses(t, db))
+	})
+}
+
+func TestConfigThatIsInvalidWhereItIsStoredIsDeadAndOthersFlow(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		_, err := db.Exec(`INSERT INTO outbox (topic, payload, routing_config, aggregate_id) VALUES
+			('t', '{}', '{"targets":[{"destination":"a","conditions":{"payload.x":{"$gtt":1}}}]}', 'k'), ('t', '{}', '[]', 'k'), ('t', '2', NULL, 'k')`)
+		require.NoError(t, err)
+		rec := newRecorder()
+		drain(t, db, forwarder.Config{}, map[string]message.Publisher{"x": rec})
+		require.Equal(t, map[string]int{"DEAD": 2, "SENT": 1}, statuses(t, db))
+		var text string
+		require.NoError(t, db.QueryRow(`SELECT error_message FROM outbox_events WHERE seq = 1`).Scan(&text))
+		require.Contains(t, text, "$gtt")
+		require.Contains(t, text, "/targets/0/conditions")
+
+		p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}}, nil)
+		require.NoError(t, err)
+		err = p.Publish("t", configured("k", "{}", `{"targets":[]}`))
+		require.ErrorIs(t, err, router.ErrInvalidConfig)
+		require.ErrorIs(t, err, forwarder.ErrInvalidMessage)
+	})
+}
+
+func TestStaticRoutesAreReloadedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		live := router.NewLive(routes(t, router.Route{Topic: "orders.*", Config: `{"targets":[{"destination":"a"}]}`}))
+		rec := newRecorder()
+		run(t, db, forwarder.Config{Routes: live}, map[string]message.Publisher{"x": rec})
+		publish(t, db, "orders.made", keyed("k", "1"))
+		eventually(t, "the first route", func() bool { return len(rec.payloads("a")) == 1 })
+		live.Store(routes(t, router.Route{Topic: "orders.*", Config: `{"targets":[{"destination":"b"}]}`}))
+		publish(t, db, "orders.made", keyed("k", "2"))
+		eventually(t, "the second route", func() bool { return len(rec.payloads("b")) == 1 })
+	})
+}
+
+func TestMiddlewaresAroundTheForwarder(t *testing.T) {
+	t.Parallel()
+	match, err := middleware.Match(`{"payload.keep":true}`)
+	require.NoError(t, err)
+	for _, test := range []struct {
+		name string
+		mw   message.HandlerMiddleware
+		want map[string]int
+		sent int
+	}{
+		{"match skips", match, map[string]int{"SKIPPED": 1, "SENT": 1}, 1},
+		{"ack without the handler skips", func(message.HandlerFunc) message.HandlerFunc {
+			return func(*message.Message) ([]*message.Message, error) { return nil, nil }
+		}, map[string]int{"SKIPPED": 2}, 0},
+		{"an error after the delivery changes nothing", func(h message.HandlerFunc) message.HandlerFunc {
+			return func(m *message.Message) ([]*message.Message, error) {
+				if _, err := h(m); err != nil {
+					return nil, err
+				}
+				return nil, errDown
+			}
+		}, map[string]int{"SENT": 2}, 2},
+		{"an error before it is a failed attempt", func(message.HandlerFunc) message.HandlerFunc {
+			return func(*message.Message) ([]*message.Message, error) { return nil, errDown }
+		}, map[string]int{"DEAD": 2}, 0},
+		{"a panic is one too", func(message.HandlerFunc) message.HandlerFunc {
+			return func(*message.Message) ([]*message.Message, error) { panic("middleware") }
+		}, map[string]int{"DEAD": 2}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			testdb.Each(t, func(t *testing.T, db *sql.DB) {
+				publish(t, db, "t", keyed("k", `{"keep":true}`), keyed("k", `{"keep":false}`))
+				rec := newRecorder()
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				defer cancel()
+				f, err := forwarder.New(ctx, db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: routes(t)}, watermill.NopLogger{})
+				require.NoError(t, err)
+				r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
+				require.NoError(t, err)
+				f.AddTo(r).AddMiddleware(test.mw)
+				done := make(chan error, 1)
+				go func() { done <- r.Run(ctx) }()
+				eventually(t, "both are finished", func() bool {
+					s := statuses(t, db)
+					return s["NEW"] == 0 && s["FAILED"] == 0
+				})
+				require.NoError(t, r.Close())
+				require.NoError(t, <-done)
+				require.Equal(t, test.want, statuses(t, db))
+				require.Len(t, rec.payloads("t"), test.sent)
+			})
+		})
+	}
+}
