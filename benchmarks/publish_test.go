@@ -118,13 +118,18 @@ var handwritten = map[int]string{1: insert(1), 10: insert(10)}
 
 func insert(events int) string {
 	const columns = 6
-	rows := make([]string, events)
-	for i := range rows {
-		p := make([]any, columns)
-		for j := range p {
-			p[j] = i*columns + j + 1
+	var b strings.Builder
+	b.WriteString(`INSERT INTO outbox (id, aggregate_type, aggregate_id, topic, payload, event_metadata) VALUES (`)
+	for p := 1; p <= events*columns; p++ {
+		fmt.Fprintf(&b, "$%d", p)
+		switch {
+		case p == events*columns:
+			b.WriteString(")")
+		case p%columns == 0:
+			b.WriteString("),(")
+		default:
+			b.WriteString(",")
 		}
-		rows[i] = fmt.Sprintf("($%d,$%d,$%d,$%d,$%d,$%d)", p...)
 	}
-	return `INSERT INTO outbox (id, aggregate_type, aggregate_id, topic, payload, event_metadata) VALUES ` + strings.Join(rows, ",")
+	return b.String()
 }
