@@ -1,0 +1,92 @@
+// Basic stores an order and its event in one transaction and forwards the event from the application's own Router.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	_ "modernc.org/sqlite"
+
+	"github.com/bento-outbox/watermill-outbox/adapters/console"
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+func main() {
+	if err := run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "outbox")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	db, err := sql.Open("sqlite", "file:"+dir+"/shop.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_txlock=immediate")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	migrator, err := schema.NewMigrator(db, schema.Config{})
+	if err != nil {
+		return err
+	}
+	if _, err := migrator.Up(ctx); err != nil {
+		return err
+	}
+	if _, err := db.ExecContext(ctx, `CREATE TABLE orders (id TEXT PRIMARY KEY, total INTEGER)`); err != nil {
+		return err
+	}
+
+	if err := placeOrder(ctx, db, "order-1", 4200); err != nil {
+		return err
+	}
+	return forward(ctx, db)
+}
+
+// docs:publish
+func placeOrder(ctx context.Context, db *sql.DB, id string, total int) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (id, total) VALUES (?, ?)`, id, total); err != nil {
+		return err
+	}
+	outbox, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{
+		AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: schema.SQLite}},
+	}, nil)
+	if err != nil {
+		return err
+	}
+	msg := message.NewMessage(watermill.NewUUID(), fmt.Appendf(nil, `{"id":%q,"total":%d}`, id, total))
+	schema.SetAggregate(msg, "order", id) // events of one order are delivered in order
+	if err := outbox.Publish("orders.placed", msg); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// docs:end
+
+// docs:forward
+func forward(ctx context.Context, db *sql.DB) error {
+	destinations := map[string]message.Publisher{
+		"console": console.NewPublisher(os.Stdout, console.Config{}, nil), // or adapters.Open(ctx, "kafka://localhost:9092", logger)
+	}
+	f, err := forwarder.New(ctx, db, destinations, forwarder.Config{}, nil)
+	if err != nil {
+		return err
+	}
+	return f.Drain(ctx) // f.Run(ctx) goes on until ctx ends; f.AddTo(router) runs it on your own Router
+}
+
+// docs:end
