@@ -303,32 +303,33 @@ func (c *compiler) regex(p path, raw, rawOptions, pointer string) node {
 		c.add(at, "$regex is longer than %d bytes", c.limits.PatternLength)
 		return l
 	}
-	re, err := compileRegex(text, options)
+	re, size, err := compileRegex(text, options)
 	if err != nil {
 		c.add(at, "%s", err)
 		return l
 	}
-	l.test = pattern{re}
+	l.test = pattern{re, size}
 	return l
 }
 
-// compileRegex compiles an RE2 pattern that takes a bounded time for each byte of text.
-func compileRegex(text, options string) (*regexp.Regexp, error) {
+// compileRegex compiles an RE2 pattern that takes a bounded time for each byte of text, and counts its instructions.
+func compileRegex(text, options string) (*regexp.Regexp, int, error) {
 	if options != "" {
 		text = "(?" + options + ")" + text
 	}
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		return nil, fmt.Errorf("$regex does not compile (RE2): %w", err)
+		return nil, 0, fmt.Errorf("$regex does not compile (RE2): %w", err)
 	}
 	program, err := syntax.Compile(tree.Simplify())
 	if err != nil {
-		return nil, fmt.Errorf("$regex does not compile (RE2): %w", err)
+		return nil, 0, fmt.Errorf("$regex does not compile (RE2): %w", err)
 	}
 	if len(program.Inst) > maxRegexInstructions {
-		return nil, fmt.Errorf("$regex compiles to %d instructions, more than %d", len(program.Inst), maxRegexInstructions)
+		return nil, 0, fmt.Errorf("$regex compiles to %d instructions, more than %d", len(program.Inst), maxRegexInstructions)
 	}
-	return regexp.Compile(text)
+	re, err := regexp.Compile(text)
+	return re, len(program.Inst), err
 }
 
 // operand compiles a value that a path is compared with.

@@ -8,7 +8,7 @@ import (
 
 // test is what an operator asks of one value. It never fails: a value of another type does not pass.
 type test interface {
-	met(v value) bool
+	met(s *subject, v value) bool
 }
 
 type (
@@ -24,8 +24,11 @@ type (
 		null   bool
 	}
 	existence bool
-	pattern   struct{ re *regexp.Regexp }
-	length    int
+	pattern   struct {
+		re   *regexp.Regexp
+		size int // instructions
+	}
+	length int
 	// element passes an array that has an element for which node holds.
 	element struct {
 		node   node
@@ -33,14 +36,14 @@ type (
 	}
 )
 
-func (t equality) met(v value) bool {
+func (t equality) met(_ *subject, v value) bool {
 	if t.operand.kind == kindString {
 		return v.kind == kindString && v.str() == t.operand.raw
 	}
 	return equal(v, t.operand)
 }
 
-func (t order) met(v value) bool {
+func (t order) met(_ *subject, v value) bool {
 	if v.kind != t.operand.kind {
 		return t.same && v.nullish() && t.operand.nullish()
 	}
@@ -54,12 +57,15 @@ func (t order) met(v value) bool {
 	}
 }
 
-func (t membership) met(v value) bool {
+func (t membership) met(s *subject, v value) bool {
 	switch {
 	case v.nullish():
 		return t.null
 	case v.kind == kindString:
 		return t.texts[v.str()]
+	}
+	if !s.spend(costOfValue * len(t.others)) {
+		return false
 	}
 	for _, o := range t.others {
 		if equal(v, o) {
@@ -69,11 +75,13 @@ func (t membership) met(v value) bool {
 	return false
 }
 
-func (t existence) met(v value) bool { return (v.kind != kindMissing) == bool(t) }
+func (t existence) met(_ *subject, v value) bool { return (v.kind != kindMissing) == bool(t) }
 
-func (t pattern) met(v value) bool { return v.kind == kindString && t.re.MatchString(v.str()) }
+func (t pattern) met(s *subject, v value) bool {
+	return v.kind == kindString && s.spend(costOfInstruction*t.size*len(v.raw)) && t.re.MatchString(v.str())
+}
 
-func (t length) met(v value) bool {
+func (t length) met(_ *subject, v value) bool {
 	if v.kind != kindArray {
 		return false
 	}
@@ -84,7 +92,7 @@ func (t length) met(v value) bool {
 	return n == int(t)
 }
 
-func (t element) met(v value) bool {
+func (t element) met(s *subject, v value) bool {
 	if v.kind != kindArray {
 		return false
 	}
@@ -93,7 +101,7 @@ func (t element) met(v value) bool {
 		if t.object && elem.kind != kindObject && elem.kind != kindArray {
 			continue
 		}
-		if t.node.eval(nil, elem) {
+		if t.node.eval(s, elem) {
 			return true
 		}
 	}

@@ -55,16 +55,19 @@ func (l *leaf) eval(s *subject, elem value) bool {
 }
 
 func (l *leaf) met(s *subject, elem value) bool {
+	if l.path.root == rootPayload && !s.spend(len(s.event.Payload)) || l.path.root == rootElement && !s.spend(len(elem.raw)) {
+		return false
+	}
 	if l.path.root != rootElement {
 		v := s.root(&l.path)
 		if l.numeric && v.kind == kindString && jsontext.KindOf(v.raw) == jsontext.Number && jsontext.Check(v.raw) < 0 {
-			return l.test.met(v) || l.test.met(value{kind: kindNumber, raw: v.raw})
+			return l.test.met(s, v) || l.test.met(s, value{kind: kindNumber, raw: v.raw})
 		}
 		return l.walk(s, v, 0)
 	}
 	switch {
 	case len(l.path.segments) == 0:
-		return l.test.met(elem)
+		return l.test.met(s, elem)
 	case elem.kind == kindArray:
 		return l.walkNested(s, elem, 0)
 	}
@@ -86,19 +89,19 @@ func (l *leaf) walk(s *subject, v value, i int) bool {
 		case kindArray:
 			return l.walkArray(s, v, i)
 		default:
-			return l.test.met(value{})
+			return l.test.met(s, value{})
 		}
 	}
 	if v.kind != kindArray || l.whole {
-		return l.test.met(v)
+		return l.test.met(s, v)
 	}
 	it := jsontext.Elements(v.raw)
 	for it.Next() {
-		if l.test.met(jsonValue(it.Value)) {
+		if l.test.met(s, jsonValue(it.Value)) {
 			return true
 		}
 	}
-	return l.test.met(v)
+	return l.test.met(s, v)
 }
 
 // walkArray applies segment i to the array v: to its elements, and as an index. A name that is an index misses only when
@@ -117,7 +120,7 @@ func (l *leaf) walkArray(s *subject, v value, i int) bool {
 		reached = true
 		switch {
 		case i+1 == len(l.path.segments):
-			if l.test.met(elem) {
+			if l.test.met(s, elem) {
 				return true
 			}
 		case elem.kind == kindArray:
@@ -131,14 +134,14 @@ func (l *leaf) walkArray(s *subject, v value, i int) bool {
 	if it.Fault() >= 0 {
 		return l.fail(s, it.Fault())
 	}
-	return seg.index >= 0 && !reached && l.test.met(value{})
+	return seg.index >= 0 && !reached && l.test.met(s, value{})
 }
 
 // walkNested applies segment i to an array that was reached by its index: it has indexes only, and its elements are not
 // searched for the name.
 func (l *leaf) walkNested(s *subject, v value, i int) bool {
 	if l.path.segments[i].index < 0 {
-		return l.test.met(value{})
+		return l.test.met(s, value{})
 	}
 	raw, _ := jsontext.Element(v.raw, l.path.segments[i].index)
 	return l.walk(s, jsonValue(raw), i+1)

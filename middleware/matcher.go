@@ -125,13 +125,17 @@ func (m *Matcher) join(out *strings.Builder, nodes []node, operator, empty strin
 func (m *Matcher) call(params ...any) (any, error) {
 	s := params[0].(*subject)
 	met := m.leaves[params[1].(int)].eval(s, value{})
-	if s.bad {
-		return nil, errNotJSON
+	if s.bad || s.spent > maxWork {
+		return nil, errStopped
 	}
 	return met, nil
 }
 
-var errNotJSON = errors.New("payload is not JSON")
+var (
+	errNotJSON = errors.New("payload is not JSON")
+	errTooMuch = errors.New("conditions cost too much")
+	errStopped = errors.New("stopped") // the subject says why
+)
 
 // runner is a machine for programs, with the event that it looks at. A machine serves one program at a time.
 type runner struct {
@@ -143,7 +147,8 @@ var runners = sync.Pool{New: func() any { return &runner{vm: vm.VM{MemoryBudget:
 
 // Match tells whether e matches. It does not modify e.
 //
-// The error is permanent: a condition met a payload that is not JSON, or a `when` cannot be evaluated. What is behind the
+// The error is permanent: a condition met a payload that is not JSON, conditions would take about a second or more on a
+// payload this long, or a `when` cannot be evaluated. What is behind the
 // fields that conditions ask for is not looked at, so a fault there is none. An empty payload has no fields.
 func (m *Matcher) Match(e *Event) (bool, error) {
 	if m.program == nil {
@@ -156,12 +161,14 @@ func (m *Matcher) Match(e *Event) (bool, error) {
 		s.name()
 	}
 	out, err := r.vm.Run(m.program, s)
-	bad, fault := s.bad, s.fault
+	bad, fault, spent := s.bad, s.fault, s.spent
 	*s = subject{}
 	runners.Put(r)
 	switch {
 	case bad:
 		return false, Permanent(fmt.Errorf("%w at byte %d, and a condition looks into it", errNotJSON, fault))
+	case spent > maxWork:
+		return false, Permanent(fmt.Errorf("%w on a payload of %d bytes", errTooMuch, len(e.Payload)))
 	case err != nil:
 		return false, Permanent(fmt.Errorf("when cannot be evaluated: %w", safeExprError(err)))
 	}

@@ -23,6 +23,22 @@ type subject struct {
 	event Event
 	fault int  // where the payload is no JSON
 	bad   bool // it is none
+	spent int  // of maxWork
+}
+
+// maxWork bounds what conditions may cost on one event, in bytes walked over: about a second.
+const maxWork = 512 << 20
+
+// Other work, in bytes walked over.
+const (
+	costOfInstruction = 8  // of a pattern, for a byte of text, at worst
+	costOfValue       = 16 // that is compared
+)
+
+// spend takes n from what conditions may cost, and tells whether they may go on.
+func (s *subject) spend(n int) bool {
+	s.spent += n
+	return s.spent <= maxWork
 }
 
 func (s *subject) name() {

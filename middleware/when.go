@@ -107,6 +107,9 @@ func (p *whenPatcher) lookup(path []segment) ast.Node {
 func (w *whenExpr) read(params ...any) (any, error) {
 	s := params[0].(*subject)
 	path := w.paths[params[1].(int)]
+	if !s.spend(len(s.event.Payload)) {
+		return nil, errStopped
+	}
 	v := s.payload(len(path) == 0)
 	for _, seg := range path {
 		raw, fault := "", -1
@@ -122,7 +125,7 @@ func (w *whenExpr) read(params ...any) (any, error) {
 		v = jsonValue(raw)
 	}
 	if s.bad {
-		return nil, errNotJSON
+		return nil, errStopped
 	}
 	return decode(v, whenDepth), nil
 }

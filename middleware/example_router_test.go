@@ -1,0 +1,112 @@
+package middleware_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+
+	"github.com/bento-outbox/watermill-outbox/middleware"
+)
+
+// Middlewares on a handler of any Watermill Router, with any Pub/Sub.
+func Example() {
+	match, err := middleware.Match(`{"payload.price": {"$gt": 1000}}`)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	transform, err := middleware.Transform(middleware.TransformConfig{IncludeFields: []string{"id", "price"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pubSub := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 10}, watermill.NopLogger{})
+	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	handled := make(chan string)
+	router.AddConsumerHandler("vip", "products", pubSub, func(msg *message.Message) error {
+		handled <- string(msg.Payload)
+		return nil
+	}).AddMiddleware(match, transform)
+	go func() { _ = router.Run(context.Background()) }()
+	<-router.Running()
+
+	for _, payload := range []string{`{"id": 1, "price": 20.50}`, `{"id": 2, "price": 2000.50, "stock": 3}`} {
+		if err := pubSub.Publish("products", message.NewMessage(watermill.NewUUID(), []byte(payload))); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println(<-handled)
+	_ = router.Close()
+	// Output: {"id": 2, "price": 2000.50}
+}
+
+func ExampleMatch() {
+	_, err := middleware.Match(`{"payload.price": {"$gtt": 1000}, "tenant": "acme"}`)
+	fmt.Println(err)
+	// Output: invalid config: /payload.price/$gtt: unknown operator $gtt, did you mean $gt?; /tenant: paths do not start at tenant, did you mean payload.tenant?
+}
+
+func ExampleMatcher_Failing() {
+	m, err := middleware.NewMatcher(middleware.MatchConfig{Conditions: `{"payload.visible": true, "payload.price": {"$gt": 1000}}`})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	condition, _ := m.Failing(&middleware.Event{Payload: []byte(`{"visible": true, "price": 10}`)})
+	fmt.Println(condition)
+	// Output: payload.price: {"$gt":1000}
+}
+
+func ExampleTransformer_Transform() {
+	t, err := middleware.NewTransformer(middleware.TransformConfig{
+		ExcludeFields: []string{"customer.password"},
+		FieldMapping:  map[string]string{"total": "amount"},
+		AddFields:     map[string]any{"source": "shop"},
+	}, middleware.Limits{}, "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	out, _ := t.Transform([]byte(`{"total": 19.90, "customer": {"id": 9007199254740993, "password": "x"}}`))
+	fmt.Println(string(out))
+	// Output: {"amount": 19.90, "customer": {"id": 9007199254740993},"source":"shop"}
+}
+
+// Retry and PoisonQueue work in either order.
+func ExampleRetry() {
+	poisoned := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 1, Persistent: true}, watermill.NopLogger{})
+	messages, _ := poisoned.Subscribe(context.Background(), "poison")
+	poison, err := middleware.PoisonQueue(poisoned, "poison")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	retry, err := middleware.Retry(middleware.RetryPolicy{MaxAttempts: 3, InitialInterval: time.Millisecond, Multiplier: 2}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	handler := poison(retry(func(*message.Message) ([]*message.Message, error) {
+		fmt.Println("try")
+		return nil, errors.New("out of stock")
+	}))
+	_, err = handler(message.NewMessage("1", nil))
+	msg := <-messages
+	fmt.Println(err, msg.Metadata["reason_poisoned"])
+	msg.Ack()
+	_ = poisoned.Close()
+	// Output:
+	// try
+	// try
+	// try
+	// <nil> out of stock
+}
