@@ -49,7 +49,8 @@ type measurement struct {
 	Load       string  `json:"load"`        // of the machine before the run
 }
 
-const namePrefix = "watermill_outbox_bench_"
+// namePrefix starts the names of all databases; several commands may run on one server.
+var namePrefix = fmt.Sprintf("watermill_outbox_bench_%d_", os.Getpid())
 
 func openLab(ctx context.Context, s settings, progress io.Writer) (*lab, error) {
 	admin, err := pgx.Connect(ctx, s.databaseURL)

@@ -2,7 +2,7 @@
 //
 //	go run ./compare --database-url postgres://... --redis-url redis://...
 //
-// It makes databases of its own, named watermill_outbox_bench_..., and drops them at the end; the user needs CREATEDB. In Redis it uses
+// It makes databases of its own, named watermill_outbox_bench_PID_..., and drops them at the end; the user needs CREATEDB. In Redis it uses
 // the stream watermill-outbox-bench, which it deletes.
 package main
 
