@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,6 +80,39 @@ func SetRoutingKey(msg *message.Message, destination string) { set(msg, KeyRouti
 func SetRoutingConfig(msg *message.Message, config []byte, version string) {
 	set(msg, KeyRoutingConfig, string(config))
 	set(msg, KeyRoutingVer, version)
+}
+
+// OutboxID returns what identifies the event that msg was delivered for, among all outboxes and at every redelivery; empty when msg came
+// from none. Consumers deduplicate on it.
+func OutboxID(msg *message.Message) string { return msg.Metadata.Get(KeyID) }
+
+// Tenant returns the tenant that msg belongs to.
+func Tenant(msg *message.Message) string { return msg.Metadata.Get(KeyTenantID) }
+
+// Aggregate returns the aggregate that msg is about.
+func Aggregate(msg *message.Message) (aggregateType, aggregateID string) {
+	return msg.Metadata.Get(KeyAggregateType), msg.Metadata.Get(KeyAggregateID)
+}
+
+// Topic returns the topic that the application published msg to, which need not be the one it was received from.
+func Topic(msg *message.Message) string { return msg.Metadata.Get(KeyTopic) }
+
+// OccurredAt returns when the event happened; the zero time when msg does not say.
+func OccurredAt(msg *message.Message) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, msg.Metadata.Get(KeyOccurredAt))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// Seq returns the number of the event in its table; 0 when msg came from no outbox.
+func Seq(msg *message.Message) int64 {
+	n, err := strconv.ParseInt(msg.Metadata.Get(KeySeq), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // StripHeaders removes every key of the reserved prefix from msg, so that a message that came out of one outbox can be

@@ -22,11 +22,13 @@ func (postgres) queries(t tables) queries {
 		state text, attempts integer, wait float8, error text)`
 	const seconds = `make_interval(secs => $%d::float8)`
 	const filter = `($%d::text[] IS NULL OR e.tenant_id = ANY($%[1]d::text[])) AND ($%[2]d::text[] IS NULL OR e.topic = ANY($%[2]d::text[]))`
-	event := func(inline, tenants, topics int) string {
-		return `(SELECT ` + eventColumns + fmt.Sprintf(`, CASE WHEN octet_length(e.payload) <= $%d::int THEN e.payload END,
-			octet_length(e.payload)`, inline) + ` FROM ` + t.Outbox + ` e WHERE e.seq = p.seq AND ` + fmt.Sprintf(filter, tenants, topics) + ` LIMIT 1)`
+	// The lateral form keeps the index whatever the statistics say; a join flips to a sequential scan.
+	event := func(tenants, topics int) string {
+		return ` LEFT JOIN LATERAL (SELECT * FROM ` + t.Outbox + ` e WHERE e.seq = p.seq AND ` + fmt.Sprintf(filter, tenants, topics) + ` LIMIT 1) e ON true`
 	}
-
+	payload := func(inline int) string {
+		return fmt.Sprintf(`CASE WHEN octet_length(e.payload) <= $%d::int THEN e.payload END, COALESCE(octet_length(e.payload), 0)`, inline)
+	}
 	return queries{
 		lockMigrations: `SELECT pg_advisory_xact_lock(hashtextextended('watermill-outbox ` + t.Prefix + `', 0))`,
 		currentSchema:  `SELECT COALESCE(current_schema(), '')`,
@@ -38,16 +40,14 @@ func (postgres) queries(t tables) queries {
 		ask: `SELECT CASE WHEN is_called THEN last_value ELSE 0 END, pg_postmaster_start_time()::text FROM ` + t.SeqSeq,
 		writers: `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
 			AND relation = '` + t.Outbox + `'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-		read: `SELECT p.slot, p.seq, e.* FROM unnest($1::smallint[], $2::bigint[], $3::int[]) AS s(slot, after, lim)
+		read: `SELECT p.slot, p.seq, ` + eventColumns + payload(4) + ` FROM unnest($1::smallint[], $2::bigint[], $3::int[]) AS s(slot, after, lim)
 			CROSS JOIN LATERAL (SELECT p.slot, p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot AND p.seq > s.after
-				ORDER BY p.seq LIMIT s.lim) p
-			LEFT JOIN LATERAL ` + event(4, 5, 6) + ` e ON true`,
+				ORDER BY p.seq LIMIT s.lim) p` + event(5, 6),
 		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
-		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, p.error, e.* FROM unnest($1::smallint[]) AS s(slot)
+		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(3) + ` FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 				WHERE p.slot = s.slot AND p.state = 'waiting' AND p.due <= clock_timestamp() AND ` + fmt.Sprintf(filter, 4, 5) + `
-				ORDER BY p.due, p.seq LIMIT $2::int) p
-			CROSS JOIN LATERAL ` + event(3, 4, 5) + ` e`,
+				ORDER BY p.due, p.seq LIMIT $2::int) p` + event(4, 5),
 		nextDue: `SELECT extract(epoch FROM min(d.due) - clock_timestamp())::float8 FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT due FROM ` + t.Deliveries + ` d WHERE d.slot = s.slot AND d.state = 'waiting'
 				ORDER BY due LIMIT 1) d`,
@@ -57,7 +57,6 @@ func (postgres) queries(t tables) queries {
 			OR EXISTS (SELECT 1 FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 				WHERE p.state = 'waiting' AND p.due <= clock_timestamp() AND ` + fmt.Sprintf(filter, 1, 2) + `)`,
 
-		// The lateral form keeps the index whatever the statistics say; a join flips to a sequential scan.
 		done: `DELETE FROM ` + t.Pending + ` WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM unnest($1::smallint[], $2::bigint[]) AS x(slot, seq)
 			CROSS JOIN LATERAL (SELECT p.ctid FROM ` + t.Pending + ` p WHERE p.slot = x.slot AND p.seq = x.seq LIMIT 1) p))`,
 		fence: `SELECT o.slot FROM ` + t.Slots + ` o JOIN unnest($2::smallint[], $3::bigint[]) AS x(slot, epoch)

@@ -32,7 +32,7 @@ func (sqlite) queries(t tables) queries {
 			(?%[2]d IS NULL OR e.topic IN (SELECT value FROM json_each(?%[2]d)))`, tenants, topics)
 	}
 	event := func(inline int) string {
-		return eventColumns + fmt.Sprintf(`, CASE WHEN length(e.payload) <= ?%d THEN e.payload END, length(e.payload)`, inline)
+		return eventColumns + fmt.Sprintf(`CASE WHEN length(e.payload) <= ?%d THEN e.payload END, COALESCE(length(e.payload), 0)`, inline)
 	}
 
 	return queries{

@@ -116,37 +116,23 @@ func (s *Store) Read(ctx context.Context, ranges []Range, inline int, f Filter) 
 		return nil, wrap("read pending events", err)
 	}
 	defer rows.Close()
-	events := make([]Event, 0, 256)
+	var events []Event
+	var e Event
+	into := append([]any{&e.Slot, &e.Seq}, e.scanner(s.d)...)
 	for rows.Next() {
-		var n nullableEvent
-		if err := rows.Scan(append([]any{&n.e.Slot, &n.e.Seq}, n.columns(s.d)...)...); err != nil {
+		e.Payload = nil
+		if err := rows.Scan(into...); err != nil {
 			return nil, wrap("read pending events", err)
 		}
-		events = append(events, n.event())
+		events = append(events, e)
 	}
 	return events, wrap("read pending events", rows.Err())
 }
 
-// nullableEvent scans an event whose columns are all NULL when a filter left it out.
-type nullableEvent struct {
-	e                                                              Event
-	id, tenant, aggType, aggID, topic, schemaID, schemaVersion, md sql.NullString
-	key, config, version, ordering                                 sql.NullString
-	size                                                           sql.NullInt64
-}
-
-func (n *nullableEvent) columns(d Dialect) []any {
-	return []any{&n.id, &n.tenant, &n.aggType, &n.aggID, &n.topic, d.timeScanner(&n.e.OccurredAt), &n.schemaID, &n.schemaVersion,
-		&n.md, &n.key, &n.config, &n.version, &n.ordering, d.timeScanner(&n.e.CreatedAt), &n.e.Payload, &n.size}
-}
-
-func (n *nullableEvent) event() Event {
-	e := n.e
-	e.ID, e.TenantID, e.AggregateType, e.AggregateID, e.Topic = n.id.String, n.tenant.String, n.aggType.String, n.aggID.String, n.topic.String
-	e.SchemaID, e.SchemaVersion, e.Metadata = n.schemaID.String, n.schemaVersion.String, n.md.String
-	e.RoutingKey, e.RoutingConfig, e.RoutingVersion, e.OrderingKey = n.key.String, n.config.String, n.version.String, n.ordering.String
-	e.PayloadSize = int(n.size.Int64)
-	return e
+// scanner returns the destinations of [eventColumns] and the payload.
+func (e *Event) scanner(d Dialect) []any {
+	return []any{&e.ID, &e.TenantID, &e.AggregateType, &e.AggregateID, &e.Topic, d.timeScanner(&e.OccurredAt), &e.SchemaID, &e.SchemaVersion,
+		&e.Metadata, &e.RoutingKey, &e.RoutingConfig, &e.RoutingVersion, &e.OrderingKey, d.timeScanner(&e.CreatedAt), &e.Payload, &e.PayloadSize}
 }
 
 // Payload returns the payload of event seq.
@@ -166,14 +152,12 @@ func (s *Store) Due(ctx context.Context, slots []int, limit, inline int, f Filte
 	defer rows.Close()
 	var list []Due
 	for rows.Next() {
-		var d Due
-		var n nullableEvent
-		d.State = Waiting
-		if err := rows.Scan(append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.Attempts, &d.KeyHash, &d.Error}, n.columns(s.d)...)...); err != nil {
+		d := Due{Delivery: Delivery{State: Waiting}}
+		into := append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.Attempts, &d.KeyHash, &d.Error}, d.Event.scanner(s.d)...)
+		if err := rows.Scan(into...); err != nil {
 			return nil, wrap("read due deliveries", err)
 		}
-		n.e.Slot, n.e.Seq = d.Slot, d.Seq
-		d.Event = n.event()
+		d.Event.Slot, d.Event.Seq = d.Slot, d.Seq
 		list = append(list, d)
 	}
 	return list, wrap("read due deliveries", rows.Err())
