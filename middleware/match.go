@@ -33,7 +33,7 @@ func WithLimits(l Limits) MatchOption {
 // $and $or $nor $not $regex $options $all $elemMatch $size.
 //
 // A message that does not match is acknowledged; under the forwarder it is recorded as skipped. A payload that conditions
-// look into and that is not JSON is a permanent error. The error of Match is an [InvalidError].
+// look into and that is not JSON is a permanent error; under the forwarder it is recorded. The error of Match is an [InvalidError].
 func Match(conditions string, options ...MatchOption) (message.HandlerMiddleware, error) {
 	cfg := MatchConfig{Conditions: conditions}
 	for _, option := range options {
@@ -49,7 +49,7 @@ func Match(conditions string, options ...MatchOption) (message.HandlerMiddleware
 			met, err := m.Match(&e)
 			switch {
 			case err != nil:
-				return nil, err
+				return fail(msg, err)
 			case met:
 				return next(msg)
 			}
@@ -64,4 +64,13 @@ func skip(msg *message.Message, reason string) ([]*message.Message, error) {
 		d.Record(delivery.Outcome{Kind: delivery.Skipped, Reason: reason})
 	}
 	return nil, nil
+}
+
+// fail returns err, which is permanent. Under the forwarder it records it, so that the delivery is dead at once.
+func fail(msg *message.Message, err error) ([]*message.Message, error) {
+	if d := delivery.FromContext(msg.Context()); d != nil {
+		d.Record(delivery.Outcome{Kind: delivery.Failed, Err: err})
+		return nil, nil
+	}
+	return nil, err
 }

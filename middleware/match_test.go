@@ -36,7 +36,7 @@ const document = `{
 	"n": 5, "d": 0.3, "big": 9007199254740993, "huge": 1e999999999, "s": "abc", "u": "caf\u00e9", "t": true, "f": false, "z": null,
 	"a": [1, 2, 3], "e": [], "o": {"x": 1, "y": 2}, "nested": [[1, 2], [3, 4]],
 	"items": [{"p": 10, "q": 1, "tags": ["new"]}, {"p": 20, "q": 2}, {"q": 3}],
-	"a.b": {"c*d|e": 7}, "dup": 1, "dup": 2, "deep": {"er": {"est": "x"}}, "0": "zero", "mixed": [1, "1", null, {"k": 1}]
+	"a.b": {"c*d|e": 7}, "dup": 1, "dup": 2, "deep": {"er": {"est": "x"}}, "0": "zero", "mixed": [1, "1", null, {"k": 1}], "deeper": [[5, 6, 7]]
 }`
 
 func TestConditions(t *testing.T) {
@@ -105,12 +105,15 @@ func TestConditions(t *testing.T) {
 		{"nested arrays are not searched", `{"payload.nested": 1}`, false},
 		{"an object", `{"payload.o": {"x": 1, "y": 2}}`, true},
 		{"objects keep their order", `{"payload.o": {"y": 2, "x": 1}}`, false},
+		{"objects have the same names", `{"payload.o": {"x": 1, "z": 2}}`, false},
 		{"the empty object", `{"payload.o": {}}`, false},
 		{"elements that are objects", `{"payload.items.p": 20}`, true},
 		{"an element without the field is null", `{"payload.items.p": null}`, true},
 		{"no element is not null", `{"payload.e.p": null}`, false},
 		{"elements that are scalars have no fields", `{"payload.a.p": null}`, false},
 		{"an index", `{"payload.items.1.p": 20}`, true},
+		{"an index is no field that elements lack", `{"payload.items.0.p": null}`, false},
+		{"an index is no field that elements lack, negated", `{"payload.items.0.p": {"$ne": null}}`, true},
 		{"an index at the end", `{"payload.a.0": 1}`, true},
 		{"another index", `{"payload.a.1": 1}`, false},
 		{"an index beyond the end is missing", `{"payload.a.3": {"$exists": false}}`, true},
@@ -162,6 +165,8 @@ func TestConditions(t *testing.T) {
 		{"$size", `{"payload.a": {"$size": 3}}`, true},
 		{"$size of nothing", `{"payload.e": {"$size": 0}}`, true},
 		{"$size of a scalar", `{"payload.n": {"$size": 1}}`, false},
+		{"$size of the array, not of its elements", `{"payload.deeper": {"$size": 3}}`, false},
+		{"$elemMatch of the array, not of its elements", `{"payload.deeper": {"$elemMatch": {"$gt": 6}}}`, false},
 		{"$size of an element's array", `{"payload.items.tags": {"$size": 1}}`, true},
 		{"$size of elements", `{"payload.nested.0": {"$size": 2}}`, true},
 
@@ -433,6 +438,31 @@ func TestMatchReadsAttributes(t *testing.T) {
 	}
 	if handled, err := handle(t, mw, msg); !handled || err != nil {
 		t.Fatal(handled, err)
+	}
+}
+
+func TestPermanentErrorsAreRecordedUnderTheForwarder(t *testing.T) {
+	t.Parallel()
+	match, _ := middleware.Match(`{"payload.visible": true}`)
+	sample, _ := middleware.Sample(middleware.SampleConfig{Rate: 0.5, Key: "payload.customer"})
+	transform, _ := middleware.Transform(middleware.TransformConfig{ExcludeFields: []string{"a"}})
+	for name, mw := range map[string]message.HandlerMiddleware{"match": match, "sample": sample, "transform": transform} {
+		for _, poisons := range []bool{false, true} {
+			pub, msg := &publisher{}, message.NewMessage("1", []byte("no JSON"))
+			if poisons {
+				poison, _ := middleware.PoisonQueue(pub, "poison")
+				inner := mw
+				mw = func(next message.HandlerFunc) message.HandlerFunc { return poison(inner(next)) }
+			}
+			d := underForwarder(msg, 1, time.Now())
+			handled, err := handle(t, mw, msg)
+			if o := d.Outcome(); handled || err != nil || o.Kind != delivery.Failed || !middleware.IsPermanent(o.Err) {
+				t.Errorf("%s: handled %v, %v, %+v", name, handled, err, o)
+			}
+			if poisons != (len(pub.published) == 1) {
+				t.Errorf("%s: %d messages are poisoned", name, len(pub.published))
+			}
+		}
 	}
 }
 

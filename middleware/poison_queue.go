@@ -48,14 +48,13 @@ func PoisonQueue(pub message.Publisher, topic string) (message.HandlerMiddleware
 			}
 			failed := pub.Publish(topic, poisoned(ctx, msg, d, cause))
 			if failed != nil {
-				failed = fmt.Errorf("publish to poison queue: %w", failed)
+				cause = errors.Join(cause, fmt.Errorf("publish to poison queue: %w", failed))
 			}
 			switch {
-			case err == nil && failed != nil: // recorded by a Retry inside
-				d.Record(delivery.Outcome{Kind: delivery.Failed, Err: Permanent(errors.Join(cause, failed))})
-				return produced, nil
-			case d != nil || failed != nil:
-				return produced, errors.Join(err, failed)
+			case d != nil:
+				d.Record(delivery.Outcome{Kind: delivery.Failed, Err: Permanent(cause)})
+			case failed != nil:
+				return nil, cause
 			}
 			return nil, nil
 		}

@@ -128,7 +128,7 @@ func Sample(cfg SampleConfig) (message.HandlerMiddleware, error) {
 			hit, err := own.Hit(&e)
 			switch {
 			case err != nil:
-				return nil, err
+				return fail(msg, err)
 			case hit:
 				return next(msg)
 			}

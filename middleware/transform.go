@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -53,23 +54,34 @@ func NewTransformer(cfg TransformConfig, limits Limits, pointer string) (*Transf
 	c.mapping(t, cfg.FieldMapping, pointer+"/field_mapping")
 	for _, key := range slices.Sorted(maps.Keys(cfg.AddFields)) {
 		at := Pointer(pointer+"/add_fields", key)
-		raw, err := json.Marshal(cfg.AddFields[key])
-		if own, ok := cfg.AddFields[key].(json.RawMessage); ok {
-			raw = own
-		}
-		if err != nil || jsontext.Check(string(raw)) >= 0 {
+		raw, err := marshal(cfg.AddFields[key])
+		if err != nil || jsontext.Check(raw) >= 0 {
 			c.add(at, "value is not JSON")
 			continue
 		}
-		c.literal(jsontext.Trim(string(raw)), at, 0)
+		c.literal(raw, at, 0)
 		if segments := c.path(key, at); segments != nil {
 			if t.add == nil {
 				t.add = &tree{}
 			}
-			c.set(t.add, segments, jsontext.Trim(string(raw)), at)
+			c.set(t.add, segments, raw, at)
 		}
 	}
 	return t, c.err()
+}
+
+// marshal returns the JSON of v, with no more escapes than it needs.
+func marshal(v any) (string, error) {
+	if raw, ok := v.(json.RawMessage); ok {
+		return jsontext.Trim(string(raw)), nil
+	}
+	var out strings.Builder
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return "", err
+	}
+	return jsontext.Trim(out.String()), nil
 }
 
 // Transform returns the changed payload. What it does not touch stays as it was to the byte: the spelling of numbers, the
@@ -157,7 +169,7 @@ func Transform(cfg TransformConfig) (message.HandlerMiddleware, error) {
 			original := msg.Payload
 			payload, err := t.Transform(original)
 			if err != nil {
-				return nil, err
+				return fail(msg, err)
 			}
 			msg.Payload = payload
 			done := false

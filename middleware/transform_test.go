@@ -102,6 +102,19 @@ func transformer(t *testing.T, config string) *middleware.Transformer {
 	return tr
 }
 
+func TestTransformAddsGoValues(t *testing.T) {
+	t.Parallel()
+	tr, err := middleware.NewTransformer(middleware.TransformConfig{AddFields: map[string]any{
+		"a": "<x>", "b": json.RawMessage(" 1.50 "), "c": map[string]any{"d": []int{1}},
+	}}, middleware.Limits{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tr.Transform([]byte(`{}`)); string(got) != `{"a":"<x>","b":1.50,"c":{"d":[1]}}` || err != nil {
+		t.Fatal(string(got), err)
+	}
+}
+
 func TestTransformManyFields(t *testing.T) {
 	t.Parallel()
 	var include, exclude []string
