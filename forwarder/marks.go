@@ -16,6 +16,10 @@ import (
 //     above last(k-1), its floor. When it is not listed any more it has ended, and everything above its floor is read again.
 //   - A writer that came and went between two polls was never listed. Its numbers are above last(k-1) too, so every read starts there.
 //
+// A writer that is listed may end before the read sees the table. The read would find what it wrote above the head, or what another wrote that had
+// waited for it, but not what it wrote below. So the read gets the open writers with their floors, and starts below when its own snapshot
+// sees one of them as committed.
+//
 // A prepared transaction changes its name when it is prepared; it inherits the lowest floor of those that ended at that poll.
 type marks struct {
 	known  bool // false until the first poll, and after reset
@@ -33,16 +37,16 @@ func (m *marks) quiet(mark schema.Mark) bool {
 }
 
 // advance takes what a poll found, mark asked before writers were listed, and returns the number above which everything must be read
-// now.
-func (m *marks) advance(mark schema.Mark, writers []string) (from int64) {
+// now, and the writers for which more must be if they are seen to have committed.
+func (m *marks) advance(mark schema.Mark, writers []schema.Writer) (from int64, late []schema.Late) {
 	if !m.known || m.server != mark.Server || mark.Last < m.last {
 		m.reset()
 	}
 	from = m.last
 	floors := make(map[string]int64, len(writers))
 	for _, w := range writers {
-		if floor, ok := m.floors[w]; ok {
-			floors[w] = floor
+		if floor, ok := m.floors[w.Name]; ok {
+			floors[w.Name] = floor
 		}
 	}
 	for w, floor := range m.floors {
@@ -51,14 +55,16 @@ func (m *marks) advance(mark schema.Mark, writers []string) (from int64) {
 		}
 	}
 	for _, w := range writers {
-		if _, ok := floors[w]; ok {
-			continue
+		if _, ok := floors[w.Name]; !ok {
+			floors[w.Name] = m.last
+			if strings.HasPrefix(w.Name, "-1/") {
+				floors[w.Name] = from
+			}
 		}
-		floors[w] = m.last
-		if strings.HasPrefix(w, "-1/") {
-			floors[w] = from
+		if floor := floors[w.Name]; floor < from && w.XID != 0 {
+			late = append(late, schema.Late{XID: w.XID, After: floor})
 		}
 	}
 	m.known, m.server, m.last, m.floors = true, mark.Server, mark.Last, floors
-	return from
+	return from, late
 }

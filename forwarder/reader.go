@@ -270,13 +270,13 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 	if err != nil {
 		return 0, err
 	}
-	from := m.advance(mark, writers)
+	from, late := m.advance(mark, writers)
 	if sweeping {
 		from = 0
 	}
 	start := time.Now()
 	ranges := r.ranges(from, room, sweeping)
-	events, err := r.store.Read(ctx, ranges, inlinePayload, r.filter)
+	events, err := r.store.Read(ctx, ranges, inlinePayload, r.filter, late)
 	if err != nil {
 		return 0, err
 	}

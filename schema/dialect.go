@@ -43,8 +43,8 @@ type queries struct {
 	lockTx string // first statement of a settling transaction, empty where none is needed
 
 	ask     string // -> last seq, server identity
-	writers string // -> one name a row; empty where writers cannot commit out of order
-	read    string // slots, afters, limits, inline bytes, tenants, topics -> slot, seq, event or NULLs
+	writers string // -> name, transaction id or 0; empty where writers cannot commit out of order
+	read    string // slots, afters, limits, inline bytes, tenants, topics, with writers also late xids and afters -> slot, seq, event or NULLs
 	payload string // seq -> payload
 	due     string // slots, limit, inline bytes, tenants, topics -> delivery, event
 	nextDue string // slots -> seconds until the next due, NULL when there is none

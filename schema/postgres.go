@@ -38,10 +38,20 @@ func (postgres) queries(t tables) queries {
 		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` ORDER BY version`,
 
 		ask: `SELECT CASE WHEN is_called THEN last_value ELSE 0 END, pg_postmaster_start_time()::text FROM ` + t.SeqSeq,
-		writers: `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
-			AND relation = '` + t.Outbox + `'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+		// Transaction ids are looked at before the locks on the table: whoever still holds one of those is seen with its id.
+		writers: `SELECT w.name, COALESCE((SELECT xid FROM unnest(x.names, x.xids, x.ages) AS u(name, xid, age) WHERE u.name = w.name
+				ORDER BY age DESC LIMIT 1), 0)
+			FROM (SELECT COALESCE(array_agg(virtualtransaction), '{}') AS names, array_agg(transactionid::text::bigint) AS xids,
+					array_agg(age(transactionid)) AS ages
+				FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted) x
+			CROSS JOIN LATERAL (SELECT virtualtransaction AS name FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
+				AND granted AND relation = '` + t.Outbox + `'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+				AND x.names IS NOT NULL OFFSET 0) w`,
 		read: `SELECT p.slot, p.seq, ` + eventColumns + payload(4) + ` FROM unnest($1::smallint[], $2::bigint[], $3::int[]) AS s(slot, after, lim)
-			CROSS JOIN LATERAL (SELECT p.slot, p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot AND p.seq > s.after
+			CROSS JOIN (SELECT min(after) AS after FROM unnest($7::bigint[], $8::bigint[]) AS w(xid, after),
+				(SELECT txid_current_snapshot() AS seen, txid_snapshot_xmax(txid_current_snapshot()) AS next) now
+				WHERE txid_visible_in_snapshot(next + ((xid - next + 2147483648) & 4294967295) - 2147483648, seen)) late
+			CROSS JOIN LATERAL (SELECT p.slot, p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot AND p.seq > LEAST(s.after, late.after)
 				ORDER BY p.seq LIMIT s.lim) p` + event(5, 6),
 		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
 		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(3) + ` FROM unnest($1::smallint[]) AS s(slot)

@@ -68,16 +68,32 @@ func (s *Store) Ask(ctx context.Context) (Mark, error) {
 	return m, wrap("ask for news", err)
 }
 
+// Writer is a transaction that holds a write lock on the outbox and may commit events yet.
+type Writer struct {
+	Name string // of the transaction; that of a prepared one starts with "-1/" once the server was restarted
+	XID  int64  // its transaction id; 0 while it has written nothing
+}
+
 // Writers returns the transactions that hold a write lock on the outbox, which every inserting transaction has taken before its
-// first event got a number. A prepared transaction has a name that starts with "-1/". Databases where events cannot commit out of order
-// have none.
-func (s *Store) Writers(ctx context.Context) ([]string, error) {
+// first event got a number. Databases where events cannot commit out of order have none.
+func (s *Store) Writers(ctx context.Context) ([]Writer, error) {
 	if s.q.writers == "" {
 		return nil, nil
 	}
-	var names []string
-	err := s.db.SelectContext(ctx, &names, s.q.writers)
-	return names, wrap("list open writers", err)
+	rows, err := s.db.QueryContext(ctx, s.q.writers)
+	if err != nil {
+		return nil, wrap("list open writers", err)
+	}
+	defer rows.Close()
+	var list []Writer
+	for rows.Next() {
+		var w Writer
+		if err := rows.Scan(&w.Name, &w.XID); err != nil {
+			return nil, wrap("list open writers", err)
+		}
+		list = append(list, w)
+	}
+	return list, wrap("list open writers", rows.Err())
 }
 
 // Range is a part of a slot to read: at most Limit events above After.
@@ -86,6 +102,9 @@ type Range struct {
 	After int64
 	Limit int
 }
+
+// Late is a transaction that was open when writers were listed. All its events are above After.
+type Late struct{ XID, After int64 }
 
 // Filter says which events a group of forwarders serves. Empty lists mean all.
 type Filter struct {
@@ -105,13 +124,23 @@ func (s *Store) filterArgs(f Filter) (tenants, topics any) {
 
 // Read returns pending events of every range, those of a slot in the order of their numbers. Payloads longer than inline bytes are left
 // out, see [Store.Payload]. An event that f leaves out comes with its slot and number only, and an empty Topic.
-func (s *Store) Read(ctx context.Context, ranges []Range, inline int, f Filter) ([]Event, error) {
+//
+// A read that sees what one of late has committed reads every range from that one's After, so that it sees all of it.
+func (s *Store) Read(ctx context.Context, ranges []Range, inline int, f Filter, late []Late) ([]Event, error) {
 	slots, afters, limits := make([]int64, len(ranges)), make([]int64, len(ranges)), make([]int64, len(ranges))
 	for i, r := range ranges {
 		slots[i], afters[i], limits[i] = int64(r.Slot), r.After, int64(r.Limit)
 	}
 	tenants, topics := s.filterArgs(f)
-	rows, err := s.db.QueryContext(ctx, s.q.read, s.d.ints(slots), s.d.ints(afters), s.d.ints(limits), inline, tenants, topics)
+	args := []any{s.d.ints(slots), s.d.ints(afters), s.d.ints(limits), inline, tenants, topics}
+	if s.q.writers != "" {
+		xids, from := make([]int64, len(late)), make([]int64, len(late))
+		for i, l := range late {
+			xids[i], from[i] = l.XID, l.After
+		}
+		args = append(args, s.d.ints(xids), s.d.ints(from))
+	}
+	rows, err := s.db.QueryContext(ctx, s.q.read, args...)
 	if err != nil {
 		return nil, wrap("read pending events", err)
 	}

@@ -35,7 +35,7 @@ func SQLite(t testing.TB) *sql.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	return migrated(t, db)
+	return Migrated(t, db)
 }
 
 // SQLiteDSN is the data source name that takes concurrent writers without a busy error.
@@ -46,20 +46,14 @@ func SQLiteDSN(file string) string {
 // Postgres returns a connection to a new PostgreSQL schema, migrated, or skips the test where no server is named.
 func Postgres(t testing.TB) *sql.DB {
 	t.Helper()
-	return migrated(t, open(t, PostgresDSN(t)))
+	return Migrated(t, Open(t, PostgresDSN(t)))
 }
 
 // PostgresDSN returns the URL of a new, empty PostgreSQL schema, dropped when the test ends.
 func PostgresDSN(t testing.TB) string {
 	t.Helper()
-	base := os.Getenv(PostgresURL)
-	if base == "" {
-		t.Skip("skipped: " + PostgresURL + " names no PostgreSQL server; make test starts one")
-	}
-	b := make([]byte, 6)
-	_, _ = rand.Read(b)
-	name := fmt.Sprintf("test_%x", b)
-	admin := open(t, base)
+	base, name := server(t), newName()
+	admin := Open(t, base)
 	if _, err := admin.Exec("CREATE SCHEMA " + name); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +72,49 @@ func PostgresDSN(t testing.TB) string {
 	return u.String()
 }
 
-func open(t testing.TB, dsn string) *sql.DB {
+// PostgresDatabase returns the URL of a new, empty PostgreSQL database, dropped when the test ends; a copy of template when that is not
+// empty.
+func PostgresDatabase(t testing.TB, template ...string) string {
+	t.Helper()
+	base, name := server(t), newName()
+	admin := Open(t, base)
+	create := "CREATE DATABASE " + name
+	if len(template) > 0 {
+		create += " TEMPLATE " + template[0]
+	}
+	if _, err := admin.ExecContext(context.Background(), create); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := admin.ExecContext(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("drop database: %v", err)
+		}
+	})
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+func server(t testing.TB) string {
+	t.Helper()
+	base := os.Getenv(PostgresURL)
+	if base == "" {
+		t.Skip("skipped: " + PostgresURL + " names no PostgreSQL server; make test starts one")
+	}
+	return base
+}
+
+func newName() string {
+	b := make([]byte, 6)
+	_, _ = rand.Read(b)
+	return fmt.Sprintf("test_%x", b)
+}
+
+// Open returns a connection to dsn, closed when the test ends.
+func Open(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {
@@ -89,7 +125,8 @@ func open(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
-func migrated(t testing.TB, db *sql.DB) *sql.DB {
+// Migrated creates the outbox tables in db.
+func Migrated(t testing.TB, db *sql.DB) *sql.DB {
 	t.Helper()
 	m, err := schema.NewMigrator(db, schema.Config{})
 	if err != nil {
