@@ -12,6 +12,9 @@ import (
 // TestConditionsCannotCostMuch holds authors of conditions who mean harm to about a second on payloads of a megabyte.
 func TestConditionsCannotCostMuch(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes a second of work for each case: not in short mode")
+	}
 	long := strings.Repeat("x", 1<<20)
 	var many []string
 	for i := range 400 {

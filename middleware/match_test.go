@@ -327,6 +327,7 @@ func TestWhen(t *testing.T) {
 		{when: "all(payload.items, .p > 0) && len(payload.items) == 2", want: true},
 		{when: `payload["total"] == 120 && payload.s == "secret"`, want: true},
 		{when: `"total" in payload && payload.items[-1].p == 2`, want: true},
+		{when: `let p = payload; p.s == "secret" && p.big == 9007199254740993`, want: true},
 		{when: `topic startsWith "orders." && tenant_id == "acme" && metadata.source == "shop" && id == "e-1"`, want: true},
 		{when: `metadata["ce.type"] == "order" && occurred_at > date("2025-01-01")`, want: true},
 		{when: "payload.missing > 5", err: "invalid operation: <nil> > int (line 1, column 17)"},

@@ -189,3 +189,36 @@ func TestFanOutLeavesNeighboursAlone(t *testing.T) {
 		t.Errorf("the original has %s, %v", original.Payload, original.Metadata)
 	}
 }
+
+func TestSampleGoesByTheNameOfItsHandler(t *testing.T) {
+	t.Parallel()
+	ps := gochannel.NewGoChannel(gochannel.Config{BlockPublishUntilSubscriberAck: true}, watermill.NopLogger{})
+	sample, err := middleware.Sample(middleware.SampleConfig{Rate: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handled := map[string]bool{}
+	router.AddConsumerHandler("analytics.events", "in", ps, func(msg *message.Message) error {
+		handled[msg.UUID] = true
+		return nil
+	}).AddMiddleware(sample)
+	go func() { _ = router.Run(context.Background()) }()
+	<-router.Running()
+	s := sampler(t, middleware.SampleConfig{Rate: 0.5, Target: "analytics.events"})
+	for i := range 50 {
+		id := fmt.Sprint(i)
+		if err := ps.Publish("in", message.NewMessage(id, nil)); err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := s.Hit(&middleware.Event{ID: id}); handled[id] != want {
+			t.Errorf("%s: handled %v", id, handled[id])
+		}
+	}
+	if err := errors.Join(router.Close(), ps.Close()); err != nil {
+		t.Error(err)
+	}
+}
