@@ -9,6 +9,8 @@ require (
 	github.com/bento-outbox/watermill-outbox/adapters/kafka v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/redis/go-redis/v9 v9.23.0
+	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 	golang.org/x/term v0.47.0
 	modernc.org/sqlite v1.60.1
 )

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+)
+
+// cli is the whole command line. A command is a struct in a file of its own with a method Run(*session) error, and a
+// field here.
+type cli struct {
+	LogLevel string           `env:"LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"trace, debug, info (the default), warn or error. Logs go to the standard error."`
+	Version  kong.VersionFlag `help:"Print the version."`
+
+	Migrate migrateCommand `cmd:"" help:"Create, change or show the tables."`
+	Run     runCommand     `cmd:"" help:"Forward events to their destinations."`
+	Stats   statsCommand   `cmd:"" help:"Count what is not finished."`
+}
+
+// The exit statuses.
+const (
+	statusDone   = 0
+	statusFailed = 1
+	statusUsage  = 2
+)
+
+// session is what a command runs in.
+type session struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	log            log
+	// faults of the command line. A command adds its own and calls faults.err before it does anything.
+	faults faults
+	// isTerminal tells whether somebody can be asked at stdin.
+	isTerminal func(stdin io.Reader) bool
+}
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return (&session{stdin: stdin, stdout: stdout, stderr: stderr, isTerminal: isTerminal}).run(args)
+}
+
+func (s *session) run(args []string) (status int) {
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("outbox"),
+		kong.Description("A transactional outbox for Watermill. The database is named by --database-url or DATABASE_URL."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": version()},
+		kong.Writers(s.stdout, s.stderr),
+		kong.Exit(func(status int) { panic(exit(status)) }), // after --help and --version
+		kong.Bind(s),
+	)
+	if err != nil {
+		panic(err) // the structs are wrong, whatever the arguments
+	}
+	defer func() {
+		if e := recover(); e != nil {
+			code, ok := e.(exit)
+			if !ok {
+				panic(e)
+			}
+			status = int(code)
+		}
+	}()
+
+	command, err := parser.Parse(args)
+	if err != nil {
+		s.complain(err)
+		fmt.Fprintln(s.stderr, "outbox: see outbox --help")
+		return statusUsage
+	}
+	s.log = newLog(s.stderr, c.LogLevel, &s.faults)
+	err = command.Run()
+	if err == nil {
+		return statusDone
+	}
+	var wrong *usageError
+	if errors.As(err, &wrong) {
+		for _, fault := range wrong.faults {
+			s.complain(fault)
+		}
+		return statusUsage
+	}
+	s.complain(err)
+	return statusFailed
+}
+
+type exit int
+
+// complain prints err in one line.
+func (s *session) complain(err error) {
+	fmt.Fprintln(s.stderr, "outbox:", oneLine(err.Error()))
+}
+
+// oneLine puts the lines of joined errors behind each other.
+func oneLine(text string) string {
+	var parts []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			parts = append(parts, line)
+		}
+	}
+	joined := strings.Join(parts, "; ")
+	return strings.ReplaceAll(joined, ":; ", ": ")
+}
+
+func isTerminal(stdin io.Reader) bool {
+	f, ok := stdin.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

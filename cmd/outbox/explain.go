@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// explain says what a database error means and what to do about it. Neither the driver's text nor this one has the password.
+func (s source) explain(err error) error {
+	var refused *pgconn.PgError
+	var file *sqlite.Error
+	var network *net.OpError
+	var name *net.DNSError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, schema.ErrSchema):
+		return fmt.Errorf("%s: %w", s.name, err)
+	case errors.As(err, &refused):
+		return s.explainPostgres(refused, err)
+	case errors.As(err, &file):
+		return s.explainSQLite(file, err)
+	case errors.As(err, &name):
+		return fmt.Errorf("cannot reach %s: no such host; correct the database URL", s.name)
+	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
+		return fmt.Errorf("cannot reach %s: no answer within %s; is it running, and does no firewall stand between?", s.name, connectTimeout)
+	case errors.As(err, &network):
+		return fmt.Errorf("cannot reach %s: %w; start it or correct the database URL", s.name, network.Err)
+	}
+	return fmt.Errorf("%s: %w", s.name, err)
+}
+
+func (s source) explainPostgres(refused *pgconn.PgError, err error) error {
+	user := s.postgres.User
+	switch refused.Code {
+	case "28P01", "28000":
+		return fmt.Errorf("%s refuses user %q: %s; correct user and password in the database URL", s.name, user, refused.Message)
+	case "3D000":
+		return fmt.Errorf("%s does not exist; create it or correct the database URL", s.name)
+	case "3F000":
+		return fmt.Errorf("%s: %s; create it first or correct --schema", s.name, refused.Message)
+	case "42501":
+		return fmt.Errorf("%s: user %q may not do that: %s; grant the right, or have somebody who has it run what \"outbox migrate print\" prints",
+			s.name, user, refused.Message)
+	case "53300", "57P03":
+		return fmt.Errorf("%s takes no connections now: %s; try again later", s.name, refused.Message)
+	}
+	return fmt.Errorf("%s: %w", s.name, err)
+}
+
+func (s source) explainSQLite(file *sqlite.Error, err error) error {
+	switch file.Code() & 0xff {
+	case sqlite3.SQLITE_CANTOPEN:
+		if _, statErr := os.Stat(s.sqlite.path); errors.Is(statErr, os.ErrNotExist) {
+			return fmt.Errorf("%s does not exist; correct the database URL, or create it with \"outbox migrate up\" in a directory that exists", s.name)
+		}
+		return fmt.Errorf("%s cannot be opened; it must be a file that this user may read and write", s.name)
+	case sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("%s is no SQLite database; correct the database URL", s.name)
+	case sqlite3.SQLITE_READONLY:
+		return fmt.Errorf("%s may only be read by this user; make the file and its directory writable", s.name)
+	case sqlite3.SQLITE_BUSY:
+		return fmt.Errorf("%s is locked by another process; try again when that is done", s.name)
+	}
+	return fmt.Errorf("%s: %w", s.name, err)
+}

@@ -1,0 +1,11 @@
+// Outbox runs an outbox from the command line: it creates the tables, forwards events and shows what is left to do.
+//
+// It exits with 0 when it is done, with 1 when something failed at run time, and with 2 on wrong use, in which case all
+// faults are listed.
+package main
+
+import "os"
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+)
+
+// process is the real binary, running.
+type process struct {
+	*exec.Cmd
+	exited chan error
+
+	mu             sync.Mutex
+	lines          []string // of stdout
+	stderr         bytes.Buffer
+	stdoutComplete chan struct{}
+}
+
+func start(t *testing.T, file string, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), file, args...), exited: make(chan error, 1), stdoutComplete: make(chan struct{})}
+	stdout, err := p.StdoutPipe()
+	require.NoError(t, err)
+	p.Stderr = lockedWriter{p}
+	require.NoError(t, p.Start())
+	go func() {
+		defer close(p.stdoutComplete)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			p.mu.Lock()
+			p.lines = append(p.lines, lines.Text())
+			p.mu.Unlock()
+		}
+	}()
+	go func() {
+		<-p.stdoutComplete
+		p.exited <- p.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		<-p.stdoutComplete
+	})
+	return p
+}
+
+type lockedWriter struct{ p *process }
+
+func (w lockedWriter) Write(b []byte) (int, error) {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	return w.p.stderr.Write(b)
+}
+
+// payloads returns what the console destination printed.
+func (p *process) payloads() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []string
+	for _, line := range p.lines {
+		var m struct{ Payload json.RawMessage }
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			list = append(list, "not JSON: "+line)
+			continue
+		}
+		list = append(list, string(m.Payload))
+	}
+	return list
+}
+
+func (p *process) logs() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+func (p *process) waitFor(t *testing.T, log string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(p.logs(), log) }, 20*time.Second, 5*time.Millisecond, "no %q logged", log)
+}
+
+// end waits until the process has exited and returns its status.
+func (p *process) end(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(40 * time.Second):
+		t.Fatalf("the process does not end; its log:\n%s", p.logs())
+	}
+	return p.ProcessState.ExitCode()
+}
+
+func numbers(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf(`{"n":%d}`, i)
+	}
+	return list
+}
+
+func TestRunOnceForwardsWhatIsThereInOrder(t *testing.T) {
+	t.Parallel()
+	file := binary(t)
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+		db := open()
+		want := numbers(20)
+		insert(t, db, "orders", want...)
+		insert(t, db, "other", `{"n":99}`)
+
+		p := start(t, file, "run", "--once", "--to", "console://stdout", "--topics", "orders", "--database-url", url)
+		require.Zero(t, p.end(t), p.logs())
+		require.Equal(t, want, p.payloads())
+
+		p = start(t, file, "run", "--once", "--to", "console://stdout", "--group", "rest", "--topics", "orders,other", "--database-url", url)
+		require.Zero(t, p.end(t), p.logs())
+		require.Equal(t, []string{`{"n":99}`}, p.payloads())
+	})
+}
+
+func TestRunReachesDestinationsByName(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	got := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		got[r.URL.Path]++
+	}))
+	t.Cleanup(server.Close)
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+		db := open()
+		path := strings.ReplaceAll(t.Name(), "/", "-")
+		for _, key := range []string{"hook://" + path, path} {
+			_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, routing_key) VALUES ('t', $1, $2)`, []byte(`{}`), key)
+			require.NoError(t, err)
+		}
+		outbox("run", "--once", "--destination", "hook="+server.URL, "--to", "console://stderr", "--database-url", url).require(t, statusDone)
+		var left int
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_events WHERE status <> 'SENT'`).Scan(&left))
+		require.Zero(t, left)
+		mu.Lock()
+		defer mu.Unlock()
+		require.Equal(t, 1, got["/"+path])
+	})
+}
+
+// A broker that is down when the forwarder starts costs an attempt, and the event waits for the next.
+func TestBrokerThatIsDownAtStart(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+		insert(t, open(), "orders", `{}`)
+		outbox("run", "--once", "--to", "redis://127.0.0.1:1", "--database-url", url).require(t, statusDone)
+		require.Regexp(t, `waiting +orders +1`, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
+	})
+}
+
+func TestGroupConflict(t *testing.T) {
+	t.Parallel()
+	file := binary(t)
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+		p := start(t, file, "run", "--to", "console://", "--database-url", url)
+		p.waitFor(t, "Starting handler")
+		r := outbox("run", "--once", "--to", "console://stderr", "--log-level", "error", "--topics", "orders", "--database-url", url)
+		require.Contains(t, r.require(t, statusFailed).stderr, "give them one filter or two names")
+		require.NoError(t, p.Process.Signal(syscall.SIGINT))
+		require.Zero(t, p.end(t), p.logs())
+	})
+}
+
+// What a signal interrupts is neither lost nor sent again.
+func TestSignalDrains(t *testing.T) {
+	t.Parallel()
+	file := binary(t)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			each(t, func(t *testing.T, url string, open func() *sql.DB) {
+				outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+				want := numbers(300)
+				insert(t, open(), "orders", want...)
+				p := start(t, file, "run", "--to", "console://stdout", "--max-concurrent", "5", "--batch-size", "5", "--database-url", url)
+				require.Eventually(t, func() bool { return len(p.payloads()) > 0 }, 20*time.Second, time.Millisecond)
+				require.NoError(t, p.Process.Signal(signal))
+				require.Zero(t, p.end(t), p.logs())
+				require.Contains(t, p.logs(), "Stopped; what was in flight is written down")
+
+				rest := start(t, file, "run", "--once", "--to", "console://stdout", "--database-url", url)
+				require.Zero(t, rest.end(t), rest.logs())
+				require.Equal(t, want, append(p.payloads(), rest.payloads()...))
+			})
+		})
+	}
+}
+
+func TestSecondSignalExitsAtOnce(t *testing.T) {
+	t.Parallel()
+	file := binary(t)
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-answer
+	}))
+	t.Cleanup(func() {
+		close(answer)
+		server.Close()
+	})
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+		insert(t, open(), "orders", `{}`)
+		p := start(t, file, "run", "--to", server.URL, "--database-url", url)
+		<-asked
+		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+		p.waitFor(t, "signal again to exit at once")
+		begin := time.Now()
+		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+		require.Equal(t, statusFailed, p.end(t))
+		require.Less(t, time.Since(begin), 3*time.Second)
+	})
+}
+
+// A database that goes away is waited for, without a busy loop.
+func TestDatabaseThatGoesDownLater(t *testing.T) {
+	t.Parallel()
+	file := binary(t)
+	direct := testdb.PostgresDSN(t)
+	u, err := url.Parse(direct)
+	require.NoError(t, err)
+	relay := adapterstest.NewRelay(t, u.Host)
+	u.Host = relay.Addr
+	outbox("migrate", "up", "--database-url", direct).require(t, statusDone)
+	db, err := sql.Open("pgx", direct)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+
+	p := start(t, file, "run", "--to", "console://stdout", "--database-url", u.String())
+	insert(t, db, "orders", `{"n":1}`)
+	require.Eventually(t, func() bool { return len(p.payloads()) == 1 }, 20*time.Second, 5*time.Millisecond)
+	relay.Down(t)
+	p.waitFor(t, "trying again until it works")
+	insert(t, db, "orders", `{"n":2}`)
+	select {
+	case <-p.exited:
+		t.Fatalf("the forwarder gave up:\n%s", p.logs())
+	case <-time.After(2 * time.Second):
+	}
+	relay.Up(t)
+	require.Eventually(t, func() bool { return len(p.payloads()) == 2 }, 30*time.Second, 5*time.Millisecond, "log:\n%s", p.logs())
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	require.Zero(t, p.end(t), p.logs())
+	require.Equal(t, []string{`{"n":1}`, `{"n":2}`}, p.payloads())
+	cpu := p.ProcessState.UserTime() + p.ProcessState.SystemTime()
+	require.Less(t, cpu, 2*time.Second, "processor time for some seconds of waiting")
+}

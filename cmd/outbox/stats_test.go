@@ -1,0 +1,38 @@
+package main
+
+import (
+	"database/sql"
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestStats(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+		counts := func() stats {
+			var s stats
+			r := outbox("stats", "--json", "--database-url", url).require(t, statusDone)
+			require.NoError(t, json.Unmarshal([]byte(r.stdout), &s), r.stdout)
+			return s
+		}
+		require.Equal(t, stats{Deliveries: []deliveryStats{}}, counts())
+
+		db := open()
+		insert(t, db, "nowhere", `{}`, `{}`)
+		require.Equal(t, int64(2), counts().Pending.Count)
+		require.Regexp(t, `pending +- +2 +\d`, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
+
+		// Two publishers and no default one: a bare topic goes nowhere.
+		outbox("run", "--once", "--destination", "a=console://", "--destination", "b=console://", "--database-url", url).require(t, statusDone)
+		got := counts()
+		require.Zero(t, got.Pending)
+		require.Len(t, got.Deliveries, 1)
+		require.Positive(t, got.Deliveries[0].OldestSeconds)
+		got.Deliveries[0].OldestSeconds = 0
+		require.Equal(t, deliveryStats{State: "dead", Destination: "nowhere", Count: 2}, got.Deliveries[0])
+		require.Regexp(t, `dead +nowhere +2 +\d`, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
+	})
+}
