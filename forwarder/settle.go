@@ -167,10 +167,10 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 		}
 		for i := range u.results {
 			res := &u.results[i]
-			switch {
-			case res.state == schema.Waiting:
+			switch res.state {
+			case schema.Waiting:
 				r.dueBy(now.Add(res.wait))
-			case res.state == schema.Held:
+			case schema.Held:
 				r.dueBy(now.Add(r.cfg.SleepIdleMax)) // it may be due already, if what it waited for has ended meanwhile
 			}
 			if u.keyed && u.retry == nil && res.holds() {

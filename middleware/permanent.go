@@ -17,7 +17,7 @@ func Permanent(err error) error {
 // IsPermanent tells whether err, or any error it wraps, was marked by [Permanent] or has a method Permanent() bool that
 // returns true.
 func IsPermanent(err error) bool {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // walks the chain itself
 	case nil:
 		return false
 	case interface{ Permanent() bool }:
@@ -25,7 +25,7 @@ func IsPermanent(err error) bool {
 			return true
 		}
 	}
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // walks the chain itself
 	case interface{ Unwrap() error }:
 		return IsPermanent(e.Unwrap())
 	case interface{ Unwrap() []error }:

@@ -74,7 +74,8 @@ func (s *Sampler) text(e *Event) (string, error) {
 	sub := subject{event: *e}
 	v := sub.root(s.key)
 	for _, seg := range s.key.segments {
-		raw, fault := "", -1
+		var raw string
+		var fault int
 		if v.kind == kindArray && seg.index >= 0 {
 			raw, fault = jsontext.Element(v.raw, seg.index)
 		} else {

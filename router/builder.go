@@ -147,7 +147,7 @@ func DelayBy(d time.Duration) TargetOption { return func(t *target) { t.DelaySec
 
 // Transform changes the payload that the destination gets.
 func Transform(c middleware.TransformConfig) TargetOption {
-	return func(t *target) { t.TargetConfig.Transform = &c }
+	return func(t *target) { t.Transform = &c }
 }
 
 // RetryPolicy names the retry policy.

@@ -165,7 +165,7 @@ func TestConfigFaults(t *testing.T) {
 		{`{"targets":[{` + ok + `,"sampling_rate":1,"sampling_key":"customer"}]}`, "/targets/0/sampling_key", "did you mean payload.customer?"},
 		{`{"targets":[{` + ok + `,"delay_seconds":-1}]}`, "/targets/0/delay_seconds", "between 0 and"},
 		{`{"targets":[{` + ok + `,"delay_seconds":1e12}]}`, "/targets/0/delay_seconds", "366 days"},
-		{`{"targets":[{` + ok + `,"retry_policy":"agressive"}]}`, "/targets/0/retry_policy", `did you mean "aggressive"?`},
+		{`{"targets":[{` + ok + `,"retry_policy":"aggressiv"}]}`, "/targets/0/retry_policy", `did you mean "aggressive"?`},
 		{`{"targets":[{` + ok + `,"retry_policy":"zzzzzzzz"}]}`, "/targets/0/retry_policy", "known are aggressive, default, exponential, none, patient"},
 		{`{"targets":[{` + ok + `,"on_dead":"hold"}]}`, "/targets/0/on_dead", "unknown value"},
 		{`{"targets":[{` + ok + `,"transform":{"include_fields":[]}}]}`, "/targets/0/transform/include_fields", "is empty"},
