@@ -58,7 +58,7 @@ func (p *progress) run(interval time.Duration) {
 
 func (p *progress) draw() {
 	var b strings.Builder
-	fmt.Fprintf(&b, "o %d/%d", p.shop.committed.Load(), p.orders)
+	fmt.Fprintf(&b, "orders %d/%d", p.shop.committed.Load(), p.orders)
 	for _, d := range p.destinations {
 		fmt.Fprintf(&b, "   %s %d", d.name, d.count())
 		if strings.HasPrefix(d.name, "redis") && p.outage.down() {
