@@ -102,6 +102,15 @@ func transformer(t *testing.T, config string) *middleware.Transformer {
 	return tr
 }
 
+func TestTransformThatChangesNothingGivesThePayloadBack(t *testing.T) {
+	t.Parallel()
+	payload := []byte(" {\"a\": 1} \n")
+	got, err := transformer(t, `{"exclude_fields":["b"]}`).Transform(payload)
+	if err != nil || string(got) != string(payload) {
+		t.Fatalf("got %q, %v", got, err)
+	}
+}
+
 func TestTransformAddsGoValues(t *testing.T) {
 	t.Parallel()
 	tr, err := middleware.NewTransformer(middleware.TransformConfig{AddFields: map[string]any{
