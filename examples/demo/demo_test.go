@@ -2,15 +2,21 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 const smallOrders = 40
@@ -64,17 +70,58 @@ func TestGoRun(t *testing.T) {
 	requireReport(t, stdout, smallOrders)
 }
 
-// TestRealServers runs on the servers that the environment names, and checks that nothing stays there.
-func TestRealServers(t *testing.T) {
+func TestPostgresIsUsedAndLeftAsItWas(t *testing.T) {
 	t.Parallel()
-	database, redis := os.Getenv("OUTBOX_TEST_POSTGRES_URL"), os.Getenv("OUTBOX_TEST_REDIS_URL")
-	if database == "" && redis == "" {
-		t.Skip("skipped: OUTBOX_TEST_POSTGRES_URL and OUTBOX_TEST_REDIS_URL name no server; make test starts them")
-	}
+	url := testdb.PostgresDSN(t)
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), []string{"--json", "--orders", "40", "--database-url", database, "--redis-url", redis}, &stdout, &stderr)
-	require.Zero(t, code, "%s", &stderr)
+	require.Zero(t, run(t.Context(), []string{"--json", "--orders", "40", "--database-url", url}, &stdout, &stderr), "%s", &stderr)
 	requireReport(t, stdout.Bytes(), smallOrders)
+
+	db, err := sql.Open("pgx", url)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	var left int
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace`).Scan(&left))
+	require.Zero(t, left)
+}
+
+func TestSQLiteFileIsUsedAndLeftAsItWas(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "own.db")
+	db, err := sql.Open("sqlite", testdb.SQLiteDSN(file))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	_, err = db.ExecContext(t.Context(), `CREATE TABLE orders (id INTEGER)`)
+	require.NoError(t, err)
+
+	var stdout, stderr bytes.Buffer
+	require.Zero(t, run(t.Context(), []string{"--json", "--orders", "40", "--database-url", "sqlite:" + file}, &stdout, &stderr), "%s", &stderr)
+	requireReport(t, stdout.Bytes(), smallOrders)
+	var left int
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'`).Scan(&left))
+	require.Equal(t, 1, left)
+}
+
+func TestRedisIsUsedAndLeftAsItWas(t *testing.T) {
+	t.Parallel()
+	server := os.Getenv("OUTBOX_TEST_REDIS_URL")
+	if server == "" {
+		t.Skip("skipped: OUTBOX_TEST_REDIS_URL names no server; make test starts one")
+	}
+	u, err := url.Parse(server)
+	require.NoError(t, err)
+	u.Path = "/14" // nobody else's, to see what is left
+	var stdout, stderr bytes.Buffer
+	require.Zero(t, run(t.Context(), []string{"--json", "--orders", "40", "--redis-url", u.String()}, &stdout, &stderr), "%s", &stderr)
+	requireReport(t, stdout.Bytes(), smallOrders)
+
+	options, err := redis.ParseURL(u.String())
+	require.NoError(t, err)
+	client := redis.NewClient(options)
+	defer func() { require.NoError(t, client.Close()) }()
+	left, err := client.Keys(t.Context(), "*").Result()
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 // saboteur is a publisher that asks act first, which may do something else with a message.
