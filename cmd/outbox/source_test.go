@@ -75,11 +75,11 @@ func TestParseSourceFaultsTellNoPassword(t *testing.T) {
 func TestSQLiteOptions(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "shop.db")
-	s, err := parseSource("sqlite:" + file + "?_pragma=busy_timeout(77)&_pragma=synchronous(OFF)")
+	s, err := parseSource("sqlite:" + file + "?_pragma=busy_timeout(77)&_pragma=synchronous(FULL)")
 	require.NoError(t, err)
 	db := s.sqlDB(true)
 	defer func() { require.NoError(t, db.Close()) }()
-	for pragma, want := range map[string]string{"journal_mode": "wal", "busy_timeout": "77", "synchronous": "0", "foreign_keys": "1"} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "busy_timeout": "77", "synchronous": "2", "foreign_keys": "1"} {
 		var got string
 		require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got))
 		require.Equal(t, want, got, pragma)
