@@ -65,7 +65,13 @@ func (r *reader) worker(u *unit) {
 
 // work hands u out as a message and waits for its ack or nack.
 func (r *reader) work(u *unit) {
-	if _, ok := r.mayPublish(u); !ok {
+	if before := u.after; before != nil {
+		if u.after = nil; !before.through() {
+			u.leave()
+			return
+		}
+	}
+	if !r.mayPublish(u, time.Now()) {
 		u.abandon()
 		return
 	}
@@ -87,8 +93,12 @@ func (r *reader) work(u *unit) {
 		u.failed(fallbackTarget(u), middleware.Permanent(err))
 		return
 	}
-	ctx, cancel := context.WithCancel(withUnit(delivery.NewContext(r.ctx, u.outcome), u))
-	defer cancel()
+	ctx := withUnit(delivery.NewContext(r.ctx, u.outcome), u)
+	if r.sub.plain { // a forwarder's handler leaves nothing behind that would have to be told that it ended
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+	}
 	msg.SetContext(ctx)
 	select {
 	case r.out <- msg:
@@ -146,9 +156,12 @@ func (r *reader) load(u *unit) (release func(), ok bool) {
 func (r *reader) complete(u *unit) *unit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if u.abandoned {
+	switch {
+	case u.abandoned:
 		r.giveUp(u)
-	} else {
+	case u.left:
+		r.forget(u)
+	default:
 		r.book(u)
 		r.outcomes = append(r.outcomes, u)
 		if len(r.outcomes) == 1 || len(r.outcomes) >= r.cfg.SettleBatch {
@@ -273,17 +286,12 @@ func (r *reader) halt() {
 	}
 }
 
-// mayPublish tells whether a publish of u may be started now, and until when it must be over: the lease must outlast it, and outcomes must
-// be writable.
-func (r *reader) mayPublish(u *unit) (time.Time, bool) {
+// mayPublish tells whether a publish of u may be started now: the lease must outlast it, and outcomes must be writable.
+func (r *reader) mayPublish(u *unit, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.slots[u.event.Slot]
-	now := time.Now()
-	if r.broken || s == nil || s.epoch != u.epoch || r.lease.left(now) <= r.cfg.PublishTimeout {
-		return time.Time{}, false
-	}
-	return now.Add(r.cfg.PublishTimeout), true
+	return !r.broken && s != nil && s.epoch == u.epoch && r.lease.left(now) > r.cfg.PublishTimeout
 }
 
 func (r *reader) heldBack(slotNumber int, target string, key int64) bool {

@@ -23,6 +23,8 @@ type recorder struct {
 	mu   sync.Mutex
 	got  map[string][]*message.Message
 	fail func(topic string, msg *message.Message) error
+
+	failures int // for the use of fail
 }
 
 func newRecorder() *recorder { return &recorder{got: map[string][]*message.Message{}} }

@@ -235,9 +235,7 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		return
 	}
 	// Close of the Router cancels the message at once; a publish that has begun is let end.
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(msg.Context()), end)
-	defer cancel()
-	out := outgoing(ctx, u, msg, j.name, j.payload)
+	out := outgoing(detached{end, msg.Context()}, u, msg, j.name, j.payload)
 	if j.cause != "" {
 		out.Metadata[schema.KeyCause] = j.cause
 	}

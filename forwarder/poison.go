@@ -1,8 +1,6 @@
 package forwarder
 
 import (
-	"context"
-
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
@@ -22,14 +20,12 @@ func (f *Forwarder) bury(u *unit, msg *message.Message) {
 			if !ok {
 				return
 			}
-			ctx, cancel := context.WithDeadline(context.WithoutCancel(msg.Context()), end)
-			out := outgoing(ctx, u, msg, res.name, msg.Payload)
+			out := outgoing(detached{end, msg.Context()}, u, msg, res.name, msg.Payload)
 			out.Metadata[wm.ReasonForPoisonedKey] = res.err
 			out.Metadata[wm.PoisonedTopicKey] = u.event.Topic
 			out.Metadata[wm.PoisonedHandlerKey] = f.name
 			out.Metadata[wm.PoisonedSubscriberKey] = "outbox"
 			err = pub.Publish(topic, out)
-			cancel()
 		}
 		if err != nil {
 			f.logger.Error("Cannot publish a dead event to the poison destination; it is in the table", err, watermill.LogFields{

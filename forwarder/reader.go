@@ -38,6 +38,8 @@ type reader struct {
 
 	wakePoll, wakeSettle, wakeLease signal
 
+	publishing sharedDeadline
+
 	mu       sync.Mutex
 	id       string // as a member of the group
 	lease    deadline
@@ -52,6 +54,7 @@ type reader struct {
 	outcomes []*unit // finished, to be settled
 	broken   bool    // the last settle failed: nothing new is published
 	nextDue  time.Time
+	turn     int           // of the slots, when deliveries are due; the poll loop's own
 	quiet    chan struct{} // closed when the last worker has gone after halted
 }
 
@@ -98,7 +101,8 @@ func newReader(s *Subscriber, group string, filter schema.Filter) *reader {
 		out:    make(chan *message.Message), big: semaphore.NewWeighted(bigPayloads),
 		stopping: make(chan struct{}), abort: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),
 		wakePoll: make(signal, 1), wakeSettle: make(signal, 1), wakeLease: make(signal, 1),
-		slots: map[int]*slot{}, known: map[unitID]*unit{}, chains: map[int64]*chain{},
+		publishing: sharedDeadline{timeout: s.cfg.PublishTimeout},
+		slots:      map[int]*slot{}, known: map[unitID]*unit{}, chains: map[int64]*chain{},
 	}
 	r.stop = sync.OnceFunc(func() { close(r.stopping) })
 	return r
@@ -142,9 +146,13 @@ func (r *reader) run() {
 	settler.Wait()
 	close(leaseEnd)
 	leases.Wait()
+	r.publishing.close()
 	r.err = r.leave()
 	close(r.out)
 }
+
+// heldRun is how many deliveries that are held behind one of their key are read with it, so that they need not be made due one by one.
+const heldRun = 16
 
 // pollLoop reads until the reader stops.
 func (r *reader) pollLoop() {
@@ -437,12 +445,14 @@ func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, er
 	r.nextDue = now.Add(atLeastEvery)
 	running := 0
 	for _, s := range r.slots {
-		running = max(running, s.retries)
+		running += s.retries
 	}
 	r.mu.Unlock()
 
-	limit := max(room/len(slots), 8) + running
-	due, err := r.store.Due(ctx, slots, limit, inlinePayload, r.filter)
+	// Slots take turns at being first, for the limit may leave out the last.
+	r.turn = (r.turn + 1) % len(slots)
+	slots = slices.Concat(slots[r.turn:], slots[:r.turn])
+	due, err := r.store.Due(ctx, slots, room+running, heldRun, inlinePayload, r.filter)
 	if err != nil {
 		return 0, err
 	}
@@ -453,16 +463,19 @@ func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, er
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	taken := 0
+	var before *unit
 	for i := range due {
 		d := due[i].Delivery
 		s := r.slots[d.Slot]
-		if s == nil || s.draining {
+		u := &unit{event: due[i].Event, retry: &d, reader: r}
+		if d.State == schema.Held {
+			u.after = before
+		}
+		_, known := r.known[u.id()]
+		if before = nil; s == nil || s.draining || known || d.State == schema.Held && u.after == nil {
 			continue
 		}
-		u := &unit{event: due[i].Event, retry: &d, epoch: s.epoch, reader: r}
-		if _, known := r.known[u.id()]; known {
-			continue
-		}
+		before, u.epoch = u, s.epoch
 		r.enqueue(u, s)
 		taken++
 	}

@@ -328,3 +328,42 @@ func TestMiddlewaresAroundTheForwarder(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsHeldIsDeliveredInOrderWhenTheDestinationIsBack(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		const keys, each = 7, 60
+		table := routes(t)
+		rec := newRecorder()
+		rec.fail = failTopic("a")
+		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		for i := range each {
+			var batch []*message.Message
+			for k := range keys {
+				batch = append(batch, configured(fmt.Sprint(k), fmt.Sprint(i), `{"targets":[{"destination":"a","retry_policy":"forever"},{"destination":"b"}]}`))
+			}
+			publishRouted(t, db, table, "t", batch...)
+		}
+		eventually(t, "everything is held", func() bool {
+			var n int
+			require.NoError(t, db.QueryRow(`SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`).Scan(&n))
+			return n == keys*(each-1)
+		})
+		require.Len(t, rec.payloads("b"), keys*each, "the other target has them all")
+		rec.setFail(func(_ string, m *message.Message) error { // and not all at once
+			if m.Metadata.Get(schema.KeyAggregateID) == "3" && string(m.Payload) == "17" && rec.failures < 3 {
+				rec.failures++
+				return errDown
+			}
+			return nil
+		})
+		eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == keys*each })
+		next := map[string]int{}
+		for _, m := range rec.got["a"] {
+			key := m.Metadata.Get(schema.KeyAggregateID)
+			require.Equal(t, fmt.Sprint(next[key]), string(m.Payload), "key %s", key)
+			next[key]++
+		}
+		require.Len(t, rec.got["a"], keys*each)
+	})
+}

@@ -108,6 +108,7 @@ func (r *reader) setBroken(broken bool) {
 // settlement turns what became of units into rows.
 func (r *reader) settlement(batch []*unit) schema.Settlement {
 	b := schema.Settlement{Group: r.group, Epochs: map[int]int64{}}
+	freed := map[schema.HeldKey]bool{}
 	for _, u := range batch {
 		e := &u.event
 		b.Epochs[e.Slot] = u.epoch
@@ -134,7 +135,10 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 				b.Cancelled = append(b.Cancelled, d)
 			}
 			if u.retry != nil && u.keyed && (res.state == "" || res.free) {
-				b.Freed = append(b.Freed, schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key})
+				if k := (schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key}); !freed[k] {
+					freed[k] = true
+					b.Freed = append(b.Freed, k)
+				}
 			}
 		}
 		if u.retry == nil {

@@ -22,12 +22,14 @@ type unit struct {
 	keyed   bool // whether it stands in the order of its key
 	epoch   int64
 	reader  *reader
+	after   *unit              // held behind this one, which must be through first
 	outcome *delivery.Delivery // what middlewares around the handler decided
 
 	mu        sync.Mutex
 	sealed    bool // nobody waits for results any more
 	results   []result
 	abandoned bool // not decided: read it again
+	left      bool // not tried: what it is held behind did not get through
 }
 
 // unitID names a unit among those in memory. The first pass has no target.
@@ -138,6 +140,9 @@ func (u *unit) seal() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.sealed = true
+	if u.left {
+		return
+	}
 	for i := range u.results {
 		if !u.results[i].untried {
 			return
@@ -184,6 +189,20 @@ func (u *unit) undecided(t target) {
 	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), untried: true})
 }
 
+// through tells whether a sealed unit's delivery ended, or left the order of its key.
+func (u *unit) through() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.abandoned && !u.left && !slices.ContainsFunc(u.results, func(r result) bool { return r.holds() })
+}
+
+// leave says that the delivery stays held, as it is.
+func (u *unit) leave() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.left = true
+}
+
 // abandon says that nothing was decided: the unit is as if it had not been read.
 func (u *unit) abandon() {
 	u.mu.Lock()
@@ -193,8 +212,14 @@ func (u *unit) abandon() {
 	}
 }
 
-// mayPublish tells whether a publish may be started now, and until when it must be over.
-func (u *unit) mayPublish() (time.Time, bool) { return u.reader.mayPublish(u) }
+// mayPublish tells whether a publish may be started now, and returns the context that bounds it.
+func (u *unit) mayPublish() (context.Context, bool) {
+	now := time.Now()
+	if !u.reader.mayPublish(u, now) {
+		return nil, false
+	}
+	return u.reader.publishing.context(now), true
+}
 
 // heldBack tells whether an earlier event of the unit's key is not through to the named target.
 func (u *unit) heldBack(target string) bool {

@@ -46,7 +46,7 @@ type queries struct {
 	writers string // -> name, transaction id or 0; empty where writers cannot commit out of order
 	read    string // slots, afters, limits, inline bytes, tenants, topics, with writers also late xids and afters -> slot, seq, event or NULLs
 	payload string // seq -> payload
-	due     string // slots, limit, inline bytes, tenants, topics -> delivery, event
+	due     string // slots, limit, inline bytes, tenants, topics, length of a run -> delivery, event
 	nextDue string // slots -> seconds until the next due, NULL when there is none
 	blocked string // slots -> slot, target, key_hash
 	pending string // tenants, topics -> whether any event is pending or any delivery is due

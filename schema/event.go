@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
@@ -79,17 +80,65 @@ func (e *Event) Message(identity string) (*message.Message, error) {
 	return msg, err
 }
 
+// metadataHint is the size of a delivered message's metadata: the headers and a few of the application's own. A map of up to 14 entries is
+// half the size of the next.
+const metadataHint = 14
+
+// flatObject reads what publishers write as a rule, {"k":"v",...} without blanks and escapes, several times faster than encoding/json. It
+// returns false, with anything in m, for all else.
+func flatObject(text string, m message.Metadata) bool {
+	next := func(start int) (string, int) { // a string literal at start, and where it ends
+		if start >= len(text) || text[start] != '"' {
+			return "", -1
+		}
+		for i := start + 1; i < len(text); i++ {
+			switch c := text[i]; {
+			case c == '"':
+				return text[start+1 : i], i + 1
+			case c == '\\' || c < ' ':
+				return "", -1
+			}
+		}
+		return "", -1
+	}
+	if !utf8.ValidString(text) || text[0] != '{' {
+		return false
+	}
+	for i := 1; ; i++ {
+		key, end := next(i)
+		if end < 0 || end >= len(text) || text[end] != ':' {
+			return false
+		}
+		value, end := next(end + 1)
+		if end < 0 || end >= len(text) {
+			return false
+		}
+		m[key] = value
+		switch i = end; text[i] {
+		case '}':
+			return i == len(text)-1
+		case ',':
+		default:
+			return false
+		}
+	}
+}
+
 func decodeMetadata(text string) (message.Metadata, error) {
 	if text == "" || text == "null" {
-		return make(message.Metadata, 12), nil
+		return make(message.Metadata, metadataHint), nil
 	}
-	m := make(message.Metadata, 16)
+	m := make(message.Metadata, metadataHint)
+	if flatObject(text, m) {
+		return m, nil
+	}
+	clear(m)
 	if json.Unmarshal([]byte(text), (*map[string]string)(&m)) == nil {
 		return m, nil
 	}
 	var loose map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &loose); err != nil {
-		return make(message.Metadata, 12), fmt.Errorf("event_metadata is no JSON object: %w", err)
+		return make(message.Metadata, metadataHint), fmt.Errorf("event_metadata is no JSON object: %w", err)
 	}
 	clear(m)
 	for k, raw := range loose {

@@ -54,10 +54,14 @@ func (postgres) queries(t tables) queries {
 			CROSS JOIN LATERAL (SELECT p.slot, p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot AND p.seq > LEAST(s.after, late.after)
 				ORDER BY p.seq LIMIT s.lim) p` + event(5, 6),
 		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
-		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(3) + ` FROM unnest($1::smallint[]) AS s(slot)
+		due: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(3) + `
+			FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 				WHERE p.slot = s.slot AND p.state = 'waiting' AND p.due <= clock_timestamp() AND ` + fmt.Sprintf(filter, 4, 5) + `
-				ORDER BY p.due, p.seq LIMIT $2::int) p` + event(4, 5),
+				ORDER BY p.due, p.seq LIMIT $2::int) w
+			CROSS JOIN LATERAL (SELECT w.* UNION ALL (SELECT h.* FROM ` + t.Deliveries + ` h
+				WHERE w.key_hash IS NOT NULL AND h.slot = w.slot AND h.target = w.target AND h.key_hash = w.key_hash AND h.seq > w.seq
+					AND h.state = 'held' ORDER BY h.seq LIMIT $6::int)) p` + event(4, 5) + ` LIMIT $2::int`,
 		nextDue: `SELECT extract(epoch FROM min(d.due) - clock_timestamp())::float8 FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT due FROM ` + t.Deliveries + ` d WHERE d.slot = s.slot AND d.state = 'waiting'
 				ORDER BY due LIMIT 1) d`,
@@ -83,7 +87,7 @@ func (postgres) queries(t tables) queries {
 			(SELECT d.ctid FROM ` + t.Deliveries + ` d WHERE d.seq = x.seq AND d.target = x.target LIMIT 1) d))`,
 		failed: `UPDATE ` + t.Deliveries + ` d SET state = x.state, destination = x.destination, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
 			due = clock_timestamp() + make_interval(secs => x.wait), updated_at = clock_timestamp()
-			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'waiting'`,
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state <> 'dead'`,
 		cancelled: `SELECT d.slot, d.target, d.key_hash FROM ` + rows + ` JOIN ` + t.Deliveries + ` d ON d.seq = x.seq
 			WHERE d.state IN ('waiting', 'held') AND d.key_hash IS NOT NULL`,
 		cancel: `UPDATE ` + t.Deliveries + ` d SET state = 'dead', key_hash = NULL, error = x.error, updated_at = clock_timestamp()

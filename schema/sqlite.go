@@ -51,10 +51,10 @@ func (sqlite) queries(t tables) queries {
 		read: `SELECT p.slot, p.seq, ` + event(4) + ` FROM ` + t.Pending + ` p LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND ` + filter(5, 6) + `
 			WHERE p.slot = json_extract(?1, '$[0]') AND p.seq > json_extract(?2, '$[0]') ORDER BY p.seq LIMIT json_extract(?3, '$[0]')`,
 		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = ?1`,
-		due: `SELECT p.slot, p.seq, p.target, p.destination, p.attempts, p.key_hash, p.error, ` + event(3) + `
+		due: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + event(3) + `
 			FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 			WHERE p.slot IN (SELECT value FROM json_each(?1)) AND p.state = 'waiting' AND p.due <= ` + sqliteNow + ` AND ` + filter(4, 5) + `
-			ORDER BY p.due, p.seq LIMIT ?2`,
+			ORDER BY p.due, p.seq LIMIT ?2 + 0 * ?6`,
 		nextDue: `SELECT -` + fmt.Sprintf(since, "min(due)") + ` FROM ` + t.Deliveries + `
 			WHERE slot IN (SELECT value FROM json_each(?1)) AND state = 'waiting'`,
 		blocked: `SELECT DISTINCT slot, target, key_hash FROM ` + t.Deliveries + `
@@ -76,7 +76,7 @@ func (sqlite) queries(t tables) queries {
 			FROM ` + rows + ` WHERE true ON CONFLICT (seq, target) DO NOTHING`,
 		ended: `DELETE FROM ` + t.Deliveries + ` WHERE (seq, target) IN (SELECT seq, target FROM ` + rows + `)`,
 		failed: `UPDATE ` + t.Deliveries + ` AS d SET state = x.state, destination = x.destination, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
-			due = ` + later("x.wait") + `, updated_at = ` + sqliteNow + ` FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'waiting'`,
+			due = ` + later("x.wait") + `, updated_at = ` + sqliteNow + ` FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state <> 'dead'`,
 		cancelled: `SELECT d.slot, d.target, d.key_hash FROM ` + rows + ` JOIN ` + t.Deliveries + ` d ON d.seq = x.seq
 			WHERE d.state IN ('waiting', 'held') AND d.key_hash IS NOT NULL`,
 		cancel: `UPDATE ` + t.Deliveries + ` AS d SET state = 'dead', key_hash = NULL, error = x.error, updated_at = ` + sqliteNow + `

@@ -171,18 +171,19 @@ func (s *Store) Payload(ctx context.Context, seq int64) ([]byte, error) {
 	return b, wrap(fmt.Sprintf("read the payload of event %d", seq), err)
 }
 
-// Due returns deliveries whose time has come, the longest overdue first, at most limit a slot.
-func (s *Store) Due(ctx context.Context, slots []int, limit, inline int, f Filter) ([]Due, error) {
+// Due returns at most limit deliveries of slots whose time has come, slots in the order given, the longest overdue first. Each may be
+// followed by up to run deliveries that are held behind it, in their order, with state [Held]; SQLite returns none of these.
+func (s *Store) Due(ctx context.Context, slots []int, limit, run, inline int, f Filter) ([]Due, error) {
 	tenants, topics := s.filterArgs(f)
-	rows, err := s.db.QueryContext(ctx, s.q.due, s.ints(slots), limit, inline, tenants, topics)
+	rows, err := s.db.QueryContext(ctx, s.q.due, s.ints(slots), limit, inline, tenants, topics, run)
 	if err != nil {
 		return nil, wrap("read due deliveries", err)
 	}
 	defer rows.Close()
 	var list []Due
 	for rows.Next() {
-		d := Due{Delivery: Delivery{State: Waiting}}
-		into := append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.Attempts, &d.KeyHash, &d.Error}, d.Event.scanner(s.d)...)
+		var d Due
+		into := append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.State, &d.Attempts, &d.KeyHash, &d.Error}, d.Event.scanner(s.d)...)
 		if err := rows.Scan(into...); err != nil {
 			return nil, wrap("read due deliveries", err)
 		}

@@ -88,7 +88,7 @@ func TestPlainInsertIsPending(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, res.Lost)
 		slots := []int{e.Slot}
-		due, err := s.Due(ctx, slots, 10, 1<<16, schema.Filter{})
+		due, err := s.Due(ctx, slots, 10, 10, 1<<16, schema.Filter{})
 		require.NoError(t, err)
 		require.Len(t, due, 1)
 		require.Equal(t, 1, due[0].Attempts)

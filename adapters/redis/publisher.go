@@ -78,7 +78,6 @@ func (c *Config) validate() error {
 type Publisher struct {
 	client redis.UniversalClient
 	config Config
-	logger watermill.LoggerAdapter
 	queue  *queue
 
 	mu      sync.Mutex
@@ -91,18 +90,15 @@ type Publisher struct {
 // NewPublisher returns a publisher on client, which stays the caller's: Close does not close it.
 //
 // Set ContextTimeoutEnabled in the client's options, or a pipeline that hangs occupies the publisher for as long as the
-// client's own timeouts and retries say; Publish itself returns in time either way. A nil logger logs nothing.
-func NewPublisher(client redis.UniversalClient, config Config, logger watermill.LoggerAdapter) (*Publisher, error) {
+// client's own timeouts and retries say; Publish itself returns in time either way. It logs nothing.
+func NewPublisher(client redis.UniversalClient, config Config, _ watermill.LoggerAdapter) (*Publisher, error) {
 	if client == nil {
 		return nil, errors.New("redis publisher: client is nil")
 	}
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("redis publisher: %w", err)
 	}
-	if logger == nil {
-		logger = watermill.NopLogger{}
-	}
-	return &Publisher{client: client, config: config, logger: logger, queue: &queue{client: client}}, nil
+	return &Publisher{client: client, config: config, queue: &queue{client: client}}, nil
 }
 
 // Publish adds msgs to the stream topic, one after the other, each when Redis has acknowledged the one before. It stops
@@ -122,38 +118,35 @@ func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	defer p.calls.Done()
 
 	for _, msg := range msgs {
-		id, err := p.add(topic, msg)
-		if err != nil {
+		if err := p.add(topic, msg); err != nil {
 			return fmt.Errorf("add message %s to stream %s: %w", msg.UUID, topic, err)
 		}
-		p.logger.Trace("Message added to stream",
-			watermill.LogFields{"topic": topic, "message_uuid": msg.UUID, "xadd_id": id})
 	}
 	return nil
 }
 
-func (p *Publisher) add(topic string, msg *message.Message) (string, error) {
+func (p *Publisher) add(topic string, msg *message.Message) error {
 	args, size, err := p.marshal(topic, msg)
 	if err != nil {
-		return "", adapters.Permanent(err)
+		return adapters.Permanent(err)
 	}
 	if err := msg.Context().Err(); err != nil {
-		return "", err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(msg.Context(), p.config.Timeout)
 	defer cancel()
-	id, err := p.queue.add(ctx, args, size)
+	err = p.queue.add(ctx, args, size)
 	switch {
 	case err == nil:
-		return id, nil
+		return nil
 	case tooLarge(err):
-		return "", adapters.Permanent(err)
+		return adapters.Permanent(err)
 	case ended(msg.Context()) != nil:
-		return "", ended(msg.Context())
+		return ended(msg.Context())
 	case errors.Is(err, context.DeadlineExceeded):
-		return "", fmt.Errorf("no answer within %v", p.config.Timeout)
+		return fmt.Errorf("no answer within %v", p.config.Timeout)
 	}
-	return "", err
+	return err
 }
 
 // ended is ctx.Err, which lags behind the deadline that the driver gave its socket.

@@ -29,17 +29,12 @@ type entry struct {
 	ctx  context.Context
 	args *redis.XAddArgs
 	size int
-	done chan result // has room for the result, so that nobody waits for a caller that left
-}
-
-type result struct {
-	id  string
-	err error
+	done chan error // has room for the result, so that nobody waits for a caller that left
 }
 
 // add waits until Redis has answered or ctx ends. ctx must have a deadline.
-func (q *queue) add(ctx context.Context, args *redis.XAddArgs, size int) (string, error) {
-	e := &entry{ctx: ctx, args: args, size: size, done: make(chan result, 1)}
+func (q *queue) add(ctx context.Context, args *redis.XAddArgs, size int) error {
+	e := &entry{ctx: ctx, args: args, size: size, done: make(chan error, 1)}
 	q.mu.Lock()
 	q.waiting = append(q.waiting, e)
 	if q.idle == nil {
@@ -49,10 +44,10 @@ func (q *queue) add(ctx context.Context, args *redis.XAddArgs, size int) (string
 	q.mu.Unlock()
 
 	select {
-	case r := <-e.done:
-		return r.id, r.err
+	case err := <-e.done:
+		return err
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -130,6 +125,6 @@ func (q *queue) send(batch []*entry) {
 		if cmdErr == nil && id == "" && err != nil {
 			cmdErr = err // Exec failed before it reached this command
 		}
-		e.done <- result{id, cmdErr}
+		e.done <- cmdErr
 	}
 }
