@@ -194,8 +194,8 @@ func TestTransactionThatEndsWhileTheReaderLooksKeepsOrder(t *testing.T) {
 }
 
 // pause makes the first statement that contains text wait until resume is closed, and tells when it is there.
-func pause(on func(testdb.HookFunc), text string) (resume, there chan struct{}) {
-	resume, there = make(chan struct{}), make(chan struct{})
+func pause(on func(testdb.HookFunc), text string) (chan struct{}, chan struct{}) {
+	resume, there := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	on(func(_ context.Context, query string) error {
 		if strings.Contains(query, text) {
