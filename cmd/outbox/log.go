@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/ThreeDotsLabs/watermill"
-	redis "github.com/redis/go-redis/v9/logging"
 )
 
 // log is where commands and Watermill write to: structured text.
@@ -21,7 +20,6 @@ var levels = map[string]slog.Level{
 }
 
 func newLog(w io.Writer, level string, f *faults) log {
-	redis.Disable() // go-redis prints by itself; its errors are returned as well
 	l, ok := levels[strings.ToLower(level)]
 	if !ok {
 		f.add("--log-level: %q is none of trace, debug, info, warn, error", level)

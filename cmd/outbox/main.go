@@ -4,8 +4,13 @@
 // faults are listed.
 package main
 
-import "os"
+import (
+	"os"
+
+	redis "github.com/redis/go-redis/v9/logging"
+)
 
 func main() {
+	redis.Disable() // go-redis prints to the standard error by itself; its errors are returned as well
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -7,8 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	redis "github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -19,6 +21,7 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"DATABASE_URL", "LOG_LEVEL"} {
 		_ = os.Unsetenv(name)
 	}
+	redis.Disable()
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
 		goleak.IgnoreTopFunction("os/signal.loop"))
@@ -29,9 +32,27 @@ type result struct {
 	stdout, stderr string
 }
 
+// buffer is what a command wrote. Watermill's Router may log a line after its Run has returned.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // outbox runs the command line in this process, with nobody at the terminal.
 func outbox(args ...string) result {
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr buffer
 	status := run(args, strings.NewReader(""), &stdout, &stderr)
 	return result{status, stdout.String(), stderr.String()}
 }

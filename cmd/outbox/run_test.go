@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -28,9 +27,10 @@ type process struct {
 	*exec.Cmd
 	exited chan error
 
+	stderr buffer
+
 	mu             sync.Mutex
 	lines          []string // of stdout
-	stderr         bytes.Buffer
 	stdoutComplete chan struct{}
 }
 
@@ -39,7 +39,7 @@ func start(t *testing.T, file string, args ...string) *process {
 	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), file, args...), exited: make(chan error, 1), stdoutComplete: make(chan struct{})}
 	stdout, err := p.StdoutPipe()
 	require.NoError(t, err)
-	p.Stderr = lockedWriter{p}
+	p.Stderr = &p.stderr
 	require.NoError(t, p.Start())
 	go func() {
 		defer close(p.stdoutComplete)
@@ -60,14 +60,6 @@ func start(t *testing.T, file string, args ...string) *process {
 	return p
 }
 
-type lockedWriter struct{ p *process }
-
-func (w lockedWriter) Write(b []byte) (int, error) {
-	w.p.mu.Lock()
-	defer w.p.mu.Unlock()
-	return w.p.stderr.Write(b)
-}
-
 // payloads returns what the console destination printed.
 func (p *process) payloads() []string {
 	p.mu.Lock()
@@ -84,11 +76,7 @@ func (p *process) payloads() []string {
 	return list
 }
 
-func (p *process) logs() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stderr.String()
-}
+func (p *process) logs() string { return p.stderr.String() }
 
 func (p *process) waitFor(t *testing.T, log string) {
 	t.Helper()
@@ -215,16 +203,14 @@ func TestSignalDrains(t *testing.T) {
 func TestSecondSignalExitsAtOnce(t *testing.T) {
 	t.Parallel()
 	file := binary(t)
-	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		asked <- struct{}{}
-		<-answer
-	}))
-	t.Cleanup(func() {
-		close(answer)
-		server.Close()
-	})
 	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		asked, answer := make(chan struct{}, 10), make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			asked <- struct{}{}
+			<-answer
+		}))
+		defer server.Close()
+		defer close(answer)
 		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
 		insert(t, open(), "orders", `{}`)
 		p := start(t, file, "run", "--to", server.URL, "--database-url", url)

@@ -13,7 +13,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
@@ -88,7 +87,6 @@ func (b *brokers) startRedis(ctx context.Context, url string, logger watermill.L
 	} else {
 		stream = "demo-" + watermill.NewShortUUID() // somebody else's notifications may be there
 	}
-	logging.Disable() // the driver's own; every error is returned as well
 	publisher, err := adapters.Open(ctx, url, logger)
 	if err != nil {
 		return err

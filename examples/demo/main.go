@@ -20,11 +20,13 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	redis "github.com/redis/go-redis/v9/logging"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	redis.Disable() // the driver prints by itself; its errors are returned as well
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/router"
+)
+
+type explainCommand struct {
+	routingFlags
+	Routing   string `required:"" placeholder:"FILE" help:"A routing config or a static routes file, in JSON or YAML."`
+	Events    string `default:"-" placeholder:"FILE" help:"Events, one JSON object a line; - is the standard input (the default)."`
+	AllowWhen bool   `help:"Allow when in the configs that events carry, as a forwarder with AllowExprPerEvent does."`
+	JSON      bool   `name:"json" help:"Print one JSON object per event."`
+}
+
+// maxEventLine is the longest line of events, in bytes. A payload may have 16 MiB.
+const maxEventLine = 32 << 20
+
+// Run says of each event where it goes and why.
+func (c *explainCommand) Run(s *session) error {
+	config := c.check(&s.faults)
+	config.AllowExprPerEvent = c.AllowWhen
+	if c.Routing == "-" && c.Events == "-" {
+		s.faults.add("--routing and --events cannot both be the standard input")
+	}
+	table := c.table(s, config)
+	events := s.stdin
+	if c.Events != "-" {
+		file, err := os.Open(c.Events)
+		if err != nil {
+			s.faults.add("--events %s: cannot be read: %w", c.Events, withoutPath(err))
+		} else {
+			defer file.Close()
+			events = file
+		}
+	}
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	x := explainer{session: s, table: table, publishers: c.Publisher, json: c.JSON}
+	return x.explainAll(events)
+}
+
+func (c *explainCommand) table(s *session, config router.Config) *router.Table {
+	if len(s.faults) > 0 {
+		return nil
+	}
+	text, err := s.readRouting(c.Routing)
+	if err != nil {
+		s.faults.add("--routing %s: cannot be read: %w", c.Routing, err)
+		return nil
+	}
+	var wrong []router.Fault
+	if config.Routes, wrong = parseRoutes(text, config); len(wrong) > 0 {
+		for _, fault := range wrong {
+			s.faults.add("--routing %s: %s", c.Routing, fault)
+		}
+		return nil
+	}
+	table, err := router.NewTable(config)
+	if err != nil {
+		s.faults.add("--routing %s: %w", c.Routing, err)
+	}
+	return table
+}
+
+// explainer explains a stream of events.
+type explainer struct {
+	*session
+	table      *router.Table
+	publishers []string
+	json       bool
+
+	out    bytes.Buffer
+	shown  int // events in the table
+	failed int // lines with an error
+}
+
+func (x *explainer) explainAll(events io.Reader) error {
+	in := bufio.NewReaderSize(events, 64<<10)
+	lines := 0
+	for number := 1; ; number++ {
+		line, err := readLine(in)
+		if number == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			lines++
+			if err := x.explainLine(number, line, err); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			if x.failed > 0 {
+				return fmt.Errorf("%d of %d events cannot be delivered as their lines say", x.failed, lines)
+			}
+			return nil
+		case err != nil && !errors.Is(err, errLongLine):
+			return fmt.Errorf("events: %w", err)
+		}
+	}
+}
+
+var errLongLine = fmt.Errorf("is longer than %d bytes", maxEventLine)
+
+// readLine returns the next line. One that is too long is skipped: its beginning comes with errLongLine.
+func readLine(in *bufio.Reader) ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := in.ReadSlice('\n')
+		if line == nil && err == nil {
+			return part, nil
+		}
+		if long = long || len(line)+len(part) > maxEventLine; !long {
+			line = append(line, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+		case err == nil && long:
+			return line, errLongLine
+		default:
+			if long {
+				err = errors.Join(errLongLine, err)
+			}
+			return line, err
+		}
+	}
+}
+
+// explainLine writes what becomes of the event on a line. The error is that of writing.
+func (x *explainer) explainLine(number int, line []byte, readErr error) error {
+	explanation := router.Explanation{Deliveries: []router.Delivery{}}
+	e := &router.Event{}
+	var err error
+	if errors.Is(readErr, errLongLine) {
+		err = errLongLine
+	} else if e, err = parseEvent(line); err == nil {
+		explanation = x.explain(e)
+	}
+	explanation.ID = e.ID
+	if err != nil {
+		explanation.Error = err.Error()
+	}
+	if explanation.Error != "" {
+		x.failed++
+		explanation.Error = fmt.Sprintf("line %d: %s", number, oneLine(explanation.Error))
+	}
+	x.out.Reset()
+	switch {
+	case x.json:
+		if err := writeJSON(&x.out, explanation); err != nil {
+			return err
+		}
+	case err == nil:
+		x.writeTable(e, explanation)
+	}
+	if _, err := x.stdout.Write(x.out.Bytes()); err != nil {
+		return err
+	}
+	if explanation.Error != "" && !x.json {
+		x.complain(errors.New(explanation.Error))
+	}
+	return nil
+}
+
+func (x *explainer) explain(e *router.Event) router.Explanation {
+	if e.CreatedAt.IsZero() {
+		e.CreatedAt = time.Now()
+	}
+	explanation := router.Explain(x.table, e)
+	for _, d := range explanation.Deliveries {
+		name, _, named := strings.Cut(d.Destination, "://")
+		switch {
+		case explanation.Error != "":
+		case d.Destination == "":
+			explanation.Error = "has no topic, and no route or routing_key says where it goes"
+		case named && len(x.publishers) > 0 && !slices.Contains(x.publishers, name):
+			explanation.Error = fmt.Sprintf("unknown publisher %.60q; known are %s", name, strings.Join(x.publishers, ", "))
+		}
+	}
+	return explanation
+}
+
+// writeJSON writes x on one line. Payloads are as they are spelled, which json.Marshal would not leave them.
+func writeJSON(out *bytes.Buffer, x router.Explanation) error {
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	write := func(v any) error {
+		err := enc.Encode(v)
+		out.Truncate(out.Len() - 1) // the line break
+		return err
+	}
+	err := write(struct {
+		ID       string          `json:"id"`
+		Strategy router.Strategy `json:"strategy"`
+	}{x.ID, x.Strategy})
+	out.Truncate(out.Len() - 1) // the brace
+	out.WriteString(`,"deliveries":[`)
+	for i, d := range x.Deliveries {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		payload := d.Payload
+		d.Payload = nil
+		err = errors.Join(err, write(d))
+		if payload != nil {
+			out.Truncate(out.Len() - len("null}")) // the payload comes last
+			if bytes.ContainsAny(payload, "\r\n") {
+				err = errors.Join(err, json.Compact(out, payload))
+			} else {
+				out.Write(payload)
+			}
+			out.WriteByte('}')
+		}
+	}
+	out.WriteString(`],`)
+	start := out.Len()
+	err = errors.Join(err, write(struct {
+		Route   string `json:"route,omitempty"`
+		Version string `json:"routing_version,omitempty"`
+		Error   string `json:"error"`
+	}{x.Route, x.Version, x.Error}))
+	tail := out.Bytes()[start:]
+	copy(tail, tail[1:]) // the brace
+	tail[len(tail)-1] = '\n'
+	return err
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/router"
+)
+
+// routingFlags say what the forwarder knows that a routing config may name.
+type routingFlags struct {
+	Publisher []string `sep:"none" placeholder:"NAME" help:"A name that may stand in front of :// in a destination. Repeat it for several; without it every name will do."`
+	Policy    []string `sep:"none" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"A retry policy of your own, such as slow=3,1m,2,1h. Repeat it for several."`
+}
+
+func (r routingFlags) check(f *faults) router.Config {
+	c := router.Config{Publishers: r.Publisher, Policies: map[string]middleware.RetryPolicy{}}
+	for i, name := range r.Publisher {
+		if name == "" || strings.Contains(name, "://") {
+			f.add("--publisher number %d: want a name, such as kafka", i+1)
+		}
+	}
+	for _, text := range r.Policy {
+		name, policy, err := parsePolicy(text)
+		if err != nil {
+			f.add("--policy %s: %w", text, err)
+		}
+		c.Policies[name] = policy
+	}
+	return c
+}
+
+func parsePolicy(text string) (name string, p middleware.RetryPolicy, err error) {
+	name, values, _ := strings.Cut(text, "=")
+	parts := strings.Split(values, ",")
+	if name == "" || len(parts) != 4 {
+		return "", p, fmt.Errorf("want NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX, such as slow=3,1m,2,1h")
+	}
+	p.Jitter = 0.2
+	if p.MaxAttempts, err = strconv.Atoi(parts[0]); err != nil {
+		return name, p, fmt.Errorf("%q is no number of attempts", parts[0])
+	}
+	if p.InitialInterval, err = time.ParseDuration(parts[1]); err != nil {
+		return name, p, fmt.Errorf("%q is no duration, such as 1s", parts[1])
+	}
+	if p.Multiplier, err = strconv.ParseFloat(parts[2], 64); err != nil {
+		return name, p, fmt.Errorf("%q is no multiplier, such as 1.5", parts[2])
+	}
+	if p.MaxInterval, err = time.ParseDuration(parts[3]); err != nil {
+		return name, p, fmt.Errorf("%q is no duration, such as 1h", parts[3])
+	}
+	return name, p, p.Validate()
+}
+
+// maxRoutingFile is what is read of a file; the router refuses one that is longer than 16 MiB.
+const maxRoutingFile = 16<<20 + 1
+
+func (s *session) readRouting(file string) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(io.LimitReader(s.stdin, maxRoutingFile))
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxRoutingFile))
+	return text, withoutPath(err)
+}
