@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,7 +40,7 @@ func parsePolicy(text string) (name string, p middleware.RetryPolicy, err error)
 	name, values, _ := strings.Cut(text, "=")
 	parts := strings.Split(values, ",")
 	if name == "" || len(parts) != 4 {
-		return "", p, fmt.Errorf("want NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX, such as slow=3,1m,2,1h")
+		return "", p, errors.New("want NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX, such as slow=3,1m,2,1h")
 	}
 	p.Jitter = 0.2
 	if p.MaxAttempts, err = strconv.Atoi(parts[0]); err != nil {

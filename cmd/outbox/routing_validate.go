@@ -29,18 +29,20 @@ func (c *validateCommand) Run(s *session) error {
 	if err := s.faults.err(); err != nil {
 		return err
 	}
-	invalid := false
+	invalid := 0
 	for _, file := range c.Files {
 		faults := s.validate(file, config)
-		invalid = invalid || len(faults) > 0
+		if len(faults) > 0 {
+			invalid++
+		}
 		if err := c.print(s, file, faults); err != nil {
 			return err
 		}
 	}
-	if invalid {
-		return &usageError{} // its faults are printed
+	if invalid > 0 {
+		s.faults.add("%d of %d files are not valid", invalid, len(c.Files))
 	}
-	return nil
+	return s.faults.err()
 }
 
 func (c *validateCommand) print(s *session, file string, faults []router.Fault) error {
