@@ -157,7 +157,7 @@ func (r *reader) complete(u *unit) *unit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case u.abandoned:
+	case u.abandoned, !u.left && !u.delivered() && !r.owns(u):
 		r.giveUp(u)
 	case u.left:
 		r.forget(u)
@@ -186,6 +186,13 @@ func (r *reader) complete(u *unit) *unit {
 		close(r.quiet)
 	}
 	return nil
+}
+
+// owns tells whether the lease that u was read under is still the reader's. Failures of another's are refused when they are to be written.
+// The caller holds mu.
+func (r *reader) owns(u *unit) bool {
+	s := r.slots[u.event.Slot]
+	return s != nil && s.epoch == u.epoch
 }
 
 // book notes at once which keys u holds back, so that the next unit of its key sees it.

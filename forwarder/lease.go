@@ -191,4 +191,11 @@ func (r *reader) loseAll() {
 	defer r.mu.Unlock()
 	r.slots = map[int]*slot{}
 	r.dropQueued(func(int) bool { return true })
+	r.outcomes = slices.DeleteFunc(r.outcomes, func(u *unit) bool {
+		if u.delivered() {
+			return false
+		}
+		r.forget(u)
+		return true
+	})
 }

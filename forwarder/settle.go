@@ -75,11 +75,11 @@ func (r *reader) settle(batch []*unit) bool {
 		found, err := r.store.Settle(ctx, b)
 		cancel()
 		if err == nil {
-			if failures > 0 {
+			r.applied(batch, b, found)
+			if failures > 0 { // not before: nothing must be read while lost outcomes are on the books
 				r.setBroken(false)
 				r.logger.Info("Writing outcomes again", watermill.LogFields{"failures": failures})
 			}
-			r.applied(batch, b, found)
 			return true
 		}
 		if failures == 0 {
@@ -162,11 +162,11 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 		r.settled = append(r.settled, u.id())
 		r.released(u)
 		s := r.slots[u.event.Slot]
-		if s == nil || s.epoch != u.epoch {
+		if s != nil && found.Lost[u.event.Slot] {
+			s.reread() // the lease loop will find out too, or has already and got the slot again
 			continue
 		}
-		if found.Lost[u.event.Slot] {
-			s.reread() // the lease loop will find out too
+		if s == nil || s.epoch != u.epoch {
 			continue
 		}
 		for i := range u.results {

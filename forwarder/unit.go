@@ -135,6 +135,11 @@ func (u *unit) dead() []result {
 	return list
 }
 
+// delivered tells whether nothing is left to do for any target. The unit is sealed.
+func (u *unit) delivered() bool {
+	return !slices.ContainsFunc(u.results, func(r result) bool { return r.state != "" })
+}
+
 // seal ends the recording. A unit none of whose targets was tried is abandoned.
 func (u *unit) seal() {
 	u.mu.Lock()
