@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ func flow(t testing.TB, db *sql.DB) (stop func() int) {
 	go func() {
 		n := 0
 		defer func() { published <- n }()
-		pace := time.NewTicker(2 * time.Millisecond)
+		pace := time.NewTicker(20 * time.Millisecond)
 		defer pace.Stop()
 		for i := 0; ; i++ {
 			select {
@@ -111,19 +112,20 @@ func TestReplicasShareFairlyAndHandOverWithoutRepeating(t *testing.T) {
 	db := testdb.Postgres(t)
 	rec := newRecorder()
 	cfg := forwarder.SubscriberConfig{SweepInterval: time.Hour, Lease: 6 * time.Second}
-	first := replica(t, db, cfg, rec)
+	slow := slowPublisher{rec, 10 * time.Millisecond} // so that there is always something in flight
+	first := replica(t, db, cfg, slow)
 	hasShares(t, db, 64)
 	stop := flow(t, db)
 	rec.arrive(t, "orders", 100)
-	second := replica(t, db, cfg, rec)
+	second := replica(t, db, cfg, slow)
 	hasShares(t, db, 32, 32)
-	third := replica(t, db, cfg, rec)
+	third := replica(t, db, cfg, slow)
 	hasShares(t, db, 20, 22, 22)
 	rec.arrive(t, "orders", rec.count("orders")+200)
 	first()
 	hasShares(t, db, 32, 32)
 	rec.arrive(t, "orders", rec.count("orders")+200)
-	fourth := replica(t, db, cfg, rec)
+	fourth := replica(t, db, cfg, slow)
 	hasShares(t, db, 20, 22, 22)
 	second()
 	third()
@@ -134,6 +136,40 @@ func TestReplicasShareFairlyAndHandOverWithoutRepeating(t *testing.T) {
 	require.Equal(t, n, rec.count("orders"), "nothing comes twice")
 	requireOrdered(t, rec.payloads("orders"))
 	require.Equal(t, map[string]int{"SENT": n}, statuses(t, db))
+}
+
+type slowPublisher struct {
+	message.Publisher
+	takes time.Duration
+}
+
+func (p slowPublisher) Publish(topic string, msgs ...*message.Message) error {
+	<-time.After(p.takes)
+	return p.Publisher.Publish(topic, msgs...)
+}
+
+// A slot with an event in flight is not handed over before that has ended.
+func TestSlotInFlightIsNotHandedOver(t *testing.T) {
+	t.Parallel()
+	db := testdb.Postgres(t)
+	key := 0
+	for schema.Slot("", fmt.Sprint("order:", key)) < 32 { // of those that the first gives away
+		key++
+	}
+	rec := newRecorder()
+	stuck := &stuckPublisher{Publisher: rec, began: make(chan struct{}), fail: make(chan struct{}), succeed: true}
+	cfg := forwarder.SubscriberConfig{SweepInterval: time.Hour, Lease: 6 * time.Second, PublishTimeout: 2 * time.Second}
+	replica(t, db, cfg, stuck)
+	hasShares(t, db, 64)
+	publish(t, db, "orders", keyed(fmt.Sprint(key), "1"), keyed(fmt.Sprint(key), "2"))
+	<-stuck.began
+	replica(t, db, cfg, rec)
+	hasShares(t, db, 31, 33)
+	require.Zero(t, rec.count("orders"))
+	close(stuck.fail)
+	hasShares(t, db, 32, 32)
+	rec.arrives(t, "orders", "2", 5*time.Second)
+	require.Equal(t, []string{"1", "2"}, rec.payloads("orders"))
 }
 
 // A forwarder that is cut off from its database stops; another takes its slots when the lease ends; when it is back they share again.
@@ -154,7 +190,7 @@ func TestForwarderThatIsCutOffIsReplacedAndComesBack(t *testing.T) {
 	hasShares(t, db, 64)
 	after := other.count("orders")
 	atCut := cut.count("orders")
-	other.arrive(t, "orders", after+500)
+	other.arrive(t, "orders", after+200)
 	require.Equal(t, atCut, cut.count("orders"), "it publishes nothing without a lease")
 	hook.Before(nil)
 	hasShares(t, db, 32, 32)
@@ -212,15 +248,17 @@ func TestEventThatFailsAfterItsLeaseComesAgainInOrder(t *testing.T) {
 type stuckPublisher struct {
 	message.Publisher
 	began, fail chan struct{}
-	first       bool
+	succeed     bool // after all
+	once        atomic.Bool
 }
 
 func (p *stuckPublisher) Publish(topic string, msgs ...*message.Message) error {
-	if string(msgs[0].Payload) == "1" && !p.first {
-		p.first = true
+	if string(msgs[0].Payload) == "1" && p.once.CompareAndSwap(false, true) {
 		close(p.began)
 		<-p.fail
-		return errors.New("too late")
+		if !p.succeed {
+			return errors.New("too late")
+		}
 	}
 	return p.Publisher.Publish(topic, msgs...)
 }
