@@ -58,7 +58,7 @@ func publishIn(t testing.TB, tx *sql.Tx, topic string, msgs ...*message.Message)
 	require.NoError(t, p.Publish(topic, msgs...))
 }
 
-func exec(t testing.TB, db interface {
+func execute(t testing.TB, db interface {
 	ExecContext(context.Context, string, ...any) (sql.Result, error)
 }, query string, args ...any) {
 	t.Helper()
@@ -86,7 +86,7 @@ func TestLateCommitIsDeliveredAtOnce(t *testing.T) {
 	for name, finish := range map[string]func(t *testing.T, db *sql.DB, tx *sql.Tx, id string){
 		"commit": func(t *testing.T, _ *sql.DB, tx *sql.Tx, _ string) { require.NoError(t, tx.Commit()) },
 		"commit prepared": func(t *testing.T, db *sql.DB, tx *sql.Tx, id string) {
-			exec(t, db, "COMMIT PREPARED '"+id+"'")
+			execute(t, db, "COMMIT PREPARED '"+id+"'")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestLateCommitIsDeliveredAtOnce(t *testing.T) {
 			}
 			id := t.Name()
 			if name == "commit prepared" {
-				exec(t, late, "PREPARE TRANSACTION '"+id+"'")
+				execute(t, late, "PREPARE TRANSACTION '"+id+"'")
 				require.NoError(t, late.Commit()) // nothing is open any more: a warning
 				t.Cleanup(func() { _, _ = db.Exec("ROLLBACK PREPARED '" + id + "'") })
 			}
@@ -175,11 +175,11 @@ func TestTransactionThatEndsWhileTheReaderLooksKeepsOrder(t *testing.T) {
 			ask, asked := pause(hook.Before, "is_called")
 			<-asked
 			if savepoint {
-				exec(t, tx, "SAVEPOINT s")
+				execute(t, tx, "SAVEPOINT s")
 			}
 			publishIn(t, tx, "orders", keyed("a", "2"))
 			if savepoint {
-				exec(t, tx, "RELEASE s")
+				execute(t, tx, "RELEASE s")
 			}
 			list, listed := pause(hook.After, "pg_locks")
 			close(ask)
@@ -215,9 +215,9 @@ func TestSavepointThatIsRolledBackHidesNothing(t *testing.T) {
 	rec := newRecorder()
 	start(t, db, noSweep(), rec)
 	tx := begin(t, db)
-	exec(t, tx, "SAVEPOINT s")
+	execute(t, tx, "SAVEPOINT s")
 	publishIn(t, tx, "orders", keyed("a", "gone"))
-	exec(t, tx, "ROLLBACK TO s") // gives the lock up, too
+	execute(t, tx, "ROLLBACK TO s") // gives the lock up, too
 	publish(t, db, "orders", keyed("b", "between"))
 	rec.arrives(t, "orders", "between", 20*time.Second)
 	publishIn(t, tx, "orders", keyed("a", "kept"))
@@ -344,13 +344,13 @@ func TestPreparedTransactionIsAWriterToo(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, before, 1)
 	require.NotZero(t, before[0].XID)
-	exec(t, tx, "PREPARE TRANSACTION '"+t.Name()+"'")
+	execute(t, tx, "PREPARE TRANSACTION '"+t.Name()+"'")
 	after, err := s.Writers(context.Background())
 	require.NoError(t, err)
 	require.Len(t, after, 1)
 	require.Equal(t, before[0].XID, after[0].XID)
 	t.Logf("%s became %s", before[0].Name, after[0].Name)
-	exec(t, db, "COMMIT PREPARED '"+t.Name()+"'")
+	execute(t, db, "COMMIT PREPARED '"+t.Name()+"'")
 	none, err := s.Writers(context.Background())
 	require.NoError(t, err)
 	require.Empty(t, none)
