@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
@@ -80,7 +81,9 @@ func (p *process) logs() string { return p.stderr.String() }
 
 func (p *process) waitFor(t *testing.T, log string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return strings.Contains(p.logs(), log) }, 20*time.Second, 5*time.Millisecond, "no %q logged", log)
+	if !assert.Eventually(t, func() bool { return strings.Contains(p.logs(), log) }, 20*time.Second, 5*time.Millisecond, "no %q logged", log) {
+		t.Fatalf("its log:\n%s", p.logs())
+	}
 }
 
 // end waits until the process has exited and returns its status.
@@ -242,7 +245,7 @@ func TestDatabaseThatGoesDownLater(t *testing.T) {
 	insert(t, db, "orders", `{"n":1}`)
 	require.Eventually(t, func() bool { return len(p.payloads()) == 1 }, 20*time.Second, 5*time.Millisecond)
 	relay.Down(t)
-	p.waitFor(t, "trying again until it works")
+	p.waitFor(t, "level=ERROR") // of the read, the lease or the writing of the outcome
 	insert(t, db, "orders", `{"n":2}`)
 	select {
 	case <-p.exited:
