@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -150,15 +151,41 @@ func (p *Publisher) PublishContext(ctx context.Context, topic string, messages .
 		row.Metadata[schema.KeyTopic] = topic
 		rows[i] = row
 	}
-	// watermill-sql logs its parameters, so it gets no logger; it also takes its own topics to be table names.
-	inner, err := wmsql.NewPublisher(boundExecutor{p.db, ctx}, wmsql.PublisherConfig{SchemaAdapter: p.schema}, watermill.NopLogger{})
-	if err != nil {
+	if err := p.store(ctx, rows); err != nil {
 		return fmt.Errorf("cannot publish to the outbox: %w", err)
+	}
+	return nil
+}
+
+// store inserts rows, all or none: what needs more than one statement gets a transaction when the caller has none.
+func (p *Publisher) store(ctx context.Context, rows message.Messages) error {
+	db, pool := p.db.(interface {
+		BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+	})
+	if !pool || len(rows) <= insertChunk {
+		return p.insert(ctx, p.db, rows)
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := p.insert(ctx, tx, rows); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (p *Publisher) insert(ctx context.Context, db wmsql.ContextExecutor, rows message.Messages) error {
+	// watermill-sql logs its parameters, so it gets no logger; it also takes its own topics to be table names.
+	inner, err := wmsql.NewPublisher(boundExecutor{db, ctx}, wmsql.PublisherConfig{SchemaAdapter: p.schema}, watermill.NopLogger{})
+	if err != nil {
+		return err
 	}
 	for len(rows) > 0 {
 		n := min(len(rows), insertChunk)
 		if err := inner.Publish("outbox", rows[:n]...); err != nil {
-			return fmt.Errorf("cannot publish to the outbox: %w", err)
+			return err
 		}
 		rows = rows[n:]
 	}
@@ -205,6 +232,11 @@ func (p *Publisher) check(topic string, msg *message.Message) error {
 		}
 		if err := checkText("metadata "+k, v, limit); err != nil {
 			return err
+		}
+	}
+	if text := msg.Metadata[schema.KeyOccurredAt]; text != "" {
+		if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
+			return fmt.Errorf("metadata %s is no RFC 3339 time; set it with schema.SetOccurredAt: %w", schema.KeyOccurredAt, err)
 		}
 	}
 	if config := msg.Metadata[schema.KeyRoutingConfig]; config != "" {
