@@ -1,0 +1,287 @@
+package forwarder_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/jackc/pgx/v5"
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+func publisherConfig(db *sql.DB) forwarder.PublisherConfig {
+	return forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}}
+}
+
+func stored(t testing.TB, db *sql.DB) (n int) {
+	t.Helper()
+	require.NoError(t, db.QueryRow("SELECT count(*) FROM outbox").Scan(&n))
+	return n
+}
+
+func TestPublisherStoresWhateverWatermillAllows(t *testing.T) {
+	t.Parallel()
+	every := make([]byte, 1024)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	for name, msgs := range map[string][]*message.Message{
+		"empty UUID":       {message.NewMessage("", []byte("x"))},
+		"repeated UUIDs":   {message.NewMessage("1", []byte("a")), message.NewMessage("1", []byte("b"))},
+		"long UUID":        {message.NewMessage(strings.Repeat("u", forwarder.MaxText), []byte("x"))},
+		"strange UUID":     {message.NewMessage("Ünï'\"\\ ?$1 %s", []byte("x"))},
+		"binary payload":   {message.NewMessage("1", every)},
+		"empty payload":    {message.NewMessage("1", []byte{})},
+		"no payload":       {message.NewMessage("1", nil)},
+		"a payload of 1 M": {message.NewMessage("1", bytes.Repeat(every, 1024))},
+		"no metadata":      {{UUID: "1", Payload: []byte("x")}},
+		"strange metadata": {{UUID: "1", Metadata: message.Metadata{"": "empty", "k\n'\"\\": "v\t'\"\\<>&\u2028", "ключ": "значение"}}},
+		"none":             {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testdb.Each(t, func(t *testing.T, db *sql.DB) {
+				publish(t, db, "Any topic, at all: ünï ' \" \\ $1 ?", msgs...)
+				require.Equal(t, len(msgs), stored(t, db))
+				rec := newRecorder()
+				drain(t, db, forwarder.Config{}, map[string]message.Publisher{"sink": rec})
+				got := rec.got["Any topic, at all: ünï ' \" \\ $1 ?"]
+				require.Len(t, got, len(msgs))
+				for _, m := range got {
+					i := 0
+					if len(msgs) > 1 && string(m.Payload) == "b" { // they have no order
+						i = 1
+					}
+					require.Equal(t, msgs[i].UUID, m.UUID)
+					require.True(t, bytes.Equal(msgs[i].Payload, m.Payload), "byte for byte")
+					for k, v := range msgs[i].Metadata {
+						require.Equal(t, v, m.Metadata[k], "%q", k)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestPublisherTakesTenThousandMessagesInOneCall(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		var msgs []*message.Message
+		for i := range 10_000 {
+			msgs = append(msgs, keyed("a", fmt.Sprint(i)))
+		}
+		publish(t, db, "orders", msgs...)
+		rows, err := db.Query("SELECT payload FROM outbox ORDER BY seq")
+		require.NoError(t, err)
+		defer rows.Close()
+		i := 0
+		for ; rows.Next(); i++ {
+			var b []byte
+			require.NoError(t, rows.Scan(&b))
+			require.Equal(t, fmt.Sprint(i), string(b))
+		}
+		require.NoError(t, rows.Err())
+		require.Equal(t, 10_000, i)
+	})
+}
+
+func TestPublisherRefusesWhatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	with := func(k, v string) *message.Message {
+		return &message.Message{UUID: "bad", Metadata: message.Metadata{k: v}}
+	}
+	long := strings.Repeat("x", forwarder.MaxText+1)
+	huge := strings.Repeat("x", forwarder.MaxMetadata+1)
+	for name, c := range map[string]struct {
+		topic string
+		msg   *message.Message
+		says  string
+	}{
+		"nil message":             {"orders", nil, "nil"},
+		"empty topic":             {"", message.NewMessage("bad", nil), "topic is empty"},
+		"topic with NUL":          {"a\x00b", message.NewMessage("bad", nil), "NUL"},
+		"topic not UTF-8":         {"a\xffb", message.NewMessage("bad", nil), "UTF-8"},
+		"long topic":              {long, message.NewMessage("bad", nil), "more than 1024"},
+		"UUID with NUL":           {"orders", message.NewMessage("\x00", nil), "NUL"},
+		"UUID not UTF-8":          {"orders", message.NewMessage("\xc3\x28", nil), "UTF-8"},
+		"long UUID":               {"orders", message.NewMessage(long, nil), "more than 1024"},
+		"payload too large":       {"orders", message.NewMessage("bad", make([]byte, 101)), "MaxPayload 100"},
+		"metadata value with NUL": {"orders", with("k", "\x00"), "NUL"},
+		"metadata value no UTF-8": {"orders", with("k", "\xff"), "UTF-8"},
+		"metadata key with NUL":   {"orders", with("\x00", "v"), "NUL"},
+		"metadata key no UTF-8":   {"orders", with("\xff", "v"), "UTF-8"},
+		"metadata too large":      {"orders", with("k", huge), "more than"},
+		"metadata large in all": {"orders", &message.Message{UUID: "bad", Metadata: message.Metadata{
+			"a": huge[:forwarder.MaxMetadata/2], "b": huge[:forwarder.MaxMetadata/2], "c": "x"}}, "more than"},
+		"reserved key":       {"orders", with("outbox_topic", "x"), "StripHeaders"},
+		"reserved and free":  {"orders", with("outbox_anything", "x"), "StripHeaders"},
+		"long tenant":        {"orders", with(schema.KeyTenantID, long), "more than 1024"},
+		"no time":            {"orders", with(schema.KeyOccurredAt, "yesterday"), "RFC 3339"},
+		"routing config":     {"orders", with(schema.KeyRoutingConfig, "{no json"), ""},
+		"long routing key":   {"orders", with(schema.KeyRoutingKey, long), "more than 1024"},
+		"long aggregate id":  {"orders", with(schema.KeyAggregateID, long), "more than 1024"},
+		"aggregate with NUL": {"orders", with(schema.KeyAggregateType, "\x00"), "NUL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testdb.Each(t, func(t *testing.T, db *sql.DB) {
+				tx := begin(t, db)
+				cfg := publisherConfig(db)
+				cfg.MaxPayload = 100
+				p, err := forwarder.NewPublisher(tx, cfg, nil)
+				require.NoError(t, err)
+				err = p.Publish(c.topic, message.NewMessage("good", []byte("x")), c.msg)
+				var refused *forwarder.MessageError
+				require.ErrorAs(t, err, &refused)
+				require.ErrorIs(t, err, forwarder.ErrInvalidMessage)
+				if c.topic != "" && strings.ToValidUTF8(c.topic, "") == c.topic && !strings.Contains(c.topic, "\x00") && len(c.topic) < 1024 {
+					require.Equal(t, 1, refused.Index)
+				}
+				require.Contains(t, err.Error(), c.says)
+				require.Less(t, len(err.Error()), 1000)
+				require.NoError(t, tx.Commit())
+				require.Zero(t, stored(t, db), "nothing of the call is stored")
+			})
+		})
+	}
+}
+
+func TestPublisherWorksInEveryKindOfTransaction(t *testing.T) {
+	t.Parallel()
+	msg := func() *message.Message { return keyed("a", "x") }
+	t.Run("sql.DB", func(t *testing.T) {
+		t.Parallel()
+		testdb.Each(t, func(t *testing.T, db *sql.DB) {
+			p, err := forwarder.NewPublisher(db, publisherConfig(db), nil)
+			require.NoError(t, err)
+			require.NoError(t, p.Publish("orders", msg()))
+			require.Equal(t, 1, stored(t, db))
+			require.NoError(t, p.Close())
+			require.ErrorIs(t, p.Publish("orders", msg()), forwarder.ErrPublisherClosed)
+		})
+	})
+	t.Run("sqlx.Tx", func(t *testing.T) {
+		t.Parallel()
+		testdb.Each(t, func(t *testing.T, db *sql.DB) {
+			for _, commit := range []bool{false, true} {
+				tx, err := sqlx.NewDb(db, "any").Beginx()
+				require.NoError(t, err)
+				p, err := forwarder.NewPublisher(tx, publisherConfig(db), nil)
+				require.NoError(t, err)
+				require.NoError(t, p.Publish("orders", msg()))
+				if commit {
+					require.NoError(t, tx.Commit())
+				} else {
+					require.NoError(t, tx.Rollback())
+				}
+			}
+			require.Equal(t, 1, stored(t, db))
+		})
+	})
+	for _, mode := range []string{"", "simple_protocol", "exec", "describe_exec", "cache_describe"} {
+		t.Run("pgx.Tx "+mode, func(t *testing.T) {
+			t.Parallel()
+			dsn := testdb.PostgresDSN(t)
+			db := testdb.Migrated(t, testdb.Open(t, dsn))
+			if mode != "" {
+				dsn += "&default_query_exec_mode=" + mode
+			}
+			ctx := context.Background()
+			conn, err := pgx.Connect(ctx, dsn)
+			require.NoError(t, err)
+			defer func() { _ = conn.Close(ctx) }()
+			for _, commit := range []bool{false, true} {
+				tx, err := conn.Begin(ctx)
+				require.NoError(t, err)
+				p, err := forwarder.NewPublisher(forwarder.Pgx(tx), forwarder.PublisherConfig{}, nil)
+				require.NoError(t, err)
+				m := message.NewMessage("1", []byte("\x00\xff'\\"))
+				m.Metadata.Set("k", `v"\`)
+				require.NoError(t, p.Publish("orders", m))
+				if commit {
+					require.NoError(t, tx.Commit(ctx))
+				} else {
+					require.NoError(t, tx.Rollback(ctx))
+				}
+			}
+			var payload []byte
+			var metadata string
+			require.NoError(t, db.QueryRow("SELECT payload, event_metadata FROM outbox").Scan(&payload, &metadata))
+			require.Equal(t, "\x00\xff'\\", string(payload))
+			require.JSONEq(t, `{"k":"v\"\\"}`, metadata)
+		})
+	}
+	t.Run("nil", func(t *testing.T) {
+		t.Parallel()
+		_, err := forwarder.NewPublisher(nil, forwarder.PublisherConfig{}, nil)
+		require.ErrorContains(t, err, "nil")
+	})
+}
+
+func TestPublisherHonoursTheCallersContext(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		p, err := forwarder.NewPublisher(db, publisherConfig(db), nil)
+		require.NoError(t, err)
+		m := keyed("a", "x")
+		require.ErrorIs(t, p.PublishContext(ctx, "orders", m), context.Canceled)
+		require.Zero(t, stored(t, db))
+		m.SetContext(ctx)
+		require.ErrorIs(t, p.Publish("orders", m), context.Canceled)
+		require.Zero(t, stored(t, db))
+		require.NoError(t, p.PublishContext(context.Background(), "orders", m))
+		require.Equal(t, 1, stored(t, db))
+	})
+}
+
+// More messages than fit in one statement are stored together even where the caller has no transaction.
+func TestPublisherStoresAllOrNothingWithoutATransaction(t *testing.T) {
+	t.Parallel()
+	dsn := testdb.PostgresDSN(t)
+	hook := new(testdb.Hook)
+	db := testdb.Hooked(t, dsn, hook)
+	testdb.Migrated(t, testdb.Open(t, dsn))
+	inserts := 0
+	hook.Before(func(_ context.Context, query string) error {
+		if strings.HasPrefix(query, "INSERT") {
+			if inserts++; inserts == 3 {
+				return errors.New("the network is down")
+			}
+		}
+		return nil
+	})
+	var msgs []*message.Message
+	for range 1300 {
+		msgs = append(msgs, keyed("a", "x"))
+	}
+	p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{}, nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, p.Publish("orders", msgs...), "the network is down")
+	require.Equal(t, 3, inserts)
+	require.Zero(t, stored(t, db))
+	require.NoError(t, p.Publish("orders", msgs...))
+	require.Equal(t, len(msgs), stored(t, db))
+}
+
+func TestPublisherLeavesMessagesAsTheyWere(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		m := keyed("a", "x")
+		m.Metadata.Set("own", "value")
+		before := m.Copy()
+		publish(t, db, "orders", m)
+		require.True(t, before.Equals(m))
+	})
+}
