@@ -1,0 +1,210 @@
+package schema_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// eachEmpty runs f on an empty database of each dialect.
+func eachEmpty(t *testing.T, f func(t *testing.T, open func() *sql.DB)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		file := filepath.Join(t.TempDir(), "outbox.db")
+		f(t, func() *sql.DB {
+			db, err := sql.Open("sqlite", testdb.SQLiteDSN(file))
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = db.Close() })
+			return db
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		dsn := testdb.PostgresDSN(t)
+		f(t, func() *sql.DB { return testdb.Open(t, dsn) })
+	})
+}
+
+func migrator(t testing.TB, db *sql.DB) *schema.Migrator {
+	t.Helper()
+	m, err := schema.NewMigrator(db, schema.Config{})
+	require.NoError(t, err)
+	return m
+}
+
+// objects lists what the database holds, with definitions.
+func objects(t testing.TB, db *sql.DB) (list []string) {
+	t.Helper()
+	query := `SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1`
+	if d, err := schema.DialectOf(db); err == nil && d == schema.PostgreSQL {
+		query = `SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || COALESCE(column_default, '') || is_nullable || COALESCE(generation_expression, '')
+				FROM information_schema.columns WHERE table_schema = current_schema()
+			UNION ALL SELECT 'index ' || regexp_replace(indexdef, 'test_\w+\.', '', 'g') FROM pg_indexes WHERE schemaname = current_schema()
+			UNION ALL SELECT 'function ' || proname || prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+			UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace)
+				AND NOT tgisinternal
+			ORDER BY 1`
+	}
+	rows, err := db.QueryContext(context.Background(), query)
+	require.NoError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var s string
+		require.NoError(t, rows.Scan(&s))
+		list = append(list, s)
+	}
+	require.NoError(t, rows.Err())
+	return list
+}
+
+func TestMigrateUpAndDown(t *testing.T) {
+	t.Parallel()
+	eachEmpty(t, func(t *testing.T, open func() *sql.DB) {
+		ctx, db := context.Background(), open()
+		m := migrator(t, db)
+		empty := objects(t, db)
+		status, err := m.Status(ctx)
+		require.NoError(t, err)
+		for _, s := range status {
+			require.Zero(t, s.AppliedAt)
+		}
+		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		require.ErrorIs(t, err, schema.ErrSchema)
+		require.ErrorContains(t, err, "migrate up")
+
+		applied, err := m.Up(ctx)
+		require.NoError(t, err)
+		require.Len(t, applied, len(status))
+		up := objects(t, db)
+		again, err := m.Up(ctx)
+		require.NoError(t, err)
+		require.Empty(t, again)
+		status, err = m.Status(ctx)
+		require.NoError(t, err)
+		for _, s := range status {
+			require.NotZero(t, s.AppliedAt)
+		}
+		first, err := schema.OpenStore(ctx, db, schema.Config{})
+		require.NoError(t, err)
+		require.NotEmpty(t, first.Identity())
+
+		for range status {
+			down, err := m.Down(ctx)
+			require.NoError(t, err)
+			require.NotNil(t, down)
+		}
+		down, err := m.Down(ctx)
+		require.NoError(t, err)
+		require.Nil(t, down)
+		_, err = db.ExecContext(ctx, "DROP TABLE IF EXISTS outbox_migrations") // an empty one may stay
+		require.NoError(t, err)
+		require.Equal(t, empty, objects(t, db), "down leaves nothing")
+
+		_, err = m.Up(ctx)
+		require.NoError(t, err)
+		require.Equal(t, up, objects(t, db))
+		second, err := schema.OpenStore(ctx, db, schema.Config{})
+		require.NoError(t, err)
+		require.NotEqual(t, first.Identity(), second.Identity(), "new tables number anew, so they are others")
+	})
+}
+
+func TestPrintedSQLIsWhatUpRuns(t *testing.T) {
+	t.Parallel()
+	eachEmpty(t, func(t *testing.T, open func() *sql.DB) {
+		ctx, db := context.Background(), open()
+		d, err := schema.DialectOf(db)
+		require.NoError(t, err)
+		cfg := schema.Config{Dialect: d}
+		if d == schema.PostgreSQL {
+			require.NoError(t, db.QueryRowContext(ctx, "SELECT current_schema()").Scan(&cfg.Names.Schema))
+		}
+		text := func(direction string) string {
+			var b bytes.Buffer
+			require.NoError(t, schema.WriteSQL(&b, cfg, direction))
+			return b.String()
+		}
+		db.SetMaxOpenConns(1)
+		_, err = db.ExecContext(ctx, text("up"))
+		require.NoError(t, err)
+		printed := objects(t, db)
+		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		require.NoError(t, err)
+		applied, err := migrator(t, db).Up(ctx)
+		require.NoError(t, err)
+		require.Empty(t, applied)
+		_, err = db.ExecContext(ctx, text("down"))
+		require.NoError(t, err)
+		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		require.ErrorIs(t, err, schema.ErrSchema)
+		_, err = migrator(t, db).Up(ctx)
+		require.NoError(t, err)
+		require.Equal(t, objects(t, db), printed)
+	})
+}
+
+func TestEightMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	eachEmpty(t, func(t *testing.T, open func() *sql.DB) {
+		ctx := context.Background()
+		dbs := make([]*sql.DB, 8)
+		for i := range dbs {
+			dbs[i] = open()
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		applied := 0
+		for _, db := range dbs {
+			wg.Go(func() {
+				m, err := schema.NewMigrator(db, schema.Config{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				list, err := m.Up(ctx)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				applied += len(list)
+			})
+		}
+		wg.Wait()
+		status, err := migrator(t, dbs[0]).Status(ctx)
+		require.NoError(t, err)
+		require.Equal(t, len(status), applied, "each migration once")
+	})
+}
+
+func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		ctx := context.Background()
+		_, err := db.ExecContext(ctx, "INSERT INTO outbox_migrations (version, name, identity) VALUES (999, 'future', 'x')")
+		require.NoError(t, err)
+		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		require.ErrorIs(t, err, schema.ErrSchema)
+		require.ErrorContains(t, err, "version 999 is newer")
+		_, err = migrator(t, db).Up(ctx)
+		require.ErrorIs(t, err, schema.ErrSchema)
+		_, err = migrator(t, db).Down(ctx)
+		require.ErrorIs(t, err, schema.ErrSchema)
+		status, err := migrator(t, db).Status(ctx)
+		require.NoError(t, err)
+		require.Equal(t, 999, status[len(status)-1].Version)
+
+		_, err = db.ExecContext(ctx, "DELETE FROM outbox_migrations")
+		require.NoError(t, err)
+		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		require.ErrorIs(t, err, schema.ErrSchema)
+	})
+}
