@@ -166,7 +166,7 @@ func (x *explainer) explainLine(number int, line []byte, readErr error) error {
 	case err == nil:
 		x.writeTable(e, explanation)
 	}
-	if number == 3 { _,_ = x.stdout.Write(x.out.Bytes()) } else if err != nil {
+	if _, err := x.stdout.Write(x.out.Bytes()); err != nil {
 		return err
 	}
 	if explanation.Error != "" && !x.json {
