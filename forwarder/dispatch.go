@@ -18,6 +18,9 @@ func (r *reader) enqueue(u *unit, s *slot) {
 	s.units++
 	if u.retry != nil {
 		s.retries++
+		if u.keyed {
+			u.after, r.tails[u.tail()] = r.tails[u.tail()], u
+		}
 	}
 	if !u.keyed {
 		r.ready = append(r.ready, u)
@@ -66,10 +69,11 @@ func (r *reader) worker(u *unit) {
 // work hands u out as a message and waits for its ack or nack.
 func (r *reader) work(u *unit) {
 	if before := u.after; before != nil {
-		if u.after = nil; !before.through() {
-			u.leave()
+		if !before.through() {
+			u.leave(before.leftToGoOn())
 			return
 		}
+		u.after = nil
 	}
 	if !r.mayPublish(u, time.Now()) {
 		u.abandon()
@@ -161,6 +165,10 @@ func (r *reader) complete(u *unit) *unit {
 		r.giveUp(u)
 	case u.left:
 		r.forget(u)
+		// What it was left for may have opened again, and a scan passed it by because it was in memory.
+		if u.again && !r.halted && r.sub.gates != nil && !r.sub.gates.closed(u, u.retry.Destination) {
+			r.scanHeld(u.retry.Destination)
+		}
 	default:
 		r.book(u)
 		r.outcomes = append(r.outcomes, u)
@@ -233,11 +241,31 @@ func (r *reader) giveUp(u *unit) {
 		s.reread()
 	}
 	r.nextDue = time.Time{}
+	if u.retry != nil {
+		r.scanHeld("")
+	}
 }
 
 func (r *reader) forget(u *unit) {
 	delete(r.known, u.id())
+	r.dropTail(u)
 	r.released(u)
+}
+
+// dropTail makes the next delivery of u's key and target wait for what u waited for. The caller holds mu.
+func (r *reader) dropTail(u *unit) {
+	if u.retry == nil || !u.keyed || r.tails[u.tail()] != u {
+		return
+	}
+	before := u.after
+	for before != nil && r.known[before.id()] != before {
+		before = before.after
+	}
+	if before == nil {
+		delete(r.tails, u.tail())
+	} else {
+		r.tails[u.tail()] = before
+	}
 }
 
 // released takes u off the books of its slot. The caller holds mu.

@@ -16,6 +16,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/router"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // Config is what a forwarder is made of. The zero value works.
@@ -30,6 +31,11 @@ type Config struct {
 	// PoisonDestination also gets every event that is dead, once for each target that gave up, with the cause in metadata, under the keys of
 	// Watermill's PoisonQueue middleware. What cannot be published there is dead all the same. Empty by default: none.
 	PoisonDestination string
+	// BreakerFailures is how many times in a row a destination must be out of reach, the connection refused, broken or silent, before nothing is
+	// sent there any more but a probe every BreakerProbe. Its deliveries are held meanwhile; they use no attempts. Defaults to 5.
+	BreakerFailures int
+	// BreakerProbe is the wait between two probes of a destination that is out of reach. Defaults to 2 s.
+	BreakerProbe time.Duration
 	// HandlerName is the name of the handler on the Router. Defaults to "outbox". Two forwarders on one Router need two names.
 	HandlerName string
 }
@@ -46,6 +52,7 @@ type Forwarder struct {
 	publishers publishers
 	routes     Resolver
 	poison     string
+	gates      *gates
 	name       string
 	logger     watermill.LoggerAdapter
 }
@@ -78,7 +85,17 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 	f := &Forwarder{
 		subscriber: sub, publishers: pubs, routes: cfg.Routes, poison: cfg.PoisonDestination, name: cfg.HandlerName, logger: logger,
 	}
-	sub.finish, sub.plain = f.finish, false
+	if cfg.BreakerFailures == 0 {
+		cfg.BreakerFailures = 5
+	}
+	if cfg.BreakerProbe == 0 {
+		cfg.BreakerProbe = 2 * time.Second
+	}
+	if cfg.BreakerFailures < 1 || cfg.BreakerProbe < 0 {
+		return nil, fmt.Errorf("outbox forwarder: BreakerFailures is %d and BreakerProbe %s; neither may be negative", cfg.BreakerFailures, cfg.BreakerProbe)
+	}
+	f.gates = newGates(cfg.BreakerFailures, cfg.BreakerProbe, f.breakerChanged)
+	sub.finish, sub.plain, sub.gates = f.finish, false, f.gates
 	return f, nil
 }
 
@@ -100,6 +117,24 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		return fmt.Errorf("outbox forwarder: %w", err)
 	}
 	return f.Close()
+}
+
+// breakerChanged notes for people that a destination is out of reach or back, and goes on with what was held.
+func (f *Forwarder) breakerChanged(destination string, open bool, cause error) {
+	ctx, cancel := context.WithTimeout(context.Background(), f.subscriber.cfg.QueryTimeout)
+	defer cancel()
+	var err error
+	if open {
+		f.logger.Error("A destination is out of reach; its deliveries are held", cause, watermill.LogFields{"destination": destination})
+		err = f.subscriber.store.Pause(ctx, schema.Unreachable, destination, errorText(cause))
+	} else {
+		f.logger.Info("A destination is back; its deliveries go on", watermill.LogFields{"destination": destination})
+		f.subscriber.scanHeld(destination)
+		err = f.subscriber.store.Resume(ctx, schema.Unreachable, destination)
+	}
+	if err != nil {
+		f.logger.Info("Cannot note the state of a destination for people to see", watermill.LogFields{"destination": destination, "err": err})
+	}
 }
 
 // Drain forwards until no event that the forwarder serves is pending and no delivery is due, and returns. What waits for a later retry

@@ -234,16 +234,26 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		u.undecided(j.target)
 		return
 	}
+	done, ok := f.gates.enter(u, targetName(j.destination))
+	if !ok {
+		u.park(j.target, j.cause)
+		return
+	}
 	// Close of the Router cancels the message at once; a publish that has begun is let end.
 	out := outgoing(detached{end, msg.Context()}, u, msg, j.name, j.payload)
 	if j.cause != "" {
 		out.Metadata[schema.KeyCause] = j.cause
 	}
-	if err := j.publisher.Publish(j.topic, out); err != nil {
+	err := j.publisher.Publish(j.topic, out)
+	unreachable := done(err)
+	switch {
+	case err == nil:
+		u.sent(j.target)
+	case unreachable:
+		u.postponed(j.target, err)
+	default:
 		f.gaveUp(u, plan, j.target, j.cause, err)
-		return
 	}
-	u.sent(j.target)
 }
 
 // outgoing is msg as one destination gets it; destinations share no metadata.

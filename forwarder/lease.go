@@ -95,6 +95,9 @@ func (r *reader) keep() error {
 		return nil
 	default:
 	}
+	if err := r.lookAtControls(ctx); err != nil {
+		return err
+	}
 	members, err := r.store.Members(ctx, r.group)
 	if err != nil {
 		return err
@@ -106,6 +109,31 @@ func (r *reader) keep() error {
 		return r.releaseDrained(ctx, id)
 	}
 	return r.acquire(ctx, id, missing)
+}
+
+// lookAtControls takes over what operators have paused or resumed.
+func (r *reader) lookAtControls(ctx context.Context) error {
+	gates := r.sub.gates
+	if gates == nil {
+		return nil
+	}
+	controls, err := r.store.Controls(ctx)
+	if err != nil {
+		return err
+	}
+	if gates.pause(controls) {
+		r.mu.Lock()
+		r.scanHeld("")
+		r.mu.Unlock()
+	}
+	for _, c := range controls {
+		if c.Kind == schema.Unreachable && gates.proven(c.Name) { // a note that a forwarder left behind
+			if err := r.store.Resume(ctx, c.Kind, c.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // acquire takes up to n slots that nobody owns and reads which keys are held back in them before anything of them is sent.
@@ -127,6 +155,7 @@ func (r *reader) acquire(ctx context.Context, id string, n int) error {
 	for _, l := range leases {
 		r.slots[l.Slot] = &slot{epoch: l.Epoch, fresh: true, blocks: map[blockID]*block{}}
 	}
+	r.scanHeld("") // for some may be held for what is open to this forwarder
 	for _, k := range held {
 		r.slots[k.Slot].blocks[blockID{k.Target, k.KeyHash}] = &block{rows: true}
 	}

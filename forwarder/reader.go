@@ -45,7 +45,11 @@ type reader struct {
 	lease    deadline
 	slots    map[int]*slot
 	known    map[unitID]*unit // queued, in flight, or not settled yet
-	settled  []unitID         // to forget before the next read
+	settled  []*unit          // to forget before the next read
+	tails    map[heldID]*unit // the last unit in memory, or unsettled, of what is tried again in the order of its key
+	scans    []*scan          // of held deliveries, to go on with
+	openings int              // counts what makes a scan under way begin anew
+	probed   time.Time        // when destinations out of reach were given a delivery to probe with
 	chains   map[int64]*chain // by ordering key: one unit runs or is ready, the others queue
 	ready    []*unit
 	active   int // workers
@@ -82,6 +86,18 @@ type block struct {
 	unsettled int
 }
 
+type heldID struct {
+	slot int
+	blockID
+}
+
+// scan reads what is held for a destination, or all that is held, in the order of its numbers.
+type scan struct {
+	destination string
+	probe       bool // one delivery a slot is enough
+	after       map[int]int64
+}
+
 type chain struct{ queue []*unit }
 
 // signal wakes one waiter, once, however often it is given.
@@ -102,6 +118,7 @@ func newReader(s *Subscriber, group string, filter schema.Filter) *reader {
 		stopping: make(chan struct{}), abort: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),
 		wakePoll: make(signal, 1), wakeSettle: make(signal, 1), wakeLease: make(signal, 1),
 		publishing: sharedDeadline{timeout: s.cfg.PublishTimeout},
+		tails:      map[heldID]*unit{},
 		slots:      map[int]*slot{}, known: map[unitID]*unit{}, chains: map[int64]*chain{},
 	}
 	r.stop = sync.OnceFunc(func() { close(r.stopping) })
@@ -266,6 +283,16 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 			return lookMore, nil
 		}
 	}
+	n, scanning, err := r.lookForHeld(ctx, all, room)
+	if err != nil {
+		return 0, err
+	}
+	if scanning {
+		found = lookMore
+		if room -= n; room < 1 {
+			return lookMore, nil
+		}
+	}
 	mark, err := r.store.Ask(ctx)
 	if err != nil {
 		return 0, err
@@ -281,6 +308,9 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 	from, late := m.advance(mark, writers)
 	if sweeping {
 		from = 0
+		r.mu.Lock()
+		r.scanHeld("")
+		r.mu.Unlock()
 	}
 	start := time.Now()
 	ranges := r.ranges(from, room, sweeping)
@@ -295,7 +325,7 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 	switch {
 	case more:
 		found = lookMore
-	case taken > 0:
+	case taken > 0 && found == lookNothing:
 		found = lookSome
 	}
 	return found, nil
@@ -306,9 +336,11 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 func (r *reader) prepare() (room int, slots []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, id := range r.settled {
-		delete(r.known, id)
+	for _, u := range r.settled {
+		delete(r.known, u.id())
+		r.dropTail(u)
 	}
+	clear(r.settled)
 	r.settled = r.settled[:0]
 	if r.broken || r.lease.left(time.Now()) <= r.cfg.PublishTimeout {
 		return 0, nil
@@ -462,23 +494,7 @@ func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, er
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	taken := 0
-	var before *unit
-	for i := range due {
-		d := due[i].Delivery
-		s := r.slots[d.Slot]
-		u := &unit{event: due[i].Event, retry: &d, reader: r}
-		if d.State == schema.Held {
-			u.after = before
-		}
-		_, known := r.known[u.id()]
-		if before = nil; s == nil || s.draining || known || d.State == schema.Held && u.after == nil {
-			continue
-		}
-		before, u.epoch = u, s.epoch
-		r.enqueue(u, s)
-		taken++
-	}
+	taken := r.takeAgain(due, false)
 	if waiting {
 		if wait <= 0 && taken == 0 {
 			wait = 100 * time.Millisecond // in flight already, or another group's
@@ -489,4 +505,99 @@ func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, er
 	}
 	r.pump()
 	return taken, nil
+}
+
+// takeAgain queues deliveries that are tried again and returns how many are new. What is held for something that is closed stays held, unless it
+// is to probe. The caller holds mu.
+func (r *reader) takeAgain(list []schema.Due, probe bool) (taken int) {
+	for i := range list {
+		d := list[i].Delivery
+		s := r.slots[d.Slot]
+		if s == nil || s.draining || list[i].Event.Topic == "" {
+			continue
+		}
+		u := &unit{event: list[i].Event, retry: &d, epoch: s.epoch, reader: r}
+		if _, known := r.known[u.id()]; known {
+			continue
+		}
+		if d.State == schema.Held && !probe && r.sub.gates != nil && r.sub.gates.closed(u, d.Destination) {
+			continue
+		}
+		r.enqueue(u, s)
+		taken++
+	}
+	return taken
+}
+
+// scanHeld plans to go on with what is held, after something has opened. The caller holds mu.
+//
+// Scans under way begin anew: they have passed by what was closed, and must not come to a later delivery of the same key first.
+func (r *reader) scanHeld(destination string) {
+	r.openings++
+	for _, s := range r.scans {
+		clear(s.after)
+	}
+	r.scans = slices.DeleteFunc(r.scans, func(s *scan) bool { return s.destination == destination })
+	r.scans = append(r.scans, &scan{destination: destination, after: map[int]int64{}})
+	r.wakePoll.give()
+}
+
+// lookForHeld queues a part of what is held and may go on. Scanning tells that there is more of it to look at.
+func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken int, scanning bool, err error) {
+	r.planProbes()
+	r.mu.Lock()
+	if len(r.scans) == 0 {
+		r.mu.Unlock()
+		return 0, false, nil
+	}
+	sc, openings := r.scans[0], r.openings
+	ranges := make([]schema.Range, len(slots))
+	for i, n := range slots {
+		ranges[i] = schema.Range{Slot: n, After: sc.after[n]}
+	}
+	r.mu.Unlock()
+
+	limit := max(room/len(slots), 64) // more than the targets of one event, whose rows share a number
+	if sc.probe {
+		limit = 1
+	}
+	list, err := r.store.Held(ctx, ranges, limit, inlinePayload, r.filter, sc.destination)
+	if err != nil {
+		return 0, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.openings != openings {
+		return 0, true, nil
+	}
+	taken = r.takeAgain(list, sc.probe)
+	count := map[int]int{}
+	for _, d := range list {
+		count[d.Slot]++
+		sc.after[d.Slot] = d.Seq - 1 // other targets of the same event may have been cut off
+	}
+	full := false
+	for _, n := range count {
+		full = full || n == limit
+	}
+	if (!full || sc.probe) && len(r.scans) > 0 && r.scans[0] == sc {
+		r.scans = r.scans[1:]
+	}
+	r.pump()
+	return taken, len(r.scans) > 0 && taken > 0, nil
+}
+
+// planProbes gives destinations that are out of reach a delivery to probe with, if any is held.
+func (r *reader) planProbes() {
+	if r.sub.gates == nil || time.Since(r.probed) < r.sub.gates.probe {
+		return
+	}
+	r.probed = time.Now()
+	for _, destination := range r.sub.gates.unreachable() {
+		r.mu.Lock()
+		if !slices.ContainsFunc(r.scans, func(s *scan) bool { return s.destination == destination }) {
+			r.scans = append(r.scans, &scan{destination: destination, probe: true, after: map[int]int64{}})
+		}
+		r.mu.Unlock()
+	}
 }

@@ -108,7 +108,8 @@ func (r *reader) setBroken(broken bool) {
 // settlement turns what became of units into rows.
 func (r *reader) settlement(batch []*unit) schema.Settlement {
 	b := schema.Settlement{Group: r.group, Epochs: map[int]int64{}}
-	freed := map[schema.HeldKey]bool{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, u := range batch {
 		e := &u.event
 		b.Epochs[e.Slot] = u.epoch
@@ -117,7 +118,7 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 			res := &u.results[i]
 			d := schema.Delivery{
 				Seq: e.Seq, Target: res.name, Slot: e.Slot, Destination: targetName(res.destination), State: res.state, Attempts: res.attempts,
-				Wait: res.wait.Seconds(), Error: res.err,
+				Wait: res.wait.Seconds(), Error: res.err, Parked: res.parked,
 			}
 			if u.keyed && !res.free {
 				d.KeyHash = &u.key
@@ -134,11 +135,9 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 				d.Error = cancelText(res.name)
 				b.Cancelled = append(b.Cancelled, d)
 			}
-			if u.retry != nil && u.keyed && (res.state == "" || res.free) {
-				if k := (schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key}); !freed[k] {
-					freed[k] = true
-					b.Freed = append(b.Freed, k)
-				}
+			// With another of the key in memory behind it, that one will free the key.
+			if u.retry != nil && u.keyed && (res.state == "" || res.free) && r.tails[u.tail()] == u {
+				b.Freed = append(b.Freed, schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key})
 			}
 		}
 		if u.retry == nil {
@@ -155,11 +154,11 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 
 // applied brings what is in memory up to what was written.
 func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settled) {
-	now := time.Now()
+	now, opened := time.Now(), map[string]bool{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, u := range batch {
-		r.settled = append(r.settled, u.id())
+		r.settled = append(r.settled, u)
 		r.released(u)
 		s := r.slots[u.event.Slot]
 		if s != nil && found.Lost[u.event.Slot] {
@@ -175,7 +174,14 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 			case schema.Waiting:
 				r.dueBy(now.Add(res.wait))
 			case schema.Held:
-				r.dueBy(now.Add(r.cfg.SleepIdleMax)) // it may be due already, if what it waited for has ended meanwhile
+				if res.parked {
+					// A scan since it opened has not seen this row.
+					if !r.sub.gates.closed(u, targetName(res.destination)) {
+						opened[targetName(res.destination)] = true
+					}
+				} else {
+					r.dueBy(now.Add(r.cfg.SleepIdleMax)) // it may be due already, if what it waited for has ended meanwhile
+				}
 			}
 			if u.keyed && u.retry == nil && res.holds() {
 				if blk := s.blocks[blockID{res.name, u.key}]; blk != nil {
@@ -184,6 +190,9 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 				}
 			}
 		}
+	}
+	for destination := range opened {
+		r.scanHeld(destination)
 	}
 	for _, k := range found.Free {
 		s := r.slots[k.Slot]

@@ -36,6 +36,7 @@ type Subscriber struct {
 	finish func(u *unit, acked bool)
 	// plain tells that no forwarder stands behind: a message is one delivery, to its own topic.
 	plain bool
+	gates *gates // nil without a forwarder
 
 	mu      sync.Mutex
 	closed  bool
@@ -108,6 +109,17 @@ func (s *Subscriber) Close() error {
 		errs = append(errs, r.err)
 	}
 	return errors.Join(errs...)
+}
+
+// scanHeld makes the readers go on with what is held for a destination, or with all that is held for the empty one.
+func (s *Subscriber) scanHeld(destination string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.readers {
+		r.mu.Lock()
+		r.scanHeld(destination)
+		r.mu.Unlock()
+	}
 }
 
 // finishPlain is what an ack and a nack mean to a handler that is no forwarder.

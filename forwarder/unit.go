@@ -29,6 +29,7 @@ type unit struct {
 	sealed    bool // nobody waits for results any more
 	results   []result
 	abandoned bool // not decided: read it again
+	again     bool // of left
 	left      bool // not tried: what it is held behind did not get through
 }
 
@@ -44,6 +45,9 @@ func (u *unit) id() unitID {
 	}
 	return unitID{u.event.Seq, ""}
 }
+
+// tail is what the unit is in the order of.
+func (u *unit) tail() heldID { return heldID{u.event.Slot, blockID{u.retry.Target, u.key}} }
 
 // attempts returns how often the unit was tried before.
 func (u *unit) attempts() int {
@@ -69,6 +73,7 @@ type result struct {
 	err      string
 	free     bool // stands outside the order of its key from now on
 	untried  bool // nothing was sent nor decided
+	parked   bool // held by a gate, not by its key
 	fellBack bool // gave up, and goes on to the fallback
 	together bool // the targets of the event stand and fall together
 }
@@ -87,7 +92,7 @@ func (u *unit) record(r result) {
 func (u *unit) decided() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.abandoned || len(u.results) > 0
+	return u.abandoned || u.left || len(u.results) > 0
 }
 
 // gaveUp tells whether the target will not get the event any more.
@@ -161,6 +166,24 @@ func (u *unit) held(t target) {
 	u.record(result{target: t, state: schema.Held})
 }
 
+// park says that t is closed for now. The delivery is held without an attempt.
+func (u *unit) park(t target, reason string) {
+	if u.retry != nil && u.retry.State == schema.Held {
+		u.leave(true)
+		return
+	}
+	u.record(result{target: t, state: schema.Held, attempts: u.attempts(), err: reason, parked: true})
+}
+
+// postponed tries the delivery again in a moment, without an attempt.
+func (u *unit) postponed(t target, err error) {
+	wait, _ := t.policy.Next(0)
+	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), wait: max(wait, minPostponed), err: errorText(err)})
+}
+
+// minPostponed keeps a broken connection from being tried in a busy loop before its breaker opens.
+const minPostponed = 20 * time.Millisecond
+
 // skipped says that t does not want the event any more, or that nobody does when t is the zero target.
 func (u *unit) skipped(t target, reason string) {
 	u.record(result{target: t, state: schema.Skipped, attempts: u.attempts(), err: reason, free: true})
@@ -201,11 +224,20 @@ func (u *unit) through() bool {
 	return !u.abandoned && !u.left && !slices.ContainsFunc(u.results, func(r result) bool { return r.holds() })
 }
 
-// leave says that the delivery stays held, as it is.
-func (u *unit) leave() {
+// leave says that the delivery stays held, as it is. Again tells that it is not because another of its key failed, so that nothing else will
+// make it go on.
+func (u *unit) leave(again bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.left = true
+	if !u.sealed {
+		u.left, u.again = true, again
+	}
+}
+
+func (u *unit) leftToGoOn() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.left && u.again
 }
 
 // abandon says that nothing was decided: the unit is as if it had not been read.

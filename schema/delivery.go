@@ -34,6 +34,8 @@ type Delivery struct {
 	Attempts    int     `json:"attempts"`
 	Wait        float64 `json:"wait"` // seconds from now until it is due
 	Error       string  `json:"error"`
+	// Parked, of a held one: it waits for a destination or a pause, not for an earlier delivery of its key.
+	Parked bool `json:"-"`
 }
 
 // Due is a delivery whose time has come, with its event.

@@ -47,6 +47,7 @@ type queries struct {
 	read    string // slots, afters, limits, inline bytes, tenants, topics, with writers also late xids and afters -> slot, seq, event or NULLs
 	payload string // seq -> payload
 	due     string // slots, limit, inline bytes, tenants, topics, length of a run -> delivery, event
+	held    string // slots, afters, limit, inline bytes, tenants, topics, destination -> delivery, event
 	nextDue string // slots -> seconds until the next due, NULL when there is none
 	blocked string // slots -> slot, target, key_hash
 	pending string // tenants, topics -> whether any event is pending or any delivery is due
@@ -74,6 +75,10 @@ type queries struct {
 	free      string // group -> number of slots without owner
 	acquire   string // group, owner, limit -> slot, epoch
 	unown     string // owner, slots
+
+	controls     string // -> kind, name, reason, since
+	setControl   string // kind, name, reason
+	unsetControl string // kind, name
 
 	stats string // -> kind, name, count, oldest age in seconds
 }

@@ -101,11 +101,17 @@ func (m *Migrator) Status(ctx context.Context) ([]Migration, error) {
 // it to somebody who has. Running it is the same as calling Up, or Down until nothing is left. PostgreSQL names are written with
 // cfg.Names.Schema, "public" when that is empty.
 func WriteSQL(w io.Writer, cfg Config, direction string) error {
+	if direction != "up" && direction != "down" {
+		return fmt.Errorf("direction %q: want up or down", direction)
+	}
 	if cfg.Dialect == nil {
 		cfg.Dialect = PostgreSQL
 	}
 	if err := cfg.validate(); err != nil {
 		return err
+	}
+	if cfg.Dialect == SQLite {
+		cfg.Names.Schema = ""
 	}
 	if cfg.Dialect == PostgreSQL && cfg.Names.Schema == "" {
 		cfg.Names.Schema = "public"
@@ -129,6 +135,9 @@ func WriteSQL(w io.Writer, cfg Config, direction string) error {
 		var record string
 		if direction == "down" {
 			record = fmt.Sprintf("DELETE FROM %s WHERE version = %d;", t.Migrations, k.Version)
+			if k.Version == known[len(known)-1].Version {
+				record = fmt.Sprintf("DROP TABLE %s;", t.Migrations)
+			}
 			text = "BEGIN;\n" + text
 		} else {
 			record = fmt.Sprintf("INSERT INTO %s (version, name, identity) VALUES (%d, '%s', '%s');", t.Migrations, k.Version, k.Name, newIdentity())
@@ -177,9 +186,6 @@ func (m *Migrator) step(ctx context.Context, choose func(known, done []Migration
 		}
 		q = c.queries()
 	}
-	if _, err := tx.ExecContext(ctx, q.createVersions); err != nil {
-		return nil, fmt.Errorf("cannot create the table of migrations (without the right to, print the SQL and have it run): %w", err)
-	}
 	done, _, err := c.applied(ctx, tx)
 	if err != nil {
 		return nil, err
@@ -190,6 +196,9 @@ func (m *Migrator) step(ctx context.Context, choose func(known, done []Migration
 	one, direction := choose(known, done)
 	if one == nil {
 		return nil, tx.Commit()
+	}
+	if _, err := tx.ExecContext(ctx, q.createVersions); err != nil {
+		return nil, fmt.Errorf("cannot create the table of migrations (without the right to, print the SQL and have it run): %w", err)
 	}
 	text, err := render(c, *one, direction)
 	if err != nil {

@@ -62,6 +62,12 @@ func (postgres) queries(t tables) queries {
 			CROSS JOIN LATERAL (SELECT w.* UNION ALL (SELECT h.* FROM ` + t.Deliveries + ` h
 				WHERE w.key_hash IS NOT NULL AND h.slot = w.slot AND h.target = w.target AND h.key_hash = w.key_hash AND h.seq > w.seq
 					AND h.state = 'held' ORDER BY h.seq LIMIT $6::int)) p` + event(4, 5) + ` LIMIT $2::int`,
+		held: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(4) + `
+			FROM unnest($1::smallint[], $2::bigint[]) AS s(slot, after)
+			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p WHERE p.slot = s.slot AND p.seq > s.after AND p.state = 'held'
+				AND ($7::text IS NULL OR p.destination = $7::text) AND (p.key_hash IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b
+					WHERE b.slot = p.slot AND b.target = p.target AND b.key_hash = p.key_hash AND b.seq < p.seq AND b.state <> 'held'))
+				ORDER BY p.seq LIMIT $3::int) p` + event(5, 6),
 		nextDue: `SELECT extract(epoch FROM min(d.due) - clock_timestamp())::float8 FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT due FROM ` + t.Deliveries + ` d WHERE d.slot = s.slot AND d.state = 'waiting'
 				ORDER BY due LIMIT 1) d`,
@@ -115,6 +121,11 @@ func (postgres) queries(t tables) queries {
 			WHERE group_name = $1::text AND owner IS NULL ORDER BY slot LIMIT $3::int FOR UPDATE SKIP LOCKED) f
 			WHERE o.group_name = $1::text AND o.slot = f.slot RETURNING o.slot, o.epoch`,
 		unown: `UPDATE ` + t.Slots + ` SET owner = NULL WHERE owner = $1::text AND slot = ANY ($2::smallint[])`,
+
+		controls: `SELECT kind, name, reason, since FROM ` + t.Controls + ` ORDER BY kind, name`,
+		setControl: `INSERT INTO ` + t.Controls + ` (kind, name, reason) VALUES ($1::text, $2::text, $3::text)
+			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
+		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = $1::text AND name = $2::text`,
 
 		stats: `SELECT 'pending', '', count(*), extract(epoch FROM clock_timestamp() - min(e.created_at))::float8
 				FROM ` + t.Pending + ` p LEFT JOIN (SELECT seq, created_at FROM ` + t.Outbox + ` e

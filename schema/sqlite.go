@@ -55,6 +55,12 @@ func (sqlite) queries(t tables) queries {
 			FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 			WHERE p.slot IN (SELECT value FROM json_each(?1)) AND p.state = 'waiting' AND p.due <= ` + sqliteNow + ` AND ` + filter(4, 5) + `
 			ORDER BY p.due, p.seq LIMIT ?2 + 0 * ?6`,
+		held: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + event(4) + `
+			FROM ` + t.Deliveries + ` p LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND ` + filter(5, 6) + `
+			WHERE p.slot = json_extract(?1, '$[0]') AND p.seq > json_extract(?2, '$[0]') AND p.state = 'held' AND (?7 IS NULL OR p.destination = ?7)
+				AND (p.key_hash IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b WHERE b.slot = p.slot AND b.target = p.target
+					AND b.key_hash = p.key_hash AND b.seq < p.seq AND b.state <> 'held'))
+			ORDER BY p.seq LIMIT ?3`,
 		nextDue: `SELECT -` + fmt.Sprintf(since, "min(due)") + ` FROM ` + t.Deliveries + `
 			WHERE slot IN (SELECT value FROM json_each(?1)) AND state = 'waiting'`,
 		blocked: `SELECT DISTINCT slot, target, key_hash FROM ` + t.Deliveries + `
@@ -104,6 +110,11 @@ func (sqlite) queries(t tables) queries {
 			WHERE group_name = ?1 AND owner IS NULL ORDER BY slot LIMIT ?3)
 			AND EXISTS (SELECT 1 FROM ` + t.Forwarders + ` WHERE id = ?2) RETURNING slot, epoch`,
 		unown: `UPDATE ` + t.Slots + ` SET owner = NULL WHERE owner = ?1 AND slot IN (SELECT value FROM json_each(?2))`,
+
+		controls: `SELECT kind, name, reason, since FROM ` + t.Controls + ` ORDER BY kind, name`,
+		setControl: `INSERT INTO ` + t.Controls + ` (kind, name, reason) VALUES (?1, ?2, ?3)
+			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
+		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = ?1 AND name = ?2`,
 
 		stats: `SELECT 'pending', '', count(*), ` + fmt.Sprintf(since, "min(e.created_at)") + ` FROM ` + t.Pending + ` p
 				LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND e.seq = (SELECT min(seq) FROM ` + t.Pending + `)

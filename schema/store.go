@@ -175,9 +175,25 @@ func (s *Store) Payload(ctx context.Context, seq int64) ([]byte, error) {
 // followed by up to run deliveries that are held behind it, in their order, with state [Held]; SQLite returns none of these.
 func (s *Store) Due(ctx context.Context, slots []int, limit, run, inline int, f Filter) ([]Due, error) {
 	tenants, topics := s.filterArgs(f)
-	rows, err := s.db.QueryContext(ctx, s.q.due, s.ints(slots), limit, inline, tenants, topics, run)
+	return s.deliveries(ctx, "read due deliveries", s.q.due, s.ints(slots), limit, inline, tenants, topics, run)
+}
+
+// Held returns deliveries of ranges, those of a slot in the order of their numbers, that are held and not behind one of their key that waits
+// or is dead: what they wait for is a destination, or something that operators paused. Empty destination means all. An event that f leaves
+// out has an empty Topic.
+func (s *Store) Held(ctx context.Context, ranges []Range, limit, inline int, f Filter, destination string) ([]Due, error) {
+	slots, afters := make([]int64, len(ranges)), make([]int64, len(ranges))
+	for i, r := range ranges {
+		slots[i], afters[i] = int64(r.Slot), r.After
+	}
+	tenants, topics := s.filterArgs(f)
+	return s.deliveries(ctx, "read held deliveries", s.q.held, s.d.ints(slots), s.d.ints(afters), limit, inline, tenants, topics, null(destination))
+}
+
+func (s *Store) deliveries(ctx context.Context, what, query string, args ...any) ([]Due, error) {
+	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, wrap("read due deliveries", err)
+		return nil, wrap(what, err)
 	}
 	defer rows.Close()
 	var list []Due
@@ -185,12 +201,12 @@ func (s *Store) Due(ctx context.Context, slots []int, limit, run, inline int, f 
 		var d Due
 		into := append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.State, &d.Attempts, &d.KeyHash, &d.Error}, d.Event.scanner(s.d)...)
 		if err := rows.Scan(into...); err != nil {
-			return nil, wrap("read due deliveries", err)
+			return nil, wrap(what, err)
 		}
 		d.Event.Slot, d.Event.Seq = d.Slot, d.Seq
 		list = append(list, d)
 	}
-	return list, wrap("read due deliveries", rows.Err())
+	return list, wrap(what, rows.Err())
 }
 
 // NextDue returns the time until the next delivery of slots is due, negative when one is overdue; false when none waits.

@@ -70,7 +70,7 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 		}
 		var open, held []Delivery
 		for _, d := range b.New {
-			if d.State == Held {
+			if d.State == Held && !d.Parked {
 				held = append(held, d)
 			} else {
 				open = append(open, d)

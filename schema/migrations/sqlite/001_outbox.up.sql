@@ -54,7 +54,17 @@ CREATE TABLE {{.Deliveries}} (
 ) WITHOUT ROWID;
 CREATE INDEX "{{.Prefix}}_deliveries_due" ON {{.Deliveries}} (slot, due) WHERE state = 'waiting';
 CREATE INDEX "{{.Prefix}}_deliveries_key" ON {{.Deliveries}} (slot, target, key_hash, seq) WHERE key_hash IS NOT NULL;
+CREATE INDEX "{{.Prefix}}_deliveries_held" ON {{.Deliveries}} (slot, seq) WHERE state = 'held';
 CREATE INDEX "{{.Prefix}}_deliveries_dead" ON {{.Deliveries}} (seq) WHERE state = 'dead';
+
+-- What is not delivered to for now: what operators have paused, and destinations that cannot be reached.
+CREATE TABLE {{.Controls}} (
+    kind   text NOT NULL CHECK (kind IN ('destination', 'tenant', 'key', 'unreachable')),
+    name   text NOT NULL,
+    reason text NOT NULL DEFAULT '',
+    since  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    PRIMARY KEY (kind, name)
+) WITHOUT ROWID;
 
 -- Who forwards: one heartbeat row a process and group.
 CREATE TABLE {{.Forwarders}} (

@@ -1,0 +1,145 @@
+package forwarder_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+func refuse(topics ...string) func(string, *message.Message) error {
+	fail := failTopic(topics...)
+	return func(topic string, m *message.Message) error {
+		if fail(topic, m) != nil {
+			return fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
+		}
+		return nil
+	}
+}
+
+func count(t *testing.T, db *sql.DB, query string) int {
+	t.Helper()
+	var n int
+	require.NoError(t, db.QueryRow(query).Scan(&n))
+	return n
+}
+
+func requireOrder(t *testing.T, rec *recorder, topic string) {
+	t.Helper()
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	next := map[string]int{}
+	for _, m := range rec.got[topic] {
+		if key := m.Metadata.Get(schema.KeyAggregateID); key != "" {
+			require.Equal(t, fmt.Sprint(next[key]), string(m.Payload), "key %s", key)
+			next[key]++
+		}
+	}
+}
+
+// The policy gives up at the first failure, so an attempt that counted would kill an event.
+func TestDestinationOutOfReachUsesNoAttemptsAndResumesInOrder(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		const keys, each, loose, config = 10, 30, 50, `{"targets":[{"destination":"a"},{"destination":"b"}]}`
+		table := routes(t)
+		rec := newRecorder()
+		rec.fail = refuse("a")
+		cfg := forwarder.Config{Routes: table, BreakerProbe: 30 * time.Millisecond}
+		run(t, db, cfg, map[string]message.Publisher{"x": rec})
+		for i := range each {
+			var batch []*message.Message
+			for k := range keys {
+				batch = append(batch, configured(fmt.Sprint(k), fmt.Sprint(i), config))
+			}
+			publishRouted(t, db, table, "t", batch...)
+		}
+		for range loose {
+			m := message.NewMessage(watermill.NewUUID(), []byte("loose"))
+			schema.SetRoutingConfig(m, []byte(config), "1")
+			publishRouted(t, db, table, "t", m)
+		}
+		const all = keys*each + loose
+		eventually(t, "the other destination has all", func() bool { return len(rec.payloads("b")) == all })
+		eventually(t, "everything is held", func() bool {
+			return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held' AND attempts = 0`) == all
+		})
+		eventually(t, "people can see it", func() bool {
+			return count(t, db, `SELECT count(*) FROM outbox_controls WHERE kind = 'unreachable' AND name = 'a'`) == 1
+		})
+		require.Equal(t, map[string]int{"NEW": all}, statuses(t, db))
+		rec.setFail(nil)
+		eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == all })
+		require.Len(t, rec.payloads("a"), all, "once")
+		requireOrder(t, rec, "a")
+		eventually(t, "the note is gone", func() bool { return count(t, db, `SELECT count(*) FROM outbox_controls`) == 0 })
+	})
+}
+
+func TestWhatWasHeldForADestinationIsTakenOverByAnotherForwarder(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		rec := newRecorder()
+		rec.fail = refuse("t")
+		ctx := context.Background()
+		f, err := forwarder.New(ctx, db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: routes(t), BreakerProbe: time.Hour}, logger(t))
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		for i := range 20 {
+			publish(t, db, "t", keyed("a", fmt.Sprint(i)), keyed("b", fmt.Sprint(i)))
+		}
+		eventually(t, "everything is held", func() bool { return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) == 40 })
+		require.NoError(t, f.Close())
+		require.NoError(t, <-done)
+		rec.setFail(nil)
+		run(t, db, forwarder.Config{Routes: routes(t)}, map[string]message.Publisher{"x": rec})
+		eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == 40 })
+		require.Len(t, rec.payloads("t"), 40)
+		requireOrder(t, rec, "t")
+		eventually(t, "the note is gone", func() bool { return count(t, db, `SELECT count(*) FROM outbox_controls`) == 0 })
+	})
+}
+
+func TestPauseHoldsAndResumeGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		kind schema.ControlKind
+		name string
+	}{{schema.PausedDestination, "t"}, {schema.PausedTenant, "acme"}, {schema.PausedKey, "order:a"}} {
+		t.Run(string(test.kind), func(t *testing.T) {
+			t.Parallel()
+			testdb.Each(t, func(t *testing.T, db *sql.DB) {
+				ctx := context.Background()
+				store, err := schema.OpenStore(ctx, db, schema.Config{})
+				require.NoError(t, err)
+				require.NoError(t, store.Pause(ctx, test.kind, test.name, "maintenance"))
+				rec := newRecorder()
+				run(t, db, forwarder.Config{Routes: routes(t)}, map[string]message.Publisher{"x": rec})
+				for i := range 20 {
+					m := keyed("a", fmt.Sprint(i))
+					schema.SetTenant(m, "acme")
+					publish(t, db, "t", m)
+				}
+				publish(t, db, "other", keyed("b", "flows"))
+				eventually(t, "others flow", func() bool { return len(rec.payloads("other")) == 1 })
+				eventually(t, "everything is held", func() bool { return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) == 20 })
+				require.Empty(t, rec.payloads("t"))
+				require.NoError(t, store.Resume(ctx, test.kind, test.name))
+				eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == 21 })
+				require.Len(t, rec.payloads("t"), 20)
+				requireOrder(t, rec, "t")
+			})
+		})
+	}
+}

@@ -1,0 +1,56 @@
+package schema
+
+import (
+	"context"
+	"time"
+)
+
+// ControlKind is what a [Control] is about.
+type ControlKind string
+
+// The kinds of controls. Operators pause the first three; forwarders note the last.
+const (
+	PausedDestination ControlKind = "destination"
+	PausedTenant      ControlKind = "tenant"
+	PausedKey         ControlKind = "key" // an ordering key as Event.Key returns it, of any tenant
+	Unreachable       ControlKind = "unreachable"
+)
+
+// Control says that something is not delivered to for now: its deliveries are held, and no attempts are used.
+type Control struct {
+	Kind   ControlKind `json:"kind"`
+	Name   string      `json:"name"`
+	Reason string      `json:"reason"`
+	Since  time.Time   `json:"since"`
+}
+
+// Controls returns everything that is paused or unreachable.
+func (s *Store) Controls(ctx context.Context) ([]Control, error) {
+	rows, err := s.db.QueryContext(ctx, s.q.controls)
+	if err != nil {
+		return nil, wrap("read what is paused", err)
+	}
+	defer rows.Close()
+	var list []Control
+	for rows.Next() {
+		var c Control
+		if err := rows.Scan(&c.Kind, &c.Name, &c.Reason, s.d.timeScanner(&c.Since)); err != nil {
+			return nil, wrap("read what is paused", err)
+		}
+		list = append(list, c)
+	}
+	return list, wrap("read what is paused", rows.Err())
+}
+
+// Pause holds the deliveries of a destination, a tenant or a key until [Store.Resume]. Forwarders see it within a second; what is in flight
+// ends.
+func (s *Store) Pause(ctx context.Context, kind ControlKind, name, reason string) error {
+	_, err := s.db.ExecContext(ctx, s.q.setControl, string(kind), name, reason)
+	return wrap("pause", err)
+}
+
+// Resume ends a pause, and what was held goes on in its order. Resuming what is not paused is harmless.
+func (s *Store) Resume(ctx context.Context, kind ControlKind, name string) error {
+	_, err := s.db.ExecContext(ctx, s.q.unsetControl, string(kind), name)
+	return wrap("resume", err)
+}
