@@ -53,6 +53,7 @@ type queries struct {
 	pending string // tenants, topics -> whether any event is pending or any delivery is due
 
 	done      string // slots, seqs: delete pending
+	guard     string // slots: one settling transaction after the other; empty where they are anyway
 	fence     string // group, slots, epochs -> slots that are still owned in these epochs
 	open      string // json: insert deliveries
 	hold      string // json: insert deliveries behind others of their key

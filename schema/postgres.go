@@ -79,6 +79,7 @@ func (postgres) queries(t tables) queries {
 
 		done: `DELETE FROM ` + t.Pending + ` WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM unnest($1::smallint[], $2::bigint[]) AS x(slot, seq)
 			CROSS JOIN LATERAL (SELECT p.ctid FROM ` + t.Pending + ` p WHERE p.slot = x.slot AND p.seq = x.seq LIMIT 1) p))`,
+		guard: `SELECT 1 FROM ` + t.Slots + ` WHERE slot = ANY ($1::smallint[]) ORDER BY group_name, slot FOR NO KEY UPDATE`,
 		fence: `SELECT o.slot FROM ` + t.Slots + ` o JOIN unnest($2::smallint[], $3::bigint[]) AS x(slot, epoch)
 			ON x.slot = o.slot AND x.epoch = o.epoch WHERE o.group_name = $1::text AND o.owner IS NOT NULL ORDER BY o.slot FOR SHARE OF o`,
 		open: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state, attempts, due, error)

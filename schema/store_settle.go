@@ -55,6 +55,9 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 	}
 	err := s.transact(ctx, "settle", func(tx *sqlx.Tx) error {
 		result = Settled{}
+		if err := s.guard(ctx, tx, b); err != nil {
+			return err
+		}
 		var err error
 		if result.Lost, err = s.fence(ctx, tx, b); err != nil {
 			return err
@@ -158,6 +161,28 @@ func (s *Store) cancel(ctx context.Context, tx *sqlx.Tx, events []Delivery) ([]H
 		}
 	}
 	return keys, nil
+}
+
+// guard makes settling transactions that end what holds a key, and those that put deliveries behind it, go one after the other, whoever
+// runs them: else a delivery is held by one that has just gone, for ever.
+func (s *Store) guard(ctx context.Context, tx *sqlx.Tx, b Settlement) error {
+	var slots []int
+	for _, k := range b.Freed {
+		slots = append(slots, k.Slot)
+	}
+	for _, d := range b.Cancelled {
+		slots = append(slots, d.Slot)
+	}
+	for _, d := range b.New {
+		if d.State == Held {
+			slots = append(slots, d.Slot)
+		}
+	}
+	if s.q.guard == "" || len(slots) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, s.q.guard, s.ints(slots))
+	return err
 }
 
 // fence locks the leases that the unsuccessful part of b was worked under and returns the slots whose lease is lost.
