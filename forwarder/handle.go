@@ -186,10 +186,13 @@ func (f *Forwarder) fallBack(u *unit, msg *message.Message, e *router.Event, pla
 
 // standsIn tells whether d has become, or was from the start, a delivery to the plan's fallback.
 func standsIn(d *schema.Delivery, plan *router.Plan) bool {
+	rt := find(plan, d.Target)
+	if rt == nil && d.Target == targetName(plan.Fallback.Name) {
+		return true
+	}
 	if d.Destination != targetName(plan.Fallback.Destination) {
 		return false
 	}
-	rt := find(plan, d.Target)
 	return rt == nil || targetName(rt.Destination) != d.Destination
 }
 

@@ -77,6 +77,10 @@ type queries struct {
 	acquire   string // group, owner, limit -> slot, epoch
 	unown     string // owner, slots
 
+	dead    string // seqs, tenant, topic, target, destination, error, since, until, after seq, after target, limit -> dead letter
+	replay  string // json: dead deliveries are due
+	discard string // json: dead deliveries are skipped
+
 	controls     string // -> kind, name, reason, since
 	setControl   string // kind, name, reason
 	unsetControl string // kind, name

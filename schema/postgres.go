@@ -123,6 +123,19 @@ func (postgres) queries(t tables) queries {
 			WHERE o.group_name = $1::text AND o.slot = f.slot RETURNING o.slot, o.epoch`,
 		unown: `UPDATE ` + t.Slots + ` SET owner = NULL WHERE owner = $1::text AND slot = ANY ($2::smallint[])`,
 
+		dead: `SELECT d.seq, d.target, d.slot, d.key_hash, d.destination, d.attempts, d.error, d.created_at, d.updated_at, e.id, e.tenant_id, e.topic,
+				COALESCE(e.aggregate_type, ''), COALESCE(e.aggregate_id, ''), e.created_at, octet_length(e.payload)
+			FROM ` + t.Deliveries + ` d JOIN ` + t.Outbox + ` e ON e.seq = d.seq WHERE d.state = 'dead'
+				AND ($1::bigint[] IS NULL OR d.seq = ANY ($1::bigint[])) AND ($2::text IS NULL OR e.tenant_id = $2::text)
+				AND ($3::text IS NULL OR e.topic = $3::text) AND ($4::text IS NULL OR d.target = $4::text)
+				AND ($5::text IS NULL OR d.destination = $5::text) AND ($6::text IS NULL OR strpos(d.error, $6::text) > 0)
+				AND ($7::timestamptz IS NULL OR d.updated_at >= $7::timestamptz) AND ($8::timestamptz IS NULL OR d.updated_at < $8::timestamptz)
+				AND (d.seq, d.target) > ($9::bigint, $10::text) ORDER BY d.seq, d.target LIMIT $11::int`,
+		replay: `UPDATE ` + t.Deliveries + ` d SET state = 'waiting', attempts = 0, destination = '', due = clock_timestamp(), updated_at = clock_timestamp()
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'dead'`,
+		discard: `UPDATE ` + t.Deliveries + ` d SET state = 'skipped', key_hash = NULL, error = x.error, updated_at = clock_timestamp()
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'dead'`,
+
 		controls: `SELECT kind, name, reason, since FROM ` + t.Controls + ` ORDER BY kind, name`,
 		setControl: `INSERT INTO ` + t.Controls + ` (kind, name, reason) VALUES ($1::text, $2::text, $3::text)
 			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,

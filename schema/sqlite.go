@@ -111,6 +111,18 @@ func (sqlite) queries(t tables) queries {
 			AND EXISTS (SELECT 1 FROM ` + t.Forwarders + ` WHERE id = ?2) RETURNING slot, epoch`,
 		unown: `UPDATE ` + t.Slots + ` SET owner = NULL WHERE owner = ?1 AND slot IN (SELECT value FROM json_each(?2))`,
 
+		dead: `SELECT d.seq, d.target, d.slot, d.key_hash, d.destination, d.attempts, d.error, d.created_at, d.updated_at, e.id, e.tenant_id, e.topic,
+				COALESCE(e.aggregate_type, ''), COALESCE(e.aggregate_id, ''), e.created_at, length(e.payload)
+			FROM ` + t.Deliveries + ` d JOIN ` + t.Outbox + ` e ON e.seq = d.seq WHERE d.state = 'dead'
+				AND (?1 IS NULL OR d.seq IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR e.tenant_id = ?2)
+				AND (?3 IS NULL OR e.topic = ?3) AND (?4 IS NULL OR d.target = ?4) AND (?5 IS NULL OR d.destination = ?5)
+				AND (?6 IS NULL OR instr(d.error, ?6) > 0) AND (?7 IS NULL OR d.updated_at >= ?7) AND (?8 IS NULL OR d.updated_at < ?8)
+				AND (d.seq, d.target) > (?9, ?10) ORDER BY d.seq, d.target LIMIT ?11`,
+		replay: `UPDATE ` + t.Deliveries + ` AS d SET state = 'waiting', attempts = 0, destination = '', due = ` + sqliteNow + `, updated_at = ` + sqliteNow + `
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'dead'`,
+		discard: `UPDATE ` + t.Deliveries + ` AS d SET state = 'skipped', key_hash = NULL, error = x.error, updated_at = ` + sqliteNow + `
+			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'dead'`,
+
 		controls: `SELECT kind, name, reason, since FROM ` + t.Controls + ` ORDER BY kind, name`,
 		setControl: `INSERT INTO ` + t.Controls + ` (kind, name, reason) VALUES (?1, ?2, ?3)
 			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
