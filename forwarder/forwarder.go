@@ -107,12 +107,16 @@ func (f *Forwarder) AddTo(r *message.Router) *message.Handler {
 }
 
 // Run forwards until ctx ends, on a Router of its own, and returns when what was in flight is written down.
-func (f *Forwarder) Run(ctx context.Context) error {
+func (f *Forwarder) Run(ctx context.Context) error { return f.run(ctx, func(*message.Router) {}) }
+
+// run runs a Router of its own; starting is called with it before.
+func (f *Forwarder) run(ctx context.Context, starting func(*message.Router)) error {
 	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: f.subscriber.cfg.CloseTimeout + 5*time.Second}, f.logger)
 	if err != nil {
 		return fmt.Errorf("outbox forwarder: %w", err)
 	}
 	f.AddTo(r)
+	starting(r)
 	if err := r.Run(ctx); err != nil {
 		return fmt.Errorf("outbox forwarder: %w", err)
 	}
@@ -141,8 +145,16 @@ func (f *Forwarder) breakerChanged(destination string, open bool, cause error) {
 // stays. With other forwarders of the group alive it waits for their share too.
 func (f *Forwarder) Drain(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	go func() { cancel(f.drained(ctx)) }()
-	err := f.Run(ctx)
+	defer cancel(nil)
+	err := f.run(ctx, func(r *message.Router) {
+		go func() {
+			select {
+			case <-r.Running():
+				cancel(f.drained(ctx))
+			case <-ctx.Done():
+			}
+		}()
+	})
 	if cause := context.Cause(ctx); !errors.Is(cause, errDrained) {
 		return errors.Join(err, cause)
 	}

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -252,6 +253,8 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 	switch {
 	case err == nil:
 		u.sent(j.target)
+	case unreachable && f.gates.closed(u, targetName(j.destination)):
+		u.park(j.target, cmp.Or(j.cause, errorText(err)))
 	case unreachable:
 		u.postponed(j.target, err)
 	default:

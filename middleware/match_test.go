@@ -212,7 +212,7 @@ func TestConditionFaults(t *testing.T) {
 	for _, c := range []struct{ conditions, pointer, text string }{
 		{`{"payload.a": {"$gtt": 1}}`, "/payload.a/$gtt", "did you mean $gt?"},
 		{`{"payload.a": {"$regexp": "x"}}`, "/payload.a/$regexp", "did you mean $regex?"},
-		{`{"$an": []}`, "/$an", "did you mean $and?"},
+		{`{"$annd": []}`, "/$annd", "did you mean $and?"},
 		{`{"$gt": 1}`, "/$gt", "stands below a path"},
 		{`{"payload.a": {"$and": []}}`, "/payload.a/$and", "beside paths"},
 		{`{"payload.a": {"$mod": [4, 0]}}`, "/payload.a/$mod", "unknown operator $mod"},
