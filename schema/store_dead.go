@@ -99,14 +99,19 @@ func (s *Store) eachDead(ctx context.Context, f DeadFilter, what, query string, 
 		last = &list[len(list)-1]
 		rows := make([]Delivery, len(list))
 		var freed []HeldKey
+		var slots []int
 		for i, d := range list {
 			var goesOn bool
 			if rows[i], goesOn = row(d); goesOn {
 				freed = append(freed, HeldKey{Slot: d.slot, Target: d.Target, KeyHash: *d.key})
+				slots = append(slots, d.slot)
 			}
 		}
 		var n int64
 		err = s.transact(ctx, what, func(tx *sqlx.Tx) error {
+			if err := s.guard(ctx, tx, slots); err != nil {
+				return err
+			}
 			res, err := tx.ExecContext(ctx, query, asJSON(rows))
 			if err != nil {
 				return err

@@ -55,7 +55,7 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 	}
 	err := s.transact(ctx, "settle", func(tx *sqlx.Tx) error {
 		result = Settled{}
-		if err := s.guard(ctx, tx, b); err != nil {
+		if err := s.guard(ctx, tx, b.guarded()); err != nil {
 			return err
 		}
 		var err error
@@ -163,10 +163,8 @@ func (s *Store) cancel(ctx context.Context, tx *sqlx.Tx, events []Delivery) ([]H
 	return keys, nil
 }
 
-// guard makes settling transactions that end what holds a key, and those that put deliveries behind it, go one after the other, whoever
-// runs them: else a delivery is held by one that has just gone, for ever.
-func (s *Store) guard(ctx context.Context, tx *sqlx.Tx, b Settlement) error {
-	var slots []int
+// guarded returns the slots whose held keys b changes.
+func (b *Settlement) guarded() (slots []int) {
 	for _, k := range b.Freed {
 		slots = append(slots, k.Slot)
 	}
@@ -178,6 +176,12 @@ func (s *Store) guard(ctx context.Context, tx *sqlx.Tx, b Settlement) error {
 			slots = append(slots, d.Slot)
 		}
 	}
+	return slots
+}
+
+// guard makes settling transactions that end what holds a key, and those that put deliveries behind it, go one after the other, whoever
+// runs them: else a delivery is held by one that has just gone, for ever.
+func (s *Store) guard(ctx context.Context, tx *sqlx.Tx, slots []int) error {
 	if s.q.guard == "" || len(slots) == 0 {
 		return nil
 	}
