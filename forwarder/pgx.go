@@ -7,22 +7,17 @@ import (
 	"errors"
 
 	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5"
 )
-
-// PgxExecutor is what pgx.Tx, *pgx.Conn and *pgxpool.Pool have in common.
-type PgxExecutor interface {
-	Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
-}
 
 // Pgx makes a native pgx transaction fit for [NewPublisher]:
 //
 //	publisher, err := forwarder.NewPublisher(forwarder.Pgx(tx), forwarder.PublisherConfig{}, logger)
 //
 // It can execute only; its Query methods fail.
-func Pgx(tx PgxExecutor) wmsql.ContextExecutor { return pgxTx{tx} }
+func Pgx(tx pgx.Tx) wmsql.ContextExecutor { return pgxTx{tx} }
 
-type pgxTx struct{ tx PgxExecutor }
+type pgxTx struct{ tx pgx.Tx }
 
 var errPgxQuery = errors.New("a pgx transaction in forwarder.Pgx can execute, not query")
 
