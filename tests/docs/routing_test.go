@@ -112,9 +112,22 @@ var checks = map[string]func(t *testing.T, row []string){
 		var got []string
 		for _, d := range explain(t, e).Deliveries {
 			require.Equal(t, d.Reason == router.Matched || d.Reason == router.Fallback, d.Decision == "deliver")
-			got = append(got, fmt.Sprintf("%s: %s", d.Destination, d.Reason))
+			text := fmt.Sprintf("%s: %s", d.Destination, d.Reason)
+			if d.DelaySeconds > 0 {
+				text += " after " + time.Duration(d.DelaySeconds*float64(time.Second)).String()
+			}
+			got = append(got, text)
 		}
 		require.Equal(t, row[2], strings.Join(got, ", "), "%q", row)
+	},
+	"event|goes to": func(t *testing.T, row []string) {
+		table, err := router.NewTable(router.Config{Routes: router.Routes{Routes: []router.Route{
+			{Topic: "orders.*", Config: `{"targets":[{"destination":"kafka://orders"}]}`},
+		}}})
+		require.NoError(t, err)
+		x := router.Explain(table, event(t, row[0]))
+		require.Len(t, x.Deliveries, 1, x.Error)
+		require.Equal(t, row[1], x.Deliveries[0].Destination)
 	},
 	"transform|payload|result": func(t *testing.T, row []string) {
 		x := explain(t, &router.Event{RoutingConfig: fmt.Sprintf(`{"targets":[{"destination":"a","transform":%s}]}`, row[0]), Payload: []byte(row[1])})
@@ -188,6 +201,8 @@ func event(t *testing.T, text string) *router.Event {
 		SchemaVersion string    `json:"schema_version"`
 		Payload       json.RawMessage
 		Metadata      message.Metadata
+		RoutingKey    string          `json:"routing_key"`
+		RoutingConfig json.RawMessage `json:"routing_config"`
 	}
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.DisallowUnknownFields()
@@ -195,6 +210,7 @@ func event(t *testing.T, text string) *router.Event {
 	return &router.Event{
 		ID: e.ID, Topic: e.Topic, TenantID: e.TenantID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, OccurredAt: e.OccurredAt,
 		SchemaID: e.SchemaID, SchemaVersion: e.SchemaVersion, Payload: e.Payload, Metadata: e.Metadata,
+		RoutingKey: e.RoutingKey, RoutingConfig: string(e.RoutingConfig),
 	}
 }
 
