@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,7 +90,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	if err := r.start(ctx); err != nil {
 		return nil, err
 	}
-	s.readers = append(s.readers, r)
+	s.readers = append(slices.DeleteFunc(s.readers, (*reader).ended), r)
 	return r.out, nil
 }
 

@@ -1,0 +1,156 @@
+package forwarder
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// scan reads what is held for a destination, or all that is held, in the order of its numbers.
+type scan struct {
+	destination string
+	probe       bool // one delivery a slot is enough
+	after       map[int]int64
+}
+
+// heldRun is how many deliveries that are held behind one of their key are read with it, so that they need not be made due one by one.
+const heldRun = 16
+
+// lookForDue queues deliveries whose time has come.
+func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, error) {
+	const atLeastEvery = time.Second // finds what operators have changed
+	r.mu.Lock()
+	now := time.Now()
+	if now.Before(r.nextDue) {
+		r.mu.Unlock()
+		return 0, nil
+	}
+	r.nextDue = now.Add(atLeastEvery)
+	running := 0
+	for _, s := range r.slots {
+		running += s.retries
+	}
+	r.mu.Unlock()
+
+	// Slots take turns at being first, for the limit may leave out the last.
+	r.turn = (r.turn + 1) % len(slots)
+	slots = slices.Concat(slots[r.turn:], slots[:r.turn])
+	due, err := r.store.Due(ctx, slots, room+running, heldRun, inlinePayload, r.filter)
+	if err != nil {
+		return 0, err
+	}
+	wait, waiting, err := r.store.NextDue(ctx, slots)
+	if err != nil {
+		return 0, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := r.takeAgain(due, false)
+	if waiting {
+		if wait <= 0 && taken == 0 {
+			wait = 100 * time.Millisecond // in flight already, or another group's
+		}
+		if t := now.Add(wait); t.Before(r.nextDue) {
+			r.nextDue = t
+		}
+	}
+	r.pump()
+	return taken, nil
+}
+
+// takeAgain queues deliveries that are tried again and returns how many are new. What is held for something that is closed stays held, unless it
+// is to probe. The caller holds mu.
+func (r *reader) takeAgain(list []schema.Due, probe bool) (taken int) {
+	for i := range list {
+		d := list[i].Delivery
+		s := r.slots[d.Slot]
+		if s == nil || s.draining || list[i].Event.Topic == "" {
+			continue
+		}
+		u := &unit{event: list[i].Event, retry: &d, epoch: s.epoch, reader: r}
+		if _, known := r.known[u.id()]; known {
+			continue
+		}
+		if d.State == schema.Held && !probe && r.sub.gates != nil && r.sub.gates.closed(u, d.Destination) {
+			continue
+		}
+		r.enqueue(u, s)
+		taken++
+	}
+	return taken
+}
+
+// scanHeld plans to go on with what is held, after something has opened. The caller holds mu.
+//
+// Scans under way begin anew: they have passed by what was closed, and must not come to a later delivery of the same key first.
+func (r *reader) scanHeld(destination string) {
+	r.openings++
+	for _, s := range r.scans {
+		clear(s.after)
+	}
+	r.scans = slices.DeleteFunc(r.scans, func(s *scan) bool { return s.destination == destination })
+	r.scans = append(r.scans, &scan{destination: destination, after: map[int]int64{}})
+	r.wakePoll.give()
+}
+
+// lookForHeld queues a part of what is held and may go on. Scanning tells that there is more of it to look at.
+func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken int, scanning bool, err error) {
+	r.planProbes()
+	r.mu.Lock()
+	if len(r.scans) == 0 {
+		r.mu.Unlock()
+		return 0, false, nil
+	}
+	sc, openings := r.scans[0], r.openings
+	ranges := make([]schema.Range, len(slots))
+	for i, n := range slots {
+		ranges[i] = schema.Range{Slot: n, After: sc.after[n]}
+	}
+	r.mu.Unlock()
+
+	limit := max(room/len(slots), 64) // more than the targets of one event, whose rows share a number
+	if sc.probe {
+		limit = 1
+	}
+	list, err := r.store.Held(ctx, ranges, limit, inlinePayload, r.filter, sc.destination)
+	if err != nil {
+		return 0, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.openings != openings {
+		return 0, true, nil
+	}
+	taken = r.takeAgain(list, sc.probe)
+	count := map[int]int{}
+	for _, d := range list {
+		count[d.Slot]++
+		sc.after[d.Slot] = d.Seq - 1 // other targets of the same event may have been cut off
+	}
+	full := false
+	for _, n := range count {
+		full = full || n == limit
+	}
+	if (!full || sc.probe) && len(r.scans) > 0 && r.scans[0] == sc {
+		r.scans = r.scans[1:]
+	}
+	r.pump()
+	return taken, len(r.scans) > 0 && taken > 0, nil
+}
+
+// planProbes gives destinations that are out of reach a delivery to probe with, if any is held.
+func (r *reader) planProbes() {
+	if r.sub.gates == nil || time.Since(r.probed) < r.sub.gates.probe {
+		return
+	}
+	r.probed = time.Now()
+	for _, destination := range r.sub.gates.unreachable() {
+		r.mu.Lock()
+		if !slices.ContainsFunc(r.scans, func(s *scan) bool { return s.destination == destination }) {
+			r.scans = append(r.scans, &scan{destination: destination, probe: true, after: map[int]int64{}})
+		}
+		r.mu.Unlock()
+	}
+}

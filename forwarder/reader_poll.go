@@ -1,0 +1,306 @@
+package forwarder
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// pollLoop reads until the reader stops.
+func (r *reader) pollLoop() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.ctx))
+	defer cancel()
+	go func() {
+		select {
+		case <-r.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	var m marks
+	sweep := sweeper{interval: r.cfg.SweepInterval, next: time.Now().Add(r.cfg.SweepInterval)}
+	idle, failures := r.cfg.SleepIdle, 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.stopping:
+			return
+		case <-timer.C:
+		case <-r.wakePoll:
+		}
+		found, err := r.look(ctx, &m, &sweep)
+		wait := r.cfg.SleepBusy
+		switch {
+		case err != nil:
+			if ctx.Err() != nil {
+				return
+			}
+			// Whatever answers next may be another server: nothing that was seen counts any more.
+			m.reset()
+			r.rereadAll()
+			wait = backoff(failures)
+			if failures++; failures == 1 {
+				r.logger.Error("Cannot read the outbox; trying again until it works", err, nil)
+			}
+			r.pause(wait)
+		case found == lookFull:
+			wait = r.cfg.SleepIdleMax // a worker or the settler wakes the loop before
+		case found == lookMore:
+			wait = 0
+		case found == lookNothing:
+			wait = idle
+			idle = min(idle*3/2, r.cfg.SleepIdleMax)
+		}
+		if err == nil && failures > 0 {
+			r.logger.Info("Reading the outbox again", watermill.LogFields{"failures": failures})
+			failures = 0
+		}
+		if found != lookNothing {
+			idle = r.cfg.SleepIdle
+		}
+		timer.Reset(wait)
+	}
+}
+
+// pause waits for d, or until the reader stops; wake-ups do not shorten it.
+func (r *reader) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.stopping:
+	}
+}
+
+// backoff returns the wait after a number of failures in a row: 100 ms, doubled up to 5 s.
+func backoff(failures int) time.Duration {
+	return min(100*time.Millisecond<<min(failures, 6), 5*time.Second)
+}
+
+type lookResult int
+
+const (
+	lookNothing lookResult = iota // nothing new
+	lookSome                      // something, and nothing is left
+	lookMore                      // something, and more is waiting
+	lookFull                      // not looked: no room, no lease, or outcomes cannot be written
+)
+
+// sweeper says when all pending work is read again, whatever the marks say.
+type sweeper struct {
+	interval time.Duration
+	next     time.Time
+}
+
+// done plans the next sweep: after the interval, and never more than a fiftieth of the time.
+func (s *sweeper) done(now time.Time, took time.Duration) { s.next = now.Add(max(s.interval, 50*took)) }
+
+// look asks the database what is new and takes it in.
+func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult, error) {
+	room, all := r.prepare()
+	if room == 0 {
+		return lookFull, nil
+	}
+	if len(all) == 0 {
+		return lookNothing, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)
+	defer cancel()
+	found := lookNothing
+	n, err := r.lookForDue(ctx, all, room)
+	if err != nil {
+		return 0, err
+	}
+	if n > 0 {
+		found = lookSome
+		if room -= n; room < 1 {
+			return lookMore, nil
+		}
+	}
+	n, scanning, err := r.lookForHeld(ctx, all, room)
+	if err != nil {
+		return 0, err
+	}
+	if scanning {
+		found = lookMore
+		if room -= n; room < 1 {
+			return lookMore, nil
+		}
+	}
+	mark, err := r.store.Ask(ctx)
+	if err != nil {
+		return 0, err
+	}
+	sweeping := !time.Now().Before(sweep.next)
+	if m.quiet(mark) && !sweeping && !r.unread() {
+		return found, nil
+	}
+	writers, err := r.store.Writers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	from, late := m.advance(mark, writers)
+	if sweeping {
+		from = 0
+		r.mu.Lock()
+		r.scanHeld("")
+		r.mu.Unlock()
+	}
+	start := time.Now()
+	ranges := r.ranges(from, room, sweeping)
+	events, err := r.store.Read(ctx, ranges, inlinePayload, r.filter, late)
+	if err != nil {
+		return 0, err
+	}
+	taken, more := r.take(events, ranges, mark)
+	if sweeping {
+		sweep.done(time.Now(), time.Since(start))
+	}
+	switch {
+	case more:
+		found = lookMore
+	case taken > 0 && found == lookNothing:
+		found = lookSome
+	}
+	return found, nil
+}
+
+// prepare forgets what is settled, which must be before anything is read, and returns how many events there is room for and which slots to
+// read. Room is 0 when nothing must be started now.
+func (r *reader) prepare() (room int, slots []int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range r.settled {
+		delete(r.known, u.id())
+		r.dropTail(u)
+	}
+	clear(r.settled)
+	r.settled = r.settled[:0]
+	if r.broken || r.lease.left(time.Now()) <= r.cfg.PublishTimeout {
+		return 0, nil
+	}
+	room = 3*r.cfg.BatchSize + r.cfg.MaxConcurrent - len(r.known)
+	if r.full = room < r.cfg.BatchSize; r.full {
+		return 0, nil
+	}
+	for n, s := range r.slots {
+		if !s.draining {
+			slots = append(slots, n)
+		}
+	}
+	slices.Sort(slots)
+	return min(room, r.cfg.BatchSize), slots
+}
+
+func (r *reader) unread() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.slots {
+		if s.fresh || s.more {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reader) rereadAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.slots {
+		s.reread()
+	}
+	r.nextDue = time.Time{}
+}
+
+func (s *slot) reread() { s.fresh, s.next = true, 0 }
+
+// ranges says what to read: every slot above its mark and not above from. Slots known to have more share the room.
+func (r *reader) ranges(from int64, room int, sweeping bool) []schema.Range {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	backlogged := 0
+	for _, s := range r.slots {
+		if !s.draining && (s.more || s.fresh) {
+			backlogged++
+		}
+	}
+	list := make([]schema.Range, 0, len(r.slots))
+	for n, s := range r.slots {
+		if s.draining {
+			continue
+		}
+		if sweeping && !s.fresh {
+			s.swept = s.next
+		}
+		s.next = min(s.next, from)
+		limit := room / len(r.slots)
+		if s.more || s.fresh {
+			limit = room / backlogged
+		}
+		s.fresh = false
+		list = append(list, schema.Range{Slot: n, After: s.next, Limit: max(limit, 8)})
+	}
+	slices.SortFunc(list, func(a, b schema.Range) int { return cmp.Compare(a.Slot, b.Slot) })
+	return list
+}
+
+// take queues what was read. It returns how many events are new, and whether more is waiting.
+func (r *reader) take(events []schema.Event, ranges []schema.Range, mark schema.Mark) (taken int, more bool) {
+	bySlotAndSeq := func(a, b schema.Event) int { return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Seq, b.Seq)) }
+	if !slices.IsSortedFunc(events, bySlotAndSeq) {
+		slices.SortFunc(events, bySlotAndSeq)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	missed := 0
+	for _, rg := range ranges {
+		n := 0
+		for n < len(events) && events[n].Slot == rg.Slot {
+			n++
+		}
+		mine := events[:n]
+		events = events[n:]
+		s := r.slots[rg.Slot]
+		if s == nil || s.draining {
+			continue
+		}
+		if s.fresh { // given up meanwhile: what was read is incomplete
+			more = true
+			continue
+		}
+		s.next, s.more = mark.Last, n == rg.Limit
+		if s.more {
+			s.next = min(mine[n-1].Seq, mark.Last)
+			more = true
+		}
+		for i := range mine {
+			e := &mine[i]
+			if e.Topic == "" { // another group's
+				continue
+			}
+			if _, known := r.known[unitID{e.Seq, ""}]; known {
+				continue
+			}
+			if e.Seq <= s.swept {
+				missed++
+			}
+			u := &unit{event: *e, epoch: s.epoch, reader: r}
+			r.enqueue(u, s)
+			taken++
+		}
+		if !s.more {
+			s.swept = 0
+		}
+	}
+	if missed > 0 {
+		r.logger.Info("A sweep found events that were missed before", watermill.LogFields{"events": missed})
+	}
+	r.pump()
+	return taken, more
+}
