@@ -46,6 +46,7 @@ type queries struct {
 	writers string // -> name, transaction id or 0; empty where writers cannot commit out of order
 	read    string // slots, afters, limits, inline bytes, tenants, topics, with writers also late xids and afters -> slot, seq, event or NULLs
 	payload string // seq -> payload
+	events  string // seqs, inline -> slot, seq, event
 	due     string // slots, limit, inline bytes, tenants, topics, length of a run -> delivery, event
 	held    string // slots, afters, limit, inline bytes, tenants, topics, destination -> delivery, event
 	nextDue string // slots -> seconds until the next due, NULL when there is none

@@ -51,6 +51,7 @@ func (sqlite) queries(t tables) queries {
 		read: `SELECT p.slot, p.seq, ` + event(4) + ` FROM ` + t.Pending + ` p LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND ` + filter(5, 6) + `
 			WHERE p.slot = json_extract(?1, '$[0]') AND p.seq > json_extract(?2, '$[0]') ORDER BY p.seq LIMIT json_extract(?3, '$[0]')`,
 		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = ?1`,
+		events:  `SELECT e.slot, e.seq, ` + event(2) + ` FROM ` + t.Outbox + ` e WHERE e.seq IN (SELECT value FROM json_each(?1)) ORDER BY e.seq`,
 		due: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + event(3) + `
 			FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 			WHERE p.slot IN (SELECT value FROM json_each(?1)) AND p.state = 'waiting' AND p.due <= ` + sqliteNow + ` AND ` + filter(4, 5) + `

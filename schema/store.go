@@ -140,9 +140,19 @@ func (s *Store) Read(ctx context.Context, ranges []Range, inline int, f Filter, 
 		}
 		args = append(args, s.d.ints(xids), s.d.ints(from))
 	}
-	rows, err := s.db.QueryContext(ctx, s.q.read, args...)
+	return s.events(ctx, "read pending events", s.q.read, args...)
+}
+
+// Events returns those of the events seqs that there are, in the order of their numbers, whatever became of them. Payloads longer than
+// inline bytes are left out, see [Store.Payload].
+func (s *Store) Events(ctx context.Context, seqs []int64, inline int) ([]Event, error) {
+	return s.events(ctx, "read events", s.q.events, s.d.ints(seqs), inline)
+}
+
+func (s *Store) events(ctx context.Context, what, query string, args ...any) ([]Event, error) {
+	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, wrap("read pending events", err)
+		return nil, wrap(what, err)
 	}
 	defer rows.Close()
 	var events []Event
@@ -151,11 +161,11 @@ func (s *Store) Read(ctx context.Context, ranges []Range, inline int, f Filter, 
 	for rows.Next() {
 		e.Payload = nil
 		if err := rows.Scan(into...); err != nil {
-			return nil, wrap("read pending events", err)
+			return nil, wrap(what, err)
 		}
 		events = append(events, e)
 	}
-	return events, wrap("read pending events", rows.Err())
+	return events, wrap(what, rows.Err())
 }
 
 // scanner returns the destinations of [eventColumns] and the payload.
