@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -124,7 +125,7 @@ var fileKeys = []string{"routing_version", "routes"}
 // topics.
 func (d *decoder) routes(n *node) Routes {
 	var out Routes
-	if n != nil && n.has("targets") && !n.has("routes") {
+	if n != nil && !n.has("routes") && slices.ContainsFunc(configKeys, n.has) {
 		return Routes{Routes: []Route{{Topic: "**", Config: n.raw}}, at: []place{{n.pointer, n.pointer}}}
 	}
 	list := n

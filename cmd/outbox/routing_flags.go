@@ -20,20 +20,26 @@ type routingFlags struct {
 }
 
 func (r routingFlags) check(f *faults) router.Config {
-	c := router.Config{Publishers: r.Publisher, Policies: map[string]middleware.RetryPolicy{}}
+	c := router.Config{Publishers: r.Publisher}
 	for i, name := range r.Publisher {
 		if name == "" || strings.Contains(name, "://") {
 			f.add("--publisher number %d: want a name, such as kafka", i+1)
 		}
 	}
-	for _, text := range r.Policy {
+	c.Policies = policies(r.Policy, f)
+	return c
+}
+
+func policies(flags []string, f *faults) map[string]middleware.RetryPolicy {
+	list := map[string]middleware.RetryPolicy{}
+	for _, text := range flags {
 		name, policy, err := parsePolicy(text)
 		if err != nil {
 			f.add("--policy %s: %w", text, err)
 		}
-		c.Policies[name] = policy
+		list[name] = policy
 	}
-	return c
+	return list
 }
 
 func parsePolicy(text string) (name string, p middleware.RetryPolicy, err error) {

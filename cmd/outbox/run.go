@@ -18,12 +18,15 @@ import (
 	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka"   // kafka://
 	_ "github.com/bento-outbox/watermill-outbox/adapters/redis"   // redis://, rediss://
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/router"
 )
 
 type runCommand struct {
 	databaseFlags
 	To            string   `placeholder:"URL" help:"Where events go that name no destination, such as console://stdout, kafka://host:9092 or redis://host:6379. The same as --destination default=URL."`
 	Destination   []string `sep:"none" placeholder:"NAME=URL" help:"A destination that events name as NAME://topic. Repeat it for several; the one named default gets what names none, or the only one."`
+	Routes        string   `placeholder:"FILE" help:"A routes file, YAML or JSON, for events that carry no routing of their own."`
+	Policy        []string `sep:"none" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"A retry policy of your own, such as slow=3,1m,2,1h. Repeat it for several."`
 	Group         string   `default:"default" placeholder:"NAME" help:"Forwarders of one group share the work."`
 	Tenants       []string `placeholder:"ID" help:"Forward events of these tenants only."`
 	Topics        []string `placeholder:"TOPIC" help:"Forward events of these topics only."`
@@ -55,9 +58,11 @@ func (c *runCommand) Run(s *session) error {
 			}
 		}
 	}()
+	table := c.table(s, slices.Sorted(maps.Keys(publishers)))
 	if err := s.faults.err(); err != nil {
 		return err
 	}
+	config.Routes = table
 
 	db, err := target.open(ctx)
 	if err != nil {
@@ -90,6 +95,30 @@ func (c *runCommand) Run(s *session) error {
 	}
 	s.log.Info("Stopped; what was in flight is written down")
 	return nil
+}
+
+// table compiles the routes file, whose destinations must be there. An event whose own routing names one that is not is dead for that one
+// alone.
+func (c *runCommand) table(s *session, publishers []string) *router.Table {
+	cfg := router.Config{Policies: policies(c.Policy, &s.faults)}
+	if c.Routes != "" {
+		text, err := s.readRouting(c.Routes)
+		if err == nil {
+			cfg.Routes, err = router.ParseRoutes(text)
+		}
+		if err == nil && len(publishers) > 0 {
+			err = cfg.Routes.Validate(router.Config{Policies: cfg.Policies, Publishers: publishers})
+		}
+		if err != nil {
+			s.faults.add("--routes %s: %w", c.Routes, err)
+			return nil
+		}
+	}
+	table, err := router.NewTable(cfg)
+	if err != nil && len(s.faults) == 0 { // policies that are wrong are reported already
+		s.faults.add("--routes %s: %w", c.Routes, err)
+	}
+	return table
 }
 
 // publishers opens the destinations by name. None of them needs a broker that runs already.
