@@ -153,7 +153,7 @@ func TestRunReachesDestinationsByName(t *testing.T) {
 	})
 }
 
-// A broker that is down when the forwarder starts costs an attempt, and the event waits for the next.
+// A broker that is down when the forwarder starts is no failure of the event, which waits.
 func TestBrokerThatIsDownAtStart(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, url string, open func() *sql.DB) {
