@@ -20,6 +20,7 @@ type cli struct {
 	Migrate migrateCommand `cmd:"" help:"Create, change or show the tables."`
 	Run     runCommand     `cmd:"" help:"Forward events to their destinations."`
 	Stats   statsCommand   `cmd:"" help:"Count what is not finished."`
+	Dead    deadCommand    `cmd:"" help:"List, show, replay or discard what gave up."`
 
 	Validate validateCommand `cmd:"" help:"Check routing configs and static routes files."`
 	Explain  explainCommand  `cmd:"" help:"Say where events go, and why."`

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+type deadCommand struct {
+	List    deadList    `cmd:"" help:"List deliveries that gave up."`
+	Show    deadShow    `cmd:"" help:"Show all there is about a dead event."`
+	Replay  deadReplay  `cmd:"" help:"Deliver dead letters again, to the targets that did not get them."`
+	Discard deadDiscard `cmd:"" help:"Give dead letters up."`
+}
+
+// deadFilters say which dead letters are meant. They are pointers, for an empty one must not mean all.
+type deadFilters struct {
+	Seq         []string `placeholder:"SEQ" help:"Of the event with this number. Repeat it for several."`
+	Tenant      *string  `placeholder:"ID" help:"Of events of this tenant."`
+	Topic       *string  `placeholder:"TOPIC" help:"Of events that were published to this topic."`
+	Target      *string  `placeholder:"NAME" help:"For this target of a routing config."`
+	Destination *string  `placeholder:"NAME" help:"For this destination."`
+	Error       *string  `placeholder:"TEXT" help:"With this text in the cause."`
+	Since       *string  `placeholder:"TIME" help:"That died at this time or later: 2006-01-02T15:04:05Z, or 2h for two hours ago."`
+	Until       *string  `placeholder:"TIME" help:"That died before this time."`
+}
+
+func (d deadFilters) given() bool {
+	return len(d.Seq) > 0 || slices.ContainsFunc([]*string{d.Tenant, d.Topic, d.Target, d.Destination, d.Error, d.Since, d.Until},
+		func(p *string) bool { return p != nil })
+}
+
+func (d deadFilters) check(f *faults, now time.Time) schema.DeadFilter {
+	text := func(flag string, value *string) string {
+		if value == nil {
+			return ""
+		}
+		if *value == "" {
+			f.add("%s: is empty; leave it out when it is not to filter", flag)
+		}
+		return *value
+	}
+	when := func(flag string, value *string) time.Time {
+		if value == nil {
+			return time.Time{}
+		}
+		if t, err := time.Parse(time.RFC3339, *value); err == nil {
+			return t
+		}
+		ago, err := time.ParseDuration(*value)
+		if err != nil || ago < 0 {
+			f.add("%s: %q is neither a time, such as 2006-01-02T15:04:05Z, nor a duration, such as 2h for two hours ago", flag, *value)
+		}
+		return now.Add(-ago)
+	}
+	filter := schema.DeadFilter{
+		Tenant: text("--tenant", d.Tenant), Topic: text("--topic", d.Topic), Target: text("--target", d.Target),
+		Destination: text("--destination", d.Destination), Error: text("--error", d.Error),
+		Since: when("--since", d.Since), Until: when("--until", d.Until),
+	}
+	for _, seq := range d.Seq {
+		filter.Seqs = append(filter.Seqs, f.seq("--seq", seq))
+	}
+	if !filter.Since.IsZero() && !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {
+		f.add("--since is not before --until: nothing can have died then")
+	}
+	return filter
+}
+
+func (f *faults) seq(flag, text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 1 {
+		f.add("%s: %q is no number of an event", flag, text)
+	}
+	return n
+}
+
+// deadSelection are the flags of commands that change dead letters.
+type deadSelection struct {
+	databaseFlags
+	deadFilters
+	All    bool `help:"All dead letters. Without a filter it must be said."`
+	DryRun bool `help:"Change nothing, and list what would be changed."`
+	JSON   bool `name:"json" help:"Print one JSON object."`
+}
+
+func (d deadSelection) check(f *faults) (database, schema.DeadFilter) {
+	target := d.databaseFlags.check(f)
+	filter := d.deadFilters.check(f, time.Now())
+	switch {
+	case !d.All && !d.given():
+		f.add("which dead letters? Say --seq, --topic or another filter, or --all")
+	case d.All && d.given():
+		f.add("--all: there is a filter as well; leave one of them out")
+	}
+	return target, filter
+}
+
+// deadPage is how many dead letters are handled at once.
+const deadPage = 500
+
+// eachDeadPage calls f with all the dead letters that filter means, in their order.
+func eachDeadPage(ctx context.Context, store *schema.Store, filter schema.DeadFilter, f func([]schema.DeadLetter) error) error {
+	var last *schema.DeadLetter
+	for {
+		page, err := store.Dead(ctx, filter, last, deadPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		last = &page[len(page)-1]
+		if err := f(page); err != nil {
+			return err
+		}
+	}
+}
+
+// selected is what a command is to change, looked at before anything is changed.
+type selected struct {
+	count   int                 // of dead letters
+	seqs    []int64             // of their events, each once, in their order
+	letters []schema.DeadLetter // kept when asked for
+}
+
+// openSelection connects, and finds what filter means. An event that was asked for by its number and is not dead is an error.
+func (d deadSelection) openSelection(ctx context.Context, target database, filter schema.DeadFilter) (*sql.DB, *schema.Store, selected, error) {
+	var found selected
+	db, store, err := target.openStore(ctx)
+	if err != nil {
+		return nil, nil, found, err
+	}
+	err = eachDeadPage(ctx, store, filter, func(page []schema.DeadLetter) error {
+		for _, letter := range page {
+			if n := len(found.seqs); n == 0 || found.seqs[n-1] != letter.Seq {
+				found.seqs = append(found.seqs, letter.Seq)
+			}
+		}
+		found.count += len(page)
+		if d.DryRun {
+			found.letters = append(found.letters, inUTC(page)...)
+		}
+		return nil
+	})
+	if err != nil {
+		err = target.explain(err)
+	} else {
+		err = notDead(ctx, target, store, filter, found.seqs)
+	}
+	if err != nil {
+		_ = db.Close()
+		return nil, nil, found, err
+	}
+	return db, store, found, nil
+}
+
+// notDead says which events that were asked for by their numbers have no dead letter.
+func notDead(ctx context.Context, target database, store *schema.Store, filter schema.DeadFilter, dead []int64) error {
+	var missing []int64
+	for _, seq := range filter.Seqs {
+		if _, found := slices.BinarySearch(dead, seq); !found && !slices.Contains(missing, seq) {
+			missing = append(missing, seq)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	events, err := store.Events(ctx, missing, 0)
+	if err != nil {
+		return target.explain(err)
+	}
+	var wrong []string
+	for _, seq := range missing {
+		switch exists := slices.ContainsFunc(events, func(e schema.Event) bool { return e.Seq == seq }); {
+		case !exists:
+			wrong = append(wrong, fmt.Sprintf("there is no event %d", seq))
+		case filter.Tenant+filter.Topic+filter.Target+filter.Destination+filter.Error != "" || !filter.Since.IsZero() || !filter.Until.IsZero():
+			wrong = append(wrong, fmt.Sprintf("event %d has no dead letter that the other filters let through", seq))
+		default:
+			wrong = append(wrong, fmt.Sprintf("event %d is not dead", seq))
+		}
+	}
+	return fmt.Errorf("%s; nothing was changed", strings.Join(wrong, "; "))
+}
+
+// batches cuts seqs into pieces of a page.
+func batches(seqs []int64, f func([]int64) error) error {
+	for batch := range slices.Chunk(seqs, deadPage) {
+		if err := f(batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// letters counts dead letters in words.
+func letters(n int) string {
+	if n == 1 {
+		return "1 dead letter"
+	}
+	return fmt.Sprintf("%d dead letters", n)
+}
+
+// inUTC has the times of list in UTC, in place: what is printed must not depend on where, or on the driver.
+func inUTC(list []schema.DeadLetter) []schema.DeadLetter {
+	for i := range list {
+		d := &list[i]
+		d.FailedAt, d.DiedAt, d.CreatedAt = d.FailedAt.UTC(), d.DiedAt.UTC(), d.CreatedAt.UTC()
+	}
+	return list
+}
+
+func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// orDash stands for what is empty in a table.
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return printable(text)
+}

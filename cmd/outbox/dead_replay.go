@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bento-outbox/watermill-outbox/router"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+type deadReplay struct {
+	deadSelection
+	routingFlags
+	AllowWhen bool `help:"Allow when in the configs that events carry, as a forwarder with AllowExprPerEvent does."`
+}
+
+// replayed is what --json prints.
+type replayed struct {
+	DryRun   bool                `json:"dry_run"`
+	Replayed int                 `json:"replayed"`          // dead letters; those that would be, in a dry run
+	Letters  []schema.DeadLetter `json:"letters,omitempty"` // of a dry run
+	Refused  []refusal           `json:"refused"`
+}
+
+// refusal is an event that would be dead again at once.
+type refusal struct {
+	Seq   int64  `json:"seq"`
+	Error string `json:"error"`
+}
+
+// Run makes dead letters due again, but for those whose routing config cannot be compiled.
+func (c *deadReplay) Run(s *session) error {
+	target, filter := c.deadSelection.check(&s.faults)
+	config := c.routingFlags.check(&s.faults)
+	config.AllowExprPerEvent = c.AllowWhen
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	table, err := router.NewTable(config)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	db, store, found, err := c.openSelection(ctx, target, filter)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+
+	result := replayed{DryRun: c.DryRun, Refused: []refusal{}}
+	refused := map[int64]bool{}
+	err = batches(found.seqs, func(seqs []int64) error {
+		events, err := store.Events(ctx, seqs, 0)
+		if err != nil {
+			return err
+		}
+		only := filter
+		only.Seqs = nil
+		for i := range events {
+			if err := c.routable(table, &events[i]); err != nil {
+				result.Refused = append(result.Refused, refusal{events[i].Seq, oneLine(err.Error())})
+				refused[events[i].Seq] = true
+				continue
+			}
+			only.Seqs = append(only.Seqs, events[i].Seq)
+		}
+		if c.DryRun || len(only.Seqs) == 0 {
+			return nil
+		}
+		n, err := store.Replay(ctx, only)
+		result.Replayed += n
+		return err
+	})
+	for _, letter := range found.letters {
+		if !refused[letter.Seq] {
+			result.Letters = append(result.Letters, letter)
+			result.Replayed++
+		}
+	}
+	if printErr := c.print(s, result); err == nil {
+		err = printErr
+	} else {
+		err = target.explain(err)
+	}
+	if err == nil && len(refused) > 0 {
+		err = fmt.Errorf("%d of %d events cannot be routed and stay dead as they are", len(refused), len(found.seqs))
+	}
+	return err
+}
+
+// routable tells what the forwarder would refuse about the routing of e.
+func (c *deadReplay) routable(table *router.Table, e *schema.Event) error {
+	if e.RoutingConfig == "" && e.RoutingKey != "" && len(c.Publisher) > 0 {
+		config, err := router.SimpleRouting(e.RoutingKey).JSON()
+		if err != nil {
+			return err
+		}
+		if err := table.Validate(config); err != nil {
+			return fmt.Errorf("routing_key: %w", err)
+		}
+		return nil
+	}
+	_, err := table.Resolve(&router.Event{Topic: e.Topic, RoutingKey: e.RoutingKey, RoutingConfig: e.RoutingConfig})
+	return err
+}
+
+func (c *deadReplay) print(s *session, r replayed) error {
+	if c.JSON {
+		return deadEncoder(s.stdout).Encode(r)
+	}
+	for _, one := range r.Refused {
+		fmt.Fprintf(s.stderr, "outbox: event %d: %s\n", one.Seq, printable(one.Error))
+	}
+	if !c.DryRun {
+		_, err := fmt.Fprintln(s.stdout, "replayed", letters(r.Replayed))
+		return err
+	}
+	if err := writeLetters(s.stdout, r.Letters); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(s.stdout, "would replay", letters(r.Replayed))
+	return err
+}
