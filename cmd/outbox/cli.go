@@ -19,8 +19,10 @@ type cli struct {
 
 	Migrate migrateCommand `cmd:"" help:"Create, change or show the tables."`
 	Run     runCommand     `cmd:"" help:"Forward events to their destinations."`
-	Stats   statsCommand   `cmd:"" help:"Count what is not finished."`
+	Stats   statsCommand   `cmd:"" help:"Count what is not finished, and say what is paused or unreachable."`
 	Dead    deadCommand    `cmd:"" help:"List, show, replay or discard what gave up."`
+	Pause   pauseCommand   `cmd:"" help:"Hold what goes to a destination, or is of a tenant or of a key."`
+	Resume  resumeCommand  `cmd:"" help:"Let it go on, in its order."`
 
 	Validate validateCommand `cmd:"" help:"Check routing configs and static routes files."`
 	Explain  explainCommand  `cmd:"" help:"Say where events go, and why."`

@@ -18,7 +18,7 @@ func TestStats(t *testing.T) {
 			require.NoError(t, json.Unmarshal([]byte(r.stdout), &s), r.stdout)
 			return s
 		}
-		require.Equal(t, stats{Deliveries: []deliveryStats{}}, counts())
+		require.Equal(t, stats{Deliveries: []deliveryStats{}, Paused: []pausedStats{}, Unreachable: []unreachableStats{}}, counts())
 
 		db := open()
 		insert(t, db, "nowhere", `{}`, `{}`)
