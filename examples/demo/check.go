@@ -6,30 +6,41 @@ type result struct {
 	lost, duplicated, outOfOrder int
 }
 
+// arrival is a message that a consumer received.
+type arrival struct {
+	event, payload string
+}
+
 // check compares what a destination should have received, in any order, with what it did receive, in that order.
 //
-// An event that nobody committed, of an order that was rolled back for one, is counted as duplicated: it arrived more
-// often than it should. An event is out of order when a later one of the same customer arrived before it.
-func check(expected, received []order) result {
+// An arrival that nothing asks for, for its event was rolled back, is not for this destination or has another payload, is
+// counted as duplicated: it came more often than it should. A delivery is out of order when a later one of the same key
+// arrived before it.
+func check(expected []delivery, received []arrival) result {
 	r := result{expected: len(expected), received: len(received)}
-	due := make(map[string]int, len(expected))
-	for _, o := range expected {
-		due[o.ID]++
+	due := make(map[arrival][]delivery, len(expected))
+	for _, d := range expected {
+		a := arrival{d.event, d.payload}
+		due[a] = append(due[a], d)
 	}
-	latest := map[string]int{} // by customer
-	for _, o := range received {
-		if due[o.ID] == 0 {
+	latest := map[string]int64{} // by key
+	for _, a := range received {
+		if len(due[a]) == 0 {
 			r.duplicated++
 			continue
 		}
-		due[o.ID]--
-		if o.Number < latest[o.Customer] {
+		d := due[a][0]
+		due[a] = due[a][1:]
+		if d.key == "" {
+			continue
+		}
+		if d.seq < latest[d.key] {
 			r.outOfOrder++
 		}
-		latest[o.Customer] = max(latest[o.Customer], o.Number)
+		latest[d.key] = max(latest[d.key], d.seq)
 	}
-	for _, n := range due {
-		r.lost += n
+	for _, left := range due {
+		r.lost += len(left)
 	}
 	return r
 }

@@ -71,7 +71,7 @@ func (d *database) createTables(ctx context.Context) error {
 	}
 	for _, query := range []string{
 		`CREATE TABLE ` + d.customers + ` (id TEXT PRIMARY KEY, orders INTEGER NOT NULL)`,
-		`CREATE TABLE ` + d.orders + ` (id TEXT PRIMARY KEY, customer TEXT NOT NULL, number INTEGER NOT NULL, cents INTEGER NOT NULL)`,
+		`CREATE TABLE ` + d.orders + ` (id TEXT PRIMARY KEY, customer TEXT NOT NULL, number INTEGER NOT NULL)`,
 	} {
 		if _, err := d.ExecContext(ctx, query); err != nil {
 			return err
@@ -109,91 +109,4 @@ func (d *database) drop() error {
 		errs = append(errs, os.RemoveAll(d.directory))
 	}
 	return errors.Join(errs...)
-}
-
-// statuses counts the events of the outbox by status, as an operator would.
-func (d *database) statuses(ctx context.Context) (map[schema.Status]int, error) {
-	rows, err := d.QueryContext(ctx, `SELECT status, count(*) FROM `+d.outbox.Names.Prefix+`_events GROUP BY status`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	counts := map[schema.Status]int{}
-	for rows.Next() {
-		var status schema.Status
-		var n int
-		if err := rows.Scan(&status, &n); err != nil {
-			return nil, err
-		}
-		counts[status] = n
-	}
-	return counts, rows.Err()
-}
-
-// waitUntilForwarded returns when no event is left to forward, or when nothing has changed for a long time: what is
-// missing then is the report's to tell.
-func (d *database) waitUntilForwarded(ctx context.Context) error {
-	const patience = 20 * time.Second
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for least, since := -1, time.Now(); time.Since(since) < patience; {
-		counts, err := d.statuses(ctx)
-		if err != nil {
-			return err
-		}
-		left := counts[schema.StatusNew] + counts[schema.StatusFailed]
-		if left == 0 {
-			return nil
-		}
-		if least < 0 || left < least {
-			least, since = left, time.Now()
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// committedOrders returns the orders that the shop really has.
-func (d *database) committedOrders(ctx context.Context) ([]order, error) {
-	rows, err := d.QueryContext(ctx, `SELECT id, customer, number, cents FROM `+d.orders)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var orders []order
-	for rows.Next() {
-		var o order
-		if err := rows.Scan(&o.ID, &o.Customer, &o.Number, &o.Cents); err != nil {
-			return nil, err
-		}
-		orders = append(orders, o)
-	}
-	return orders, rows.Err()
-}
-
-// deadLetter is an event that was given up.
-type deadLetter struct {
-	id, destination, cause string
-}
-
-func (d *database) deadLetters(ctx context.Context) ([]deadLetter, error) {
-	rows, err := d.QueryContext(ctx, `SELECT id, COALESCE(routing_key, topic), error_message
-		FROM `+d.outbox.Names.Prefix+`_events WHERE status = 'DEAD' ORDER BY seq`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var letters []deadLetter
-	for rows.Next() {
-		var l deadLetter
-		if err := rows.Scan(&l.id, &l.destination, &l.cause); err != nil {
-			return nil, err
-		}
-		letters = append(letters, l)
-	}
-	return letters, rows.Err()
 }

@@ -4,22 +4,19 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/json"
-	"io"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
-const smallOrders = 40
+const smallOrders = 40 // a multiple of the number of products
 
 // requireReport fails unless text is exactly one JSON object that says that all of n orders went well.
 func requireReport(t *testing.T, text []byte, n int) {
@@ -28,13 +25,24 @@ func requireReport(t *testing.T, text []byte, n int) {
 	var got map[string]any
 	require.NoError(t, decoder.Decode(&got), "%s", text)
 	require.False(t, decoder.More(), "more than one object: %s", text)
+	delivered, ok := got["delivered"].(map[string]any)
+	require.True(t, ok, "%s", text)
+	require.Contains(t, delivered, "analytics.events") // a sample; what it should be is checked by the demo itself
+	require.Less(t, delivered["analytics.events"], float64(n))
+	delete(delivered, "analytics.events")
+	express := (n + 2) / 3
+	if n/2%3 == 0 {
+		express-- // the poisoned one
+	}
 	require.Equal(t, map[string]any{
-		"published":   float64(3*n + 1),
-		"rolled_back": float64(3 * (n / 10)),
+		"published":   float64(4 * n),
+		"rolled_back": float64(4 * (n / 10)),
 		"delivered": map[string]any{
-			"kafka://orders": float64(n), "redis://notifications": float64(n), "audit": float64(n),
+			"kafka://orders": float64(n), "kafka://search.index": float64(n / 2), "kafka://other.products": float64(n / 4),
+			"redis://vip.notifications": float64(n / 2), "redis://reviews": float64(n),
+			"webhook://courier": float64(express), "audit": float64(n), "poison": 1.0,
 		},
-		"dead": 1.0, "skipped": 0.0, "lost": 0.0, "duplicated": 0.0, "out_of_order": 0.0,
+		"dead": 1.0, "skipped": float64(n - 1 - express), "lost": 0.0, "duplicated": 0.0, "out_of_order": 0.0,
 	}, got)
 }
 
@@ -50,8 +58,11 @@ func TestTableNamesEveryDestinationAndTheDeadLetter(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	require.Zero(t, run(t.Context(), []string{"--orders", "40"}, &stdout, &stderr), "%s", &stderr)
-	for _, text := range []string{"kafka://orders", "redis://notifications", "audit", "121 events committed, 12 rolled back, 1 dead",
-		`no publisher "fax"`, "OK: nothing was lost"} {
+	for _, text := range []string{
+		"kafka://orders", "kafka://search.index", "kafka://other.products", "analytics.events", "redis://vip.notifications",
+		"redis://reviews", "webhook://courier", "audit", "poison", "160 events committed, 16 rolled back, 25 skipped", "1 dead:",
+		`target "webhook://courier": payload is not JSON`, "OK: nothing was lost",
+	} {
 		require.Contains(t, stdout.String(), text)
 	}
 	require.Contains(t, stderr.String(), "orders 40/40")
@@ -122,107 +133,6 @@ func TestRedisIsUsedAndLeftAsItWas(t *testing.T) {
 	left, err := client.Keys(t.Context(), "*").Result()
 	require.NoError(t, err)
 	require.Empty(t, left)
-}
-
-// saboteur is a publisher that asks act first, which may do something else with a message.
-type saboteur struct {
-	message.Publisher
-	act func(pub message.Publisher, topic string, msg *message.Message) (acted bool, err error)
-
-	mu sync.Mutex
-}
-
-func (s *saboteur) Publish(topic string, msgs ...*message.Message) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, msg := range msgs {
-		acted, err := s.act(s.Publisher, topic, msg)
-		if !acted && err == nil {
-			err = s.Publisher.Publish(topic, msg)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func TestSabotageIsNoticed(t *testing.T) {
-	t.Parallel()
-	type act = func(pub message.Publisher, topic string, msg *message.Message) (bool, error)
-	cases := map[string]struct {
-		act  func() act
-		want report
-	}{
-		"message lost": {
-			act: func() act {
-				lost := false
-				return func(message.Publisher, string, *message.Message) (bool, error) {
-					first := !lost
-					lost = true
-					return first, nil
-				}
-			},
-			want: report{Lost: 1},
-		},
-		"message sent twice": {
-			act: func() act {
-				sent := false
-				return func(pub message.Publisher, topic string, msg *message.Message) (bool, error) {
-					if sent {
-						return false, nil
-					}
-					err := pub.Publish(topic, msg)
-					sent = err == nil
-					return false, err // and once more
-				}
-			},
-			want: report{Duplicated: 1},
-		},
-		"message overtaken": {
-			act: func() act {
-				var late *message.Message
-				done := false
-				return func(pub message.Publisher, topic string, msg *message.Message) (bool, error) {
-					switch {
-					case done:
-						return false, nil
-					case late == nil:
-						late = message.NewMessage(msg.UUID, msg.Payload)
-						return true, nil
-					case customer(msg) != customer(late):
-						return false, nil
-					}
-					if err := pub.Publish(topic, msg); err != nil {
-						return false, err
-					}
-					done = true
-					return true, pub.Publish(topic, late)
-				}
-			},
-			want: report{OutOfOrder: 1},
-		},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			opts := options{orders: smallOrders, sabotage: func(pub message.Publisher) message.Publisher {
-				return &saboteur{Publisher: pub, act: c.act()}
-			}}
-			r, err := demo(t.Context(), opts, io.Discard)
-			require.NoError(t, err)
-			require.Equal(t, []int{c.want.Lost, c.want.Duplicated, c.want.OutOfOrder}, []int{r.Lost, r.Duplicated, r.OutOfOrder})
-			require.Equal(t, 1, exitStatus(r))
-		})
-	}
-}
-
-func customer(msg *message.Message) string {
-	var o order
-	if err := json.Unmarshal(msg.Payload, &o); err != nil {
-		return err.Error()
-	}
-	return o.Customer
 }
 
 func TestWrongUse(t *testing.T) {

@@ -3,32 +3,20 @@ package main
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
-	"github.com/bento-outbox/watermill-outbox/middleware"
-	"github.com/bento-outbox/watermill-outbox/router"
 )
 
-// newForwarder delivers the shop's events to publishers, which events call by name: kafka://orders is the topic orders at
-// the publisher "kafka". Events that name none go to Kafka too.
-func newForwarder(ctx context.Context, db *database, publishers map[string]message.Publisher, logger watermill.LoggerAdapter) (*forwarder.Forwarder, error) {
-	routes, err := router.NewTable(router.Config{
-		Policies: map[string]middleware.RetryPolicy{
-			// Production waits longer between two attempts; nobody waits that long for a demo.
-			"default": {MaxAttempts: 40, InitialInterval: 50 * time.Millisecond, Multiplier: 2, MaxInterval: 200 * time.Millisecond, Jitter: 0.2},
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
+// newForwarder delivers the shop's events to publishers, as routes says. A destination that names no publisher is a topic of Kafka.
+func newForwarder(ctx context.Context, db *database, routes forwarder.Resolver, publishers map[string]message.Publisher, logger watermill.LoggerAdapter) (*forwarder.Forwarder, error) {
 	return forwarder.New(ctx, db.DB, publishers, forwarder.Config{
-		Subscriber:       forwarder.SubscriberConfig{Schema: db.outbox},
-		Routes:           routes,
-		DefaultPublisher: "kafka",
+		Subscriber:        forwarder.SubscriberConfig{Schema: db.outbox},
+		Routes:            routes,
+		DefaultPublisher:  "kafka",
+		PoisonDestination: poison,
 	}, logger)
 }
 

@@ -1,9 +1,10 @@
-// Demo is a shop whose orders and events are saved in one transaction, and forwarded to Kafka and Redis.
+// Demo is a shop whose orders and events are saved in one transaction. The events are routed to Kafka, Redis and a webhook.
 //
-// It needs nothing but Go: SQLite in a temporary file, Kafka and Redis inside the process. While it runs, every tenth
-// order is rolled back, Redis is down for a while, and one event has a destination that does not exist. At the end it
-// compares what was committed with what consumers received, and exits with 0 only if nothing was lost, repeated or out
-// of order.
+// It needs nothing but Go: SQLite in a temporary file, Kafka, Redis and the webhook inside the process. While it runs, every
+// tenth order is rolled back, Redis is down for a while, and one event is poisoned. Where events go is said by routes.yaml and,
+// for those about products, by the events themselves: some only if a condition is met, a sample, later, or changed. At the
+// end it works out from the committed events where they should have arrived, compares that with what consumers received, and
+// exits with 0 only if nothing was lost, repeated or out of order.
 package main
 
 import (
@@ -38,8 +39,8 @@ type options struct {
 	json        bool
 	verbose     bool
 
-	// sabotage stands between the forwarder and a broker. Tests use it to prove that the demo notices.
-	sabotage func(message.Publisher) message.Publisher
+	// sabotage may stand between the forwarder and its publishers, by name. Tests use it to prove that the demo notices.
+	sabotage func(publishers map[string]message.Publisher)
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -109,14 +110,18 @@ func demo(ctx context.Context, opts options, progressTo io.Writer) (_ *report, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, brokers.stop()) }()
-	outage := &outage{Publisher: brokers.redis, length: 2500 * time.Millisecond}
-	redis := message.Publisher(outage)
+	outage := &outage{Publisher: brokers.publishers["redis"], length: 2500 * time.Millisecond}
+	brokers.publishers["redis"] = outage
 	if opts.sabotage != nil {
-		redis = opts.sabotage(redis)
+		opts.sabotage(brokers.publishers)
 	}
 
 	// The forwarder. It runs while the shop sells.
-	fwd, err := newForwarder(ctx, db, map[string]message.Publisher{"kafka": brokers.kafka, "redis": redis}, logger)
+	routes, err := newRoutes()
+	if err != nil {
+		return nil, err
+	}
+	fwd, err := newForwarder(ctx, db, routes, brokers.publishers, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +129,12 @@ func demo(ctx context.Context, opts options, progressTo io.Writer) (_ *report, e
 	defer func() { err = errors.Join(err, stopForwarder()) }()
 
 	// The shop. Each order is one transaction: the order and its events, or neither.
-	shop := &shop{db: db, notifications: brokers.notifications.routingKey}
-	progress := startProgress(progressTo, shop, opts.orders, brokers.destinations(), outage)
+	routing, err := productRouting()
+	if err != nil {
+		return nil, err
+	}
+	shop := &shop{db: db, routes: routes, routing: routing}
+	progress := startProgress(progressTo, shop, opts.orders, brokers.destinations, outage)
 	defer progress.stop()
 	if err := shop.sell(ctx, opts.orders); err != nil {
 		return nil, err
@@ -143,5 +152,5 @@ func demo(ctx context.Context, opts options, progressTo io.Writer) (_ *report, e
 	}
 	progress.stop()
 
-	return newReport(ctx, db, shop, brokers.destinations())
+	return newReport(ctx, db, shop, routes, brokers.destinations)
 }

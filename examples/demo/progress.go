@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,9 +61,13 @@ func (p *progress) run(interval time.Duration) {
 func (p *progress) draw() {
 	var b strings.Builder
 	fmt.Fprintf(&b, "orders %d/%d", p.shop.committed.Load(), p.orders)
+	received := map[string]int{}
 	for _, d := range p.destinations {
-		fmt.Fprintf(&b, "   %s %d", d.name, d.count())
-		if strings.HasPrefix(d.name, "redis") && p.outage.down() {
+		received[d.broker] += d.count()
+	}
+	for _, broker := range slices.Sorted(maps.Keys(received)) {
+		fmt.Fprintf(&b, "   %s %d", broker, received[broker])
+		if broker == "redis" && p.outage.down() {
 			b.WriteString(" (down)")
 		}
 	}
