@@ -158,8 +158,24 @@ func has(list []Migration, version int) bool {
 	return slices.ContainsFunc(list, func(m Migration) bool { return m.Version == version })
 }
 
-// step runs one migration in one transaction, under the lock.
-func (m *Migrator) step(ctx context.Context, choose func(known, done []Migration) (*Migration, string)) (_ *Migration, err error) {
+// step runs one migration, again when others are at it: a SQLite file that is new to its readers is busy whatever the timeout.
+func (m *Migrator) step(ctx context.Context, choose func(known, done []Migration) (*Migration, string)) (*Migration, error) {
+	const tries, wait = 50, 100 * time.Millisecond
+	for try := 1; ; try++ {
+		one, err := m.once(ctx, choose)
+		if err == nil || try == tries || !m.c.Dialect.retryable(err) {
+			return one, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// once runs one migration in one transaction, under the lock.
+func (m *Migrator) once(ctx context.Context, choose func(known, done []Migration) (*Migration, string)) (_ *Migration, err error) {
 	known, err := migrations(m.c.Dialect)
 	if err != nil {
 		return nil, err
