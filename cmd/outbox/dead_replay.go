@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -28,7 +29,7 @@ type refusal struct {
 	Error string `json:"error"`
 }
 
-// Run makes dead letters due again, but for those whose routing config cannot be compiled.
+// Run makes dead letters due again, but for those of events that cannot be routed.
 func (c *deadReplay) Run(s *session) error {
 	target, filter := c.deadSelection.check(&s.faults)
 	config := c.routingFlags.check(&s.faults)
@@ -56,9 +57,20 @@ func (c *deadReplay) Run(s *session) error {
 			return err
 		}
 		only := filter
+		only.Seqs = seqs
+		targets := map[int64][]string{} // that gave up
+		err = eachDeadPage(ctx, store, only, func(page []schema.DeadLetter) error {
+			for _, letter := range page {
+				targets[letter.Seq] = append(targets[letter.Seq], letter.Target)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 		only.Seqs = nil
 		for i := range events {
-			if err := c.routable(table, &events[i]); err != nil {
+			if err := c.routable(table, &events[i], targets[events[i].Seq]); err != nil {
 				result.Refused = append(result.Refused, refusal{events[i].Seq, oneLine(err.Error())})
 				refused[events[i].Seq] = true
 				continue
@@ -89,8 +101,8 @@ func (c *deadReplay) Run(s *session) error {
 	return err
 }
 
-// routable tells what the forwarder would refuse about the routing of e.
-func (c *deadReplay) routable(table *router.Table, e *schema.Event) error {
+// routable tells why the forwarder would not deliver e to targets.
+func (c *deadReplay) routable(table *router.Table, e *schema.Event, targets []string) error {
 	if e.RoutingConfig == "" && e.RoutingKey != "" && len(c.Publisher) > 0 {
 		config, err := router.SimpleRouting(e.RoutingKey).JSON()
 		if err != nil {
@@ -101,8 +113,17 @@ func (c *deadReplay) routable(table *router.Table, e *schema.Event) error {
 		}
 		return nil
 	}
-	_, err := table.Resolve(&router.Event{Topic: e.Topic, RoutingKey: e.RoutingKey, RoutingConfig: e.RoutingConfig})
-	return err
+	plan, err := table.Resolve(&router.Event{Topic: e.Topic, RoutingKey: e.RoutingKey, RoutingConfig: e.RoutingConfig})
+	if err != nil || e.RoutingConfig == "" {
+		return err
+	}
+	for _, name := range targets {
+		// That of an event that was never routed. The forwarder finds nobody who wants it, and skips it.
+		if !slices.ContainsFunc(plan.Targets, func(t *router.Target) bool { return t.Name == name }) && (plan.Fallback == nil || plan.Fallback.Name != name) {
+			return fmt.Errorf("routing_config has no target %q, so that a replay would deliver it to nobody; publish the event anew and discard this one", name)
+		}
+	}
+	return nil
 }
 
 func (c *deadReplay) print(s *session, r replayed) error {

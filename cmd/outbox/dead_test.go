@@ -42,10 +42,12 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
-func (s *shop) heal() {
+func (s *shop) heal() { s.set(true) }
+
+func (s *shop) set(healed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.healed = true
+	s.healed = healed
 }
 
 // take returns what was accepted since the last call.
@@ -264,10 +266,25 @@ func TestDeadReplay(t *testing.T) {
 		r = b.outbox("dead", "replay", "--seq", "2").require(t, statusFailed)
 		require.Contains(t, r.stderr, "outbox: event 2: routing_config: invalid config: /targets/0/retry_policy: unknown")
 		require.Equal(t, "replayed 0 dead letters\n", r.stdout)
-		// The forwarder has a policy of that name by now.
-		r = b.outbox("dead", "replay", "--seq", "2", "--policy", "patient=3,1m,2,1h").require(t, statusDone)
-		require.Equal(t, "replayed 1 dead letter\n", r.stdout)
+		// It was never routed. A replay would deliver it to nobody, also when the forwarder has a policy of that name by now.
+		r = b.outbox("dead", "replay", "--seq", "2", "--policy", "patient=3,1m,2,1h").require(t, statusFailed)
+		require.Contains(t, r.stderr, `outbox: event 2: routing_config has no target "orders.placed"`)
+		require.Equal(t, []int64{2}, b.list())
+		b.outbox("dead", "discard", "--all", "--yes").require(t, statusDone)
 		require.Equal(t, "replayed 0 dead letters\n", b.outbox("dead", "replay", "--all").require(t, statusDone).stdout)
+	})
+}
+
+// An own policy that the forwarder had at the first attempt, and has again.
+func TestDeadReplayKnowsPolicies(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		b := bury(t, url, open)
+		_, err := b.db.ExecContext(t.Context(), `UPDATE outbox_deliveries SET target = 'shop://orders' WHERE seq = 2`)
+		require.NoError(t, err)
+		b.outbox("dead", "replay", "--seq", "2").require(t, statusFailed)
+		r := b.outbox("dead", "replay", "--seq", "2", "--policy", "patient=3,1m,2,1h").require(t, statusDone)
+		require.Equal(t, "replayed 1 dead letter\n", r.stdout)
 	})
 }
 
