@@ -73,7 +73,16 @@ func writeLetters(w io.Writer, list []schema.DeadLetter) error {
 			holds = "yes"
 		}
 		fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%s\t%s\t%s\n", d.Seq, orDash(d.Target), orDash(d.Destination), d.Attempts, timeText(d.DiedAt), holds,
-			orDash(shorten(d.Error)))
+			orDash(shortCause(d.Error)))
 	}
 	return t.Flush()
+}
+
+// shortCause keeps the first 120 characters: an error names its root at its end.
+func shortCause(text string) string {
+	const most = 120
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
 }
