@@ -1,0 +1,93 @@
+package middleware_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// openOutbox returns the outbox of db as a Pub/Sub. What came out of it may be published to it again.
+func openOutbox(t *testing.T, db *sql.DB) pubSub {
+	t.Helper()
+	d, err := schema.DialectOf(db)
+	require.NoError(t, err)
+	pub, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: d}}}, nil)
+	require.NoError(t, err)
+	sub, err := forwarder.NewSubscriber(context.Background(), db, forwarder.SubscriberConfig{
+		RetryPolicy: middleware.RetryPolicy{MaxAttempts: 10, InitialInterval: time.Millisecond, Multiplier: 1},
+	}, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, sub.Close()) })
+	return pubSub{pub: stripping{pub}, sub: sub, durable: true}
+}
+
+type stripping struct{ message.Publisher }
+
+func (s stripping) Publish(topic string, msgs ...*message.Message) error {
+	for _, msg := range msgs {
+		own := msg.Copy()
+		schema.StripHeaders(own)
+		if err := s.Publisher.Publish(topic, own); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestOutbox(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		for _, reversed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("reversed %v", reversed), func(t *testing.T) {
+				testChain(t, openOutbox(t, db), reversed)
+				require.Equal(t, map[string]string{"fails": "DEAD 3", "hopeless": "DEAD 1", "no JSON": "DEAD 1"}, unfinished(t, db))
+				_, err := db.ExecContext(t.Context(), `DELETE FROM outbox_deliveries`)
+				require.NoError(t, err)
+			})
+		}
+	})
+}
+
+func TestOutboxCancellationIsNoFailure(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		for _, reversed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("reversed %v", reversed), func(t *testing.T) {
+				testCancellation(t, func(t *testing.T) pubSub { return openOutbox(t, db) }, reversed, func(round int) {
+					if round == 0 {
+						require.NotContains(t, unfinished(t, db)["1"], "DEAD")
+						return
+					}
+					require.Empty(t, unfinished(t, db))
+				})
+			})
+		}
+	})
+}
+
+// unfinished returns status and attempts of the events that are not SENT, by id.
+func unfinished(t *testing.T, db *sql.DB) map[string]string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), `SELECT id, status, retry_count FROM outbox_events WHERE status <> 'SENT' AND status <> 'SKIPPED'`)
+	require.NoError(t, err)
+	defer rows.Close()
+	got := map[string]string{}
+	for rows.Next() {
+		var id, status string
+		var n int
+		require.NoError(t, rows.Scan(&id, &status, &n))
+		got[id] = fmt.Sprintf("%s %d", status, n)
+	}
+	require.NoError(t, rows.Err())
+	return got
+}
