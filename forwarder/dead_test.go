@@ -10,6 +10,8 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -94,4 +96,51 @@ func TestTheKeyGoesOnWhenItsDeadOneIsGone(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestReplayOfAnEventThatWasNeverRoutedIsItsFirstPass(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		ctx := context.Background()
+		store, err := schema.OpenStore(ctx, db, schema.Config{})
+		require.NoError(t, err)
+		// The tables of the publisher know the policy "mine", those of the first forwarder do not.
+		with, err := router.NewTable(router.Config{Policies: map[string]middleware.RetryPolicy{"mine": {MaxAttempts: 1, Multiplier: 1}}})
+		require.NoError(t, err)
+		const config = `{"targets":[{"destination":"a","retry_policy":"mine"},{"destination":"t"},{"destination":"late","delay_seconds":1000}]}`
+		publishRouted(t, db, with, "t", configured("k", "1", config))
+		rec := newRecorder()
+		pubs := map[string]message.Publisher{"x": rec}
+		drain(t, db, forwarder.Config{}, pubs)
+		require.Equal(t, map[string]int{"DEAD": 1}, statuses(t, db))
+		n, err := store.Replay(ctx, schema.DeadFilter{Target: schema.Unrouted})
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		drain(t, db, forwarder.Config{}, pubs)
+		require.Equal(t, map[string]int{"DEAD": 1}, statuses(t, db), "as invalid as before")
+		_, err = store.Replay(ctx, schema.DeadFilter{})
+		require.NoError(t, err)
+		drain(t, db, forwarder.Config{Routes: with}, pubs)
+		require.Equal(t, []string{"1"}, rec.payloads("a"))
+		require.Equal(t, []string{"1"}, rec.payloads("t"))
+		require.Equal(t, map[string]int{"NEW": 1}, statuses(t, db), "the delayed one is left")
+		require.Equal(t, 1, count(t, db, `SELECT count(*) FROM outbox_deliveries`))
+	})
+}
+
+func TestWhatCannotBeSentWaitsBehindADeadOneThatHoldsItsKey(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		table := routes(t)
+		rec := newRecorder()
+		rec.fail = failTopic("a")
+		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		publishRouted(t, db, table, "t", configured("k", "1", `{"targets":[{"name":"a","destination":"a","on_dead":"hold_key"}]}`),
+			configured("k", "2", `{"targets":[{"name":"a","destination":"nowhere://a","on_dead":"hold_key"}]}`),
+			configured("k", "no JSON", `{"targets":[{"name":"a","destination":"a","transform":{"include_fields":["x"]}}]}`))
+		eventually(t, "one is dead, two are held", func() bool {
+			return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'dead' AND seq = 1`) == 1 &&
+				count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) == 2
+		})
+	})
 }

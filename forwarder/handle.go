@@ -47,10 +47,10 @@ func (f *Forwarder) handle(msg *message.Message) error {
 		f.bury(u, msg)
 		return nil
 	}
-	if u.retry != nil {
-		f.again(u, msg, e, plan)
-	} else {
+	if u.whole() {
 		f.first(u, msg, e, plan)
+	} else {
+		f.again(u, msg, e, plan)
 	}
 	if plan.Strategy == router.AllOrNothing {
 		u.together()
@@ -88,7 +88,12 @@ func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *
 		t := targetOf(rt)
 		d, err := rt.Decide(e)
 		if err != nil {
-			matched, bad = true, err
+			matched = true
+			if plan.Strategy != router.AllOrNothing && u.heldBack(t.name) { // its turn to die comes when those before are through
+				u.held(t)
+				continue
+			}
+			bad = err
 			faults = append(faults, fault{t, err})
 			continue
 		}
@@ -102,6 +107,10 @@ func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *
 		}
 		j, err := f.job(t, d.Payload)
 		if err != nil {
+			if plan.Strategy != router.AllOrNothing && u.heldBack(t.name) {
+				u.held(t)
+				continue
+			}
 			bad = err
 			faults = append(faults, fault{t, err})
 			continue
@@ -296,7 +305,7 @@ func (f *Forwarder) finish(u *unit, acked bool) {
 	o := u.outcome.Outcome()
 	for _, t := range f.unfinished(u) {
 		all := target{}
-		if u.retry != nil {
+		if !u.whole() {
 			all = t
 		}
 		switch {
@@ -318,7 +327,7 @@ func (f *Forwarder) finish(u *unit, acked bool) {
 
 // unfinished returns the targets that a unit is still to reach, without asking their conditions.
 func (f *Forwarder) unfinished(u *unit) []target {
-	if u.retry != nil {
+	if !u.whole() {
 		t := fallbackTarget(u)
 		if plan, err := f.routes.Resolve(routed(u, &message.Message{Payload: u.event.Payload})); err == nil {
 			if rt := find(plan, u.retry.Target); rt != nil {

@@ -114,6 +114,10 @@ func (r *reader) work(u *unit) {
 	case <-msg.Acked():
 		r.sub.finish(u, true)
 	case <-msg.Nacked():
+		if r.ctx.Err() != nil && !u.decided() && u.outcome.Outcome().Kind == delivery.None {
+			u.abandon() // the handler was told to end: that is no failure
+			return
+		}
 		r.sub.finish(u, false)
 	case <-r.abort:
 		u.abandon()
@@ -122,14 +126,14 @@ func (r *reader) work(u *unit) {
 
 // fallbackTarget stands for the targets of an event that could not be planned.
 func fallbackTarget(u *unit) target {
-	if u.retry != nil {
+	if !u.whole() {
 		return target{name: u.retry.Target, destination: u.retry.Destination, policy: middleware.Policies()["default"]}
 	}
 	destination := u.event.RoutingKey
 	if destination == "" {
 		destination = u.event.Topic
 	}
-	return target{name: targetName(destination), destination: targetName(destination), policy: middleware.Policies()["default"]}
+	return target{name: schema.Unrouted, destination: targetName(destination), policy: middleware.Policies()["default"]}
 }
 
 // load fetches a payload that was too long to come with its batch, when there is memory for it.

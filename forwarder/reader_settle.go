@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -114,6 +115,7 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 		e := &u.event
 		b.Epochs[e.Slot] = u.epoch
 		open := len(b.New)
+		routed := u.retry != nil && u.whole() && !slices.ContainsFunc(u.results, func(r result) bool { return r.name == schema.Unrouted })
 		for i := range u.results {
 			res := &u.results[i]
 			d := schema.Delivery{
@@ -124,11 +126,13 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 				d.KeyHash = &u.key
 			}
 			switch {
-			case u.retry == nil && res.state != "":
-				b.New = append(b.New, d)
-			case u.retry != nil && res.state == "":
+			case u.retry == nil || routed:
+				if res.state != "" {
+					b.New = append(b.New, d)
+				}
+			case res.state == "":
 				b.Ended = append(b.Ended, d)
-			case u.retry != nil:
+			default:
 				b.Failed = append(b.Failed, d)
 			}
 			if u.retry != nil && res.together && res.gaveUp() {
@@ -139,6 +143,9 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 			if u.retry != nil && u.keyed && (res.state == "" || res.free) && r.tails[u.tail()] == u {
 				b.Freed = append(b.Freed, schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key})
 			}
+		}
+		if routed {
+			b.Routed = append(b.Routed, schema.Delivery{Seq: e.Seq, Target: u.retry.Target, Slot: e.Slot})
 		}
 		if u.retry == nil {
 			ref := schema.Ref{Slot: e.Slot, Seq: e.Seq}

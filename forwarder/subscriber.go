@@ -127,6 +127,10 @@ func (s *Subscriber) scanHeld(destination string) {
 func (s *Subscriber) finishPlain(u *unit, acked bool) {
 	t := s.plainTarget(u)
 	switch o := u.outcome.Outcome(); {
+	case o.Kind == delivery.Skipped && u.retry == nil:
+		u.skipped(target{}, o.Reason)
+	case o.Kind == delivery.Skipped:
+		u.skipped(t, o.Reason)
 	case o.Kind == delivery.Delayed:
 		u.delayed(t, time.Until(o.Until))
 	case o.Kind == delivery.Failed:

@@ -49,9 +49,12 @@ func (u *unit) id() unitID {
 // tail is what the unit is in the order of.
 func (u *unit) tail() heldID { return heldID{u.event.Slot, blockID{u.retry.Target, u.key}} }
 
+// whole tells whether the unit is to go to all its targets: on its first pass, or when that failed because it could not be routed.
+func (u *unit) whole() bool { return u.retry == nil || u.retry.Target == schema.Unrouted }
+
 // attempts returns how often the unit was tried before.
 func (u *unit) attempts() int {
-	if u.retry != nil {
+	if !u.whole() {
 		return u.retry.Attempts
 	}
 	return 0
@@ -104,7 +107,7 @@ func (u *unit) together() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	first := slices.IndexFunc(u.results, func(r result) bool { return r.gaveUp() })
-	if first < 0 || u.retry != nil {
+	if first < 0 || !u.whole() {
 		for i := range u.results {
 			u.results[i].together = true
 		}

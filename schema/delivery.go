@@ -51,5 +51,8 @@ type HeldKey struct {
 	KeyHash int64  `json:"key_hash"`
 }
 
+// Unrouted is the target of an event that is dead because it could not be routed at all. When it is replayed it has its first pass.
+const Unrouted = "(unrouted)"
+
 // MaxTarget is the longest name of a target or destination that is stored, in bytes; an index entry must hold it.
 const MaxTarget = 1024

@@ -54,7 +54,7 @@ func (postgres) queries(t tables) queries {
 			CROSS JOIN LATERAL (SELECT p.slot, p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot AND p.seq > LEAST(s.after, late.after)
 				ORDER BY p.seq LIMIT s.lim) p` + event(5, 6),
 		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
-		events: `SELECT e.slot, e.seq, ` + eventColumns + payload(2) + ` FROM ` + t.Outbox + ` e WHERE e.seq = ANY ($1::bigint[]) ORDER BY e.seq`,
+		events:  `SELECT e.slot, e.seq, ` + eventColumns + payload(2) + ` FROM ` + t.Outbox + ` e WHERE e.seq = ANY ($1::bigint[]) ORDER BY e.seq`,
 		due: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(3) + `
 			FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq

@@ -31,6 +31,8 @@ type Settlement struct {
 	// Cancelled are events of which nothing more is to be sent: what is open of them is dead, with the row's Error. With state
 	// [Waiting] the row stays open, a fallback has taken the event, and what else is open of it is over without a trace.
 	Cancelled []Delivery
+	// Routed are deliveries of the target [Unrouted] whose event has had its first pass after all: they end, and New has what is left of it.
+	Routed []Delivery
 	// Freed are keys for which an earlier delivery ended: the next one that is held behind it becomes due.
 	Freed []HeldKey
 }
@@ -48,7 +50,7 @@ type Settled struct {
 // twice is harmless.
 func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 	var result Settled
-	if len(b.Passed) == 0 && len(b.Failed) == 0 && len(b.Ended) == 0 && len(b.Freed) == 0 {
+	if len(b.Passed) == 0 && len(b.Failed) == 0 && len(b.Ended) == 0 && len(b.Freed) == 0 && len(b.Routed) == 0 {
 		slots, seqs := refs(b.Done, nil)
 		_, err := s.db.ExecContext(ctx, s.q.done, s.d.ints(slots), s.d.ints(seqs))
 		return result, wrap("settle", err)
@@ -78,6 +80,9 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 			} else {
 				open = append(open, d)
 			}
+		}
+		if err := exec(s.q.ended, b.Routed); err != nil {
+			return err
 		}
 		if err := exec(s.q.open, open); err != nil {
 			return err
@@ -196,6 +201,9 @@ func (s *Store) fence(ctx context.Context, tx *sqlx.Tx, b Settlement) (map[int]b
 		lost[r.Slot] = true
 	}
 	for _, d := range b.Failed {
+		lost[d.Slot] = true
+	}
+	for _, d := range b.Routed {
 		lost[d.Slot] = true
 	}
 	if len(lost) == 0 {

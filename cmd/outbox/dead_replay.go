@@ -118,8 +118,8 @@ func (c *deadReplay) routable(table *router.Table, e *schema.Event, targets []st
 		return err
 	}
 	for _, name := range targets {
-		// That of an event that was never routed. The forwarder finds nobody who wants it, and skips it.
-		if !slices.ContainsFunc(plan.Targets, func(t *router.Target) bool { return t.Name == name }) && (plan.Fallback == nil || plan.Fallback.Name != name) {
+		// The forwarder would find nobody who wants it, and skip it.
+		if name != schema.Unrouted && !slices.ContainsFunc(plan.Targets, func(t *router.Target) bool { return t.Name == name }) && (plan.Fallback == nil || plan.Fallback.Name != name) {
 			return fmt.Errorf("routing_config has no target %q, so that a replay would deliver it to nobody; publish the event anew and discard this one", name)
 		}
 	}
