@@ -1,7 +1,7 @@
 # Everyday commands. `make` alone lists them. ARGS goes to the command: make test ARGS='-run TestSettle'.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-short lint bench verify services-up services-down services-status fmt ci
+.PHONY: help demo test test-short lint bench faults verify services-up services-down services-status fmt ci
 
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := $(CURDIR)/.run/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
@@ -9,6 +9,8 @@ GOLANGCI_LINT := $(CURDIR)/.run/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 ARGS ?=
 BENCH ?= .
 SERVICES ?=
+DURATION ?= 3m
+SEED ?= 0
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +30,12 @@ lint: $(GOLANGCI_LINT) ## check formatting, vet, linters, import rules and scrip
 
 bench: ## run the benchmarks (BENCH=regexp picks some)
 	@scripts/services with $(SERVICES) -- sh -c "cd benchmarks && go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(ARGS) ./..."
+
+faults: ## run the fault audit on real servers and print its report (DURATION=30m, SEED=number)
+	@command -v redis-server >/dev/null || scripts/install redis-server
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || scripts/install postgresql
+	@scripts/kafka-lib >/dev/null || true
+	@cd tests && go run ./faults/audit -duration $(DURATION) -seed $(SEED) $(ARGS)
 
 verify: ## fail when generated files or go.mod files are stale
 	@scripts/verify
