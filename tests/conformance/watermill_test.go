@@ -39,8 +39,9 @@ func suite(t *testing.T, db *sql.DB, keyed bool) {
 		sub, err := forwarder.NewSubscriber(context.Background(), db, forwarder.SubscriberConfig{
 			// A nack is to be answered at once, however often.
 			RetryPolicy:  middleware.RetryPolicy{MaxAttempts: 1000, Multiplier: 1},
-			Lease:        6 * time.Second,
 			CloseTimeout: time.Second,
+			// The suite opens some fifty subscriptions at once, each with a poll of its own.
+			SleepIdle: 20 * time.Millisecond, SleepIdleMax: 200 * time.Millisecond,
 		}, watermill.NewStdLogger(false, false))
 		require.NoError(t, err)
 		if keyed {
@@ -60,28 +61,24 @@ func suite(t *testing.T, db *sql.DB, keyed bool) {
 func grouped(t *testing.T, f func(t *testing.T)) { t.Run("suite", f) }
 
 func TestSQLite(t *testing.T) {
-	t.Parallel()
 	db := testdb.SQLite(t)
 	db.SetMaxOpenConns(2) // waiting for the pool is cheaper than SQLite's own waiting for its one writer
 	grouped(t, func(t *testing.T) { suite(t, db, false) })
 }
 
 func TestSQLiteInOrder(t *testing.T) {
-	t.Parallel()
 	db := testdb.SQLite(t)
 	db.SetMaxOpenConns(2) // waiting for the pool is cheaper than SQLite's own waiting for its one writer
 	grouped(t, func(t *testing.T) { suite(t, db, true) })
 }
 
 func TestPostgres(t *testing.T) {
-	t.Parallel()
 	db := testdb.Postgres(t)
 	db.SetMaxOpenConns(60)
 	grouped(t, func(t *testing.T) { suite(t, db, false) })
 }
 
 func TestPostgresInOrder(t *testing.T) {
-	t.Parallel()
 	db := testdb.Postgres(t)
 	db.SetMaxOpenConns(60)
 	grouped(t, func(t *testing.T) { suite(t, db, true) })
