@@ -2,9 +2,11 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/IBM/sarama"
+	"github.com/eapache/go-resiliency/breaker"
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
 )
@@ -16,18 +18,31 @@ type connection struct {
 	config  *sarama.Config
 
 	mu       sync.Mutex
-	producer sarama.AsyncProducer
+	producer *producer
 	attempt  *attempt
 	closed   bool
 	drained  sync.WaitGroup
 }
+
+// producer counts the callers that hand a record over, for it must not be closed meanwhile.
+type producer struct {
+	sarama.AsyncProducer
+	callers sync.WaitGroup
+}
+
+// errResting is what the driver returns for ten seconds without asking the broker, after it was not there three times.
+type errResting struct{ error }
+
+func (e errResting) Unwrap() error   { return e.error }
+func (errResting) Unavailable() bool { return true } // which the forwarder asks for
 
 type attempt struct {
 	done chan struct{}
 	err  error // set before done is closed
 }
 
-func (c *connection) get(ctx context.Context) (sarama.AsyncProducer, error) {
+// get returns the producer, of which the caller is one of the callers.
+func (c *connection) get(ctx context.Context) (*producer, error) {
 	for {
 		c.mu.Lock()
 		if c.closed {
@@ -36,6 +51,7 @@ func (c *connection) get(ctx context.Context) (sarama.AsyncProducer, error) {
 		}
 		if c.producer != nil {
 			defer c.mu.Unlock()
+			c.producer.callers.Add(1)
 			return c.producer, nil
 		}
 		a := c.attempt
@@ -60,9 +76,9 @@ func (c *connection) get(ctx context.Context) (sarama.AsyncProducer, error) {
 func (c *connection) connect(a *attempt) {
 	// Not NewAsyncProducer: it leaves its client behind, with a goroutine, when it fails.
 	client, err := sarama.NewClient(c.brokers, c.config)
-	var producer sarama.AsyncProducer
+	made := &producer{}
 	if err == nil {
-		if producer, err = sarama.NewAsyncProducerFromClient(client); err != nil {
+		if made.AsyncProducer, err = sarama.NewAsyncProducerFromClient(client); err != nil {
 			_ = client.Close()
 		}
 	}
@@ -73,15 +89,15 @@ func (c *connection) connect(a *attempt) {
 	if err != nil {
 		return
 	}
-	c.producer = producer
+	c.producer = made
 	var results sync.WaitGroup
 	results.Go(func() {
-		for record := range producer.Successes() {
+		for record := range made.Successes() {
 			record.Metadata.(chan error) <- nil
 		}
 	})
 	results.Go(func() {
-		for failed := range producer.Errors() {
+		for failed := range made.Errors() {
 			failed.Msg.Metadata.(chan error) <- failed.Err
 		}
 	})
@@ -90,7 +106,20 @@ func (c *connection) connect(a *attempt) {
 		_ = client.Close()
 	})
 	if c.closed {
-		producer.AsyncClose()
+		made.AsyncClose()
+	}
+}
+
+// leave makes the next caller connect anew. What p still holds ends by itself.
+func (c *connection) leave(p *producer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.producer == p && !c.closed {
+		c.producer = nil
+		c.drained.Go(func() {
+			p.callers.Wait()
+			p.AsyncClose()
+		})
 	}
 }
 
@@ -104,11 +133,18 @@ func (c *connection) send(ctx context.Context, record *sarama.ProducerMessage) e
 	record.Metadata = result
 	select {
 	case producer.Input() <- record:
+		producer.callers.Done()
 	case <-ctx.Done():
+		producer.callers.Done()
 		return ctx.Err()
 	}
 	select {
 	case err := <-result:
+		if errors.Is(err, breaker.ErrBreakerOpen) {
+			// The broker may be back long before the driver looks again.
+			c.leave(producer)
+			err = errResting{err}
+		}
 		return err
 	case <-ctx.Done():
 		return ctx.Err()

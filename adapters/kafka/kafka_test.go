@@ -298,3 +298,25 @@ func BenchmarkPublish(b *testing.B) {
 		})
 	}
 }
+
+// After three failures the driver refuses to ask for ten seconds. A broker that is back must be used at once all the same, and the refusal
+// must be told from a failure of the message.
+func TestBrokerThatIsBackIsUsedAtOnce(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	pub, err := adapters.Open(t.Context(), "kafka://"+b.addr+"?timeout=1s", nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, pub.Close()) }()
+	require.NoError(t, pub.Publish("orders", message.NewMessage("before", nil)))
+	b.down(t)
+	var refused interface{ Unavailable() bool }
+	require.Eventually(t, func() bool {
+		return errors.As(pub.Publish("orders", message.NewMessage("lost", nil)), &refused)
+	}, 20*time.Second, time.Millisecond)
+	require.True(t, refused.Unavailable())
+
+	b.up(t)
+	back := time.Now()
+	require.Eventually(t, func() bool { return pub.Publish("orders", message.NewMessage("after", nil)) == nil }, 20*time.Second, time.Millisecond)
+	require.Less(t, time.Since(back), 5*time.Second)
+}

@@ -106,7 +106,7 @@ func (p *Publisher) send(topic string, msg *message.Message) (*sarama.ProducerMe
 	case msg.Context().Err() != nil:
 		return nil, msg.Context().Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("no acknowledgement within %v", p.config.Timeout)
+		return nil, fmt.Errorf("no acknowledgement within %v: %w", p.config.Timeout, err)
 	case errors.Is(err, sarama.ErrInvalidTopic), tooLarge(err):
 		return nil, adapters.Permanent(err)
 	}

@@ -144,7 +144,7 @@ func (p *Publisher) add(topic string, msg *message.Message) error {
 	case ended(msg.Context()) != nil:
 		return ended(msg.Context())
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer within %v", p.config.Timeout)
+		return fmt.Errorf("no answer within %v: %w", p.config.Timeout, err)
 	}
 	return err
 }
