@@ -233,10 +233,12 @@ func (res *result) holds() bool { return res.state != "" && !res.free }
 // giveUp forgets u, and what waits behind it, as if they had not been read. The caller holds mu.
 func (r *reader) giveUp(u *unit) {
 	r.forget(u)
+	again := u.retry != nil
 	if u.keyed {
 		if c := r.chains[u.key]; c != nil {
 			for _, q := range c.queue {
 				r.forget(q)
+				again = again || q.retry != nil
 			}
 			c.queue = nil
 		}
@@ -245,7 +247,7 @@ func (r *reader) giveUp(u *unit) {
 		s.reread()
 	}
 	r.nextDue = time.Time{}
-	if u.retry != nil {
+	if again { // what is held may have lost the one in memory that would have made it go on
 		r.scanHeld("")
 	}
 }
