@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -366,4 +367,70 @@ func TestWhatIsHeldIsDeliveredInOrderWhenTheDestinationIsBack(t *testing.T) {
 		}
 		require.Len(t, rec.got["a"], keys*each)
 	})
+}
+
+// A forwarder that is cut off at each of its settling transactions, for good, as kill -9 would: what it had written down counts for the next.
+func TestTargetThatGotTheEventIsNotSentItAgainAfterACrash(t *testing.T) {
+	t.Parallel()
+	const config = `{"targets":[{"destination":"a"},{"destination":"b","retry_policy":"forever"},{"destination":"c","delay_seconds":1}]}`
+	for settled := range 4 {
+		t.Run(fmt.Sprintf("after %d settled", settled), func(t *testing.T) {
+			t.Parallel()
+			dsn := testdb.PostgresDSN(t)
+			db := testdb.Migrated(t, testdb.Open(t, dsn))
+			table := routes(t)
+			hook := new(testdb.Hook)
+			hooked := testdb.Hooked(t, dsn, hook)
+			var mu sync.Mutex
+			commits, dead := 0, make(chan struct{})
+			hook.Before(func(_ context.Context, query string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				select {
+				case <-dead:
+					return errDown
+				default:
+				}
+				if query == "commit" {
+					var left int
+					if err := db.QueryRow(`SELECT count(*) FROM outbox_slots WHERE owner IS NOT NULL`).Scan(&left); err != nil {
+						return err
+					}
+					if left == 0 {
+						return nil // joining, and taking the first slots
+					}
+					if commits == settled {
+						close(dead)
+						return errDown
+					}
+					commits++
+				}
+				return nil
+			})
+			rec := newRecorder()
+			rec.fail = failTopic("b")
+			cfg := forwarder.Config{Routes: table, Subscriber: forwarder.SubscriberConfig{Lease: 900 * time.Millisecond, CloseTimeout: 50 * time.Millisecond}}
+			f, err := forwarder.New(context.Background(), hooked, map[string]message.Publisher{"x": rec}, cfg, logger(t))
+			require.NoError(t, err)
+			ended := make(chan error, 1)
+			go func() { ended <- f.Run(context.Background()) }()
+			t.Cleanup(func() {
+				_ = f.Close()
+				<-ended
+			})
+			publishRouted(t, db, table, "t", configured("k", "1", config))
+			<-dead
+			written := count(t, db, `SELECT count(*) FROM outbox_deliveries`) > 0
+			first := len(rec.payloads("a"))
+			rec.setFail(nil)
+			run(t, db, cfg, map[string]message.Publisher{"x": rec})
+			eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == 1 })
+			require.NotEmpty(t, rec.payloads("b"))
+			require.NotEmpty(t, rec.payloads("c"))
+			if written {
+				require.Len(t, rec.payloads("a"), first, "what was written down is not done again")
+			}
+			require.LessOrEqual(t, len(rec.payloads("a")), 2)
+		})
+	}
 }
