@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
@@ -354,4 +355,31 @@ func TestPreparedTransactionIsAWriterToo(t *testing.T) {
 	none, err := s.Writers(context.Background())
 	require.NoError(t, err)
 	require.Empty(t, none)
+}
+
+// What commits just before a sweep is found by both; it must not be reported as missed, for that is the alarm of the rule.
+func TestSweepReportsOnlyWhatWasMissed(t *testing.T) {
+	t.Parallel()
+	db := testdb.Postgres(t)
+	rec, log := newRecorder(), watermill.NewCaptureLogger()
+	cfg := forwarder.SubscriberConfig{SweepInterval: time.Nanosecond, Lease: 6 * time.Second}
+	f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"sink": rec}, forwarder.Config{Subscriber: cfg}, log)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	for i := range 100 {
+		late, early := fmt.Sprint("late ", i), fmt.Sprint("early ", i)
+		tx := begin(t, db)
+		publishIn(t, tx, "orders", keyed("a", late))
+		publish(t, db, "orders", keyed("b", early))
+		rec.arrives(t, "orders", early, 20*time.Second)
+		require.NoError(t, tx.Commit())
+		rec.arrives(t, "orders", late, 20*time.Second)
+	}
+	cancel()
+	require.NoError(t, <-done)
+	for _, m := range log.Captured()[watermill.InfoLogLevel] {
+		require.NotContains(t, m.Msg, "sweep")
+	}
 }

@@ -146,6 +146,10 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 		return 0, err
 	}
 	from, late := m.advance(mark, writers)
+	rule := from // what the rule of writers' locks finds by itself
+	for _, l := range late {
+		rule = min(rule, l.After)
+	}
 	if sweeping {
 		from = 0
 		r.mu.Lock()
@@ -153,7 +157,7 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 		r.mu.Unlock()
 	}
 	start := time.Now()
-	ranges := r.ranges(from, room, sweeping)
+	ranges := r.ranges(from, rule, room, sweeping)
 	events, err := r.store.Read(ctx, ranges, inlinePayload, r.filter, late)
 	if err != nil {
 		return 0, err
@@ -220,8 +224,9 @@ func (r *reader) rereadAll() {
 
 func (s *slot) reread() { s.fresh, s.next = true, 0 }
 
-// ranges says what to read: every slot above its mark and not above from. Slots known to have more share the room.
-func (r *reader) ranges(from int64, room int, sweeping bool) []schema.Range {
+// ranges says what to read: every slot above its mark and not above from. Slots known to have more share the room. What a sweep finds above rule
+// was not missed.
+func (r *reader) ranges(from, rule int64, room int, sweeping bool) []schema.Range {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	backlogged := 0
@@ -238,6 +243,7 @@ func (r *reader) ranges(from int64, room int, sweeping bool) []schema.Range {
 		if sweeping && !s.fresh {
 			s.swept = s.next
 		}
+		s.swept = min(s.swept, rule)
 		s.next = min(s.next, from)
 		limit := room / len(r.slots)
 		if s.more || s.fresh {
