@@ -36,6 +36,7 @@ type Verdict struct {
 	Duplicates                     int
 	LateAnswers                    int            // duplicates outside of all faults, after the broker's answer had been too late
 	Faults                         []FaultFigures // by kind, in the order of their names
+	Slowest                        []Slow         // the deliveries that took longest from their commit, the slowest first
 	violations                     map[Violation][]string
 }
 
@@ -47,6 +48,13 @@ type FaultFigures struct {
 	Events     int           // committed while it lasted
 	Duplicates int
 	Recovery   []time.Duration // after each: until all that was committed before its end had arrived everywhere; sorted
+}
+
+// Slow is a delivery, and how long after its commit it arrived.
+type Slow struct {
+	ID, Key, Destination string
+	Committed            time.Time
+	Took                 time.Duration
 }
 
 // Violations returns how often each promise was broken.
@@ -108,6 +116,11 @@ func Check(h History) *Verdict {
 	}
 	v.stale(h.Arrivals)
 	v.stuck(acked, first)
+	for at, arrived := range first {
+		v.Slowest = append(v.Slowest, Slow{at.id, written[at.id].event.Key, at.destination, acked[at.id], arrived.Sub(acked[at.id])})
+	}
+	slices.SortFunc(v.Slowest, func(a, b Slow) int { return cmp.Or(cmp.Compare(b.Took, a.Took), cmp.Compare(a.ID, b.ID)) })
+	v.Slowest = slices.Clone(v.Slowest[:min(40, len(v.Slowest))])
 	v.recovery(h.Windows, written, acked, first)
 	return v
 }

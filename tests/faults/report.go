@@ -34,6 +34,9 @@ func (r *Result) Markdown() string {
 		percent(v.Duplicates, v.Wanted), v.Duplicates-v.LateAnswers-v.Violations()[Unexplained], v.LateAnswers, v.Violations()[Unexplained])
 	line("attempts that failed", "%d", r.Refused)
 	line("out of order", "%d", v.Violations()[OutOfOrder])
+	if len(v.Slowest) > 0 {
+		line("slowest delivery", "%s after its commit", seconds(v.Slowest[0].Took))
+	}
 	line("dead", "%d", r.Dead)
 	line("found by a sweep only", "%d times", r.Swept)
 	line("until nothing was left, at the end", "%s", r.Drained.Round(10*time.Millisecond))

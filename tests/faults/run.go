@@ -67,6 +67,9 @@ func (r *Result) Failures() []string {
 	if r.Dead > 0 {
 		list = append(list, fmt.Sprintf("%d deliveries are dead", r.Dead))
 	}
+	if r.Swept > 0 {
+		list = append(list, fmt.Sprintf("sweeps found events %d times that the rule of writers' locks had missed", r.Swept))
+	}
 	if r.Verdict.Committed == 0 {
 		list = append(list, "nothing was committed")
 	}
@@ -311,6 +314,9 @@ func (r *run) judge(ctx context.Context, result *Result) error {
 	}
 	result.Windows, result.Refused = r.windows, len(refusals)
 	result.Verdict = Check(History{Transactions: transactions, Arrivals: arrivals, Windows: r.windows, Refusals: refusals})
+	for _, x := range result.Verdict.Slowest {
+		r.logf("slow: %s of key %s at %s, committed %s, took %s", x.ID, x.Key, x.Destination, x.Committed.Format(clock), x.Took.Round(time.Millisecond))
+	}
 	result.Statuses = map[string]int{}
 	rows, err := r.db.QueryContext(ctx, "SELECT status, count(*) FROM outbox_events GROUP BY 1")
 	if err != nil {
