@@ -19,6 +19,9 @@ import (
 // servers starts servers for a test, or skips it where they are not installed.
 func servers(t *testing.T) *faults.Servers {
 	t.Helper()
+	if os.Getenv("OUTBOX_TEST_AUDIT") == "" {
+		t.Skip("skipped: OUTBOX_TEST_AUDIT is not set; the audit wants the machine to itself for some minutes")
+	}
 	if testing.Short() {
 		t.Skip("skipped with -short: it starts PostgreSQL, Redis and Kafka")
 	}
@@ -52,7 +55,7 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-// The short audit: three minutes, half of it in CI.
+// The short audit: three minutes, half of it where CI is set.
 func TestPromisesAreKept(t *testing.T) {
 	s := servers(t)
 	duration := 3 * time.Minute
