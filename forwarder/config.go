@@ -54,6 +54,9 @@ type SubscriberConfig struct {
 
 	// Unordered drops the order of ordering keys: every event is delivered as soon as it can be.
 	Unordered bool
+	// Hooks are told what happens, for metrics.
+	Hooks Hooks
+
 	// RetryPolicy is used for a message that a plain subscriber nacked. Defaults to the policy "default". The forwarder takes the
 	// policies of the routing config.
 	RetryPolicy middleware.RetryPolicy
@@ -100,6 +103,7 @@ func (c SubscriberConfig) withDefaults() (SubscriberConfig, error) {
 	duration("QueryTimeout", &c.QueryTimeout, 15*time.Second)
 	duration("CloseTimeout", &c.CloseTimeout, 20*time.Second)
 	c.SleepIdleMax = max(c.SleepIdleMax, c.SleepIdle)
+	c.Hooks = c.Hooks.withDefaults()
 	if c.PublishTimeout >= c.Lease/2 {
 		faults = append(faults, fmt.Errorf("PublishTimeout is %s, must be less than half of Lease %s", c.PublishTimeout, c.Lease))
 	}

@@ -94,7 +94,7 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 	if cfg.BreakerFailures < 1 || cfg.BreakerProbe < 0 {
 		return nil, fmt.Errorf("outbox forwarder: BreakerFailures is %d and BreakerProbe %s; neither may be negative", cfg.BreakerFailures, cfg.BreakerProbe)
 	}
-	f.gates = newGates(cfg.BreakerFailures, cfg.BreakerProbe, f.breakerChanged)
+	f.gates = newGates(cfg.BreakerFailures, cfg.BreakerProbe, pubs.standard, f.breakerChanged)
 	sub.finish, sub.plain, sub.gates = f.finish, false, f.gates
 	return f, nil
 }
@@ -127,6 +127,7 @@ func (f *Forwarder) run(ctx context.Context, starting func(*message.Router)) err
 func (f *Forwarder) breakerChanged(destination string, open bool, cause error) {
 	ctx, cancel := context.WithTimeout(context.Background(), f.subscriber.cfg.QueryTimeout)
 	defer cancel()
+	f.subscriber.cfg.Hooks.Breaker(destination, open)
 	var err error
 	if open {
 		f.logger.Error("A destination is out of reach; its deliveries are held", cause, watermill.LogFields{"destination": destination})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 type gates struct {
 	probe    time.Duration
 	failures uint32
+	standard string                                           // the publisher of destinations that name none
 	changed  func(destination string, open bool, cause error) // called without a lock held
 
 	mu       sync.Mutex
@@ -37,8 +39,8 @@ type breaker struct {
 	cause error // the last failure
 }
 
-func newGates(failures int, probe time.Duration, changed func(destination string, open bool, cause error)) *gates {
-	return &gates{probe: probe, failures: uint32(failures), changed: changed, breakers: map[string]*breaker{}, paused: map[pause]bool{}}
+func newGates(failures int, probe time.Duration, standard string, changed func(destination string, open bool, cause error)) *gates {
+	return &gates{probe: probe, failures: uint32(failures), standard: standard, changed: changed, breakers: map[string]*breaker{}, paused: map[pause]bool{}}
 }
 
 // closed tells whether u would not be published to a destination now, not even as a probe.
@@ -53,8 +55,15 @@ func (g *gates) closed(u *unit, destination string) bool {
 }
 
 func (g *gates) isPaused(u *unit, destination string) bool {
-	return len(g.paused) > 0 && (g.paused[pause{schema.PausedDestination, destination}] ||
-		g.paused[pause{schema.PausedTenant, u.event.TenantID}] || g.paused[pause{schema.PausedKey, u.event.Key()}])
+	if len(g.paused) == 0 {
+		return false
+	}
+	publisher, _, named := strings.Cut(destination, "://")
+	if !named {
+		publisher = g.standard
+	}
+	return g.paused[pause{schema.PausedDestination, destination}] || g.paused[pause{schema.PausedDestination, publisher + "://"}] ||
+		g.paused[pause{schema.PausedTenant, u.event.TenantID}] || g.paused[pause{schema.PausedKey, u.event.Key()}]
 }
 
 // enter tells whether u may be published to a destination now. Done must be called with what came of it; it tells whether the failure is the

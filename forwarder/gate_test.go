@@ -116,8 +116,8 @@ func TestPauseHoldsAndResumeGoesOn(t *testing.T) {
 	for _, test := range []struct {
 		kind schema.ControlKind
 		name string
-	}{{schema.PausedDestination, "t"}, {schema.PausedTenant, "acme"}, {schema.PausedKey, "order:a"}} {
-		t.Run(string(test.kind), func(t *testing.T) {
+	}{{schema.PausedDestination, "t"}, {schema.PausedDestination, "x://"}, {schema.PausedTenant, "acme"}, {schema.PausedKey, "order:a"}} {
+		t.Run(fmt.Sprint(test.kind, " ", test.name), func(t *testing.T) {
 			t.Parallel()
 			testdb.Each(t, func(t *testing.T, db *sql.DB) {
 				ctx := context.Background()
@@ -125,13 +125,15 @@ func TestPauseHoldsAndResumeGoesOn(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, store.Pause(ctx, test.kind, test.name, "maintenance"))
 				rec := newRecorder()
-				run(t, db, forwarder.Config{Routes: routes(t)}, map[string]message.Publisher{"x": rec})
+				run(t, db, forwarder.Config{DefaultPublisher: "x"}, map[string]message.Publisher{"x": rec, "y": rec})
 				for i := range 20 {
 					m := keyed("a", fmt.Sprint(i))
 					schema.SetTenant(m, "acme")
 					publish(t, db, "t", m)
 				}
-				publish(t, db, "other", keyed("b", "flows"))
+				other := keyed("b", "flows")
+				schema.SetRoutingKey(other, "y://other")
+				publish(t, db, "other", other)
 				eventually(t, "others flow", func() bool { return len(rec.payloads("other")) == 1 })
 				eventually(t, "everything is held", func() bool { return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) == 20 })
 				require.Empty(t, rec.payloads("t"))

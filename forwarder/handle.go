@@ -257,7 +257,7 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 	if j.cause != "" {
 		out.Metadata[schema.KeyCause] = j.cause
 	}
-	err := j.publisher.Publish(j.topic, out)
+	err := f.send(u, j, out)
 	unreachable := done(err)
 	switch {
 	case err == nil:
@@ -269,6 +269,22 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 	default:
 		f.gaveUp(u, plan, j.target, j.cause, err)
 	}
+}
+
+// send publishes out and tells the hook.
+func (f *Forwarder) send(u *unit, j *job, out *message.Message) error {
+	hook := f.subscriber.cfg.Hooks.Published
+	if hook == nil {
+		return j.publisher.Publish(j.topic, out)
+	}
+	begun := time.Now()
+	err := j.publisher.Publish(j.topic, out)
+	now := time.Now()
+	hook(Attempt{
+		Destination: j.destination, TenantID: u.event.TenantID, Topic: u.event.Topic, Number: u.attempts() + 1,
+		Took: now.Sub(begun), Lag: now.Sub(u.event.CreatedAt), Err: err,
+	})
+	return err
 }
 
 // outgoing is msg as one destination gets it; destinations share no metadata.

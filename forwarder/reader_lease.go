@@ -34,6 +34,7 @@ func (r *reader) leave() error {
 	id := r.id
 	r.slots = map[int]*slot{}
 	r.mu.Unlock()
+	r.cfg.Hooks.Slots(0)
 	if err := r.store.Leave(ctx, id); err != nil {
 		return fmt.Errorf("outbox subscriber: others take over when the lease of %s ends: %w", r.cfg.Lease, err)
 	}
@@ -161,6 +162,7 @@ func (r *reader) acquire(ctx context.Context, id string, n int) error {
 	}
 	r.nextDue = time.Time{}
 	r.wakePoll.give()
+	r.cfg.Hooks.Slots(len(r.slots))
 	r.logger.Debug("Took slots", watermill.LogFields{"slots": len(leases)})
 	return nil
 }
@@ -210,6 +212,7 @@ func (r *reader) releaseDrained(ctx context.Context, id string) error {
 	for _, n := range drained {
 		delete(r.slots, n)
 	}
+	r.cfg.Hooks.Slots(len(r.slots))
 	r.logger.Debug("Gave slots back", watermill.LogFields{"slots": len(drained)})
 	return nil
 }
@@ -219,6 +222,7 @@ func (r *reader) loseAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.slots = map[int]*slot{}
+	r.cfg.Hooks.Slots(0)
 	r.dropQueued(func(int) bool { return true })
 	r.outcomes = slices.DeleteFunc(r.outcomes, func(u *unit) bool {
 		if u.delivered() {

@@ -162,7 +162,9 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 	if err != nil {
 		return 0, err
 	}
+	took := time.Since(start)
 	taken, more := r.take(events, ranges, mark)
+	r.cfg.Hooks.Read(taken, took)
 	if sweeping {
 		sweep.done(time.Now(), time.Since(start))
 	}

@@ -73,9 +73,11 @@ func (r *reader) settle(batch []*unit) bool {
 	b := r.settlement(batch)
 	for failures := 0; ; failures++ {
 		ctx, cancel := context.WithTimeout(context.Background(), r.cfg.QueryTimeout)
+		begun := time.Now()
 		found, err := r.store.Settle(ctx, b)
 		cancel()
 		if err == nil {
+			r.tell(b, len(batch), time.Since(begun))
 			r.applied(batch, b, found)
 			if failures > 0 { // not before: nothing must be read while lost outcomes are on the books
 				r.setBroken(false)
@@ -95,6 +97,18 @@ func (r *reader) settle(batch []*unit) bool {
 			r.logger.Error("Closed before it was written what was delivered; these events will be sent again", err,
 				watermill.LogFields{"events": len(batch)})
 			return false
+		}
+	}
+}
+
+// tell tells the hooks what was written.
+func (r *reader) tell(b schema.Settlement, events int, took time.Duration) {
+	r.cfg.Hooks.Settled(events, took)
+	for _, list := range [][]schema.Delivery{b.New, b.Failed} {
+		for i := range list {
+			if list[i].State == schema.Dead {
+				r.cfg.Hooks.Died(list[i].Destination)
+			}
 		}
 	}
 }

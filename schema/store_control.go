@@ -42,7 +42,8 @@ func (s *Store) Controls(ctx context.Context) ([]Control, error) {
 	return list, wrap("read what is paused", rows.Err())
 }
 
-// Pause holds the deliveries of a destination, a tenant or a key until [Store.Resume]. Forwarders see it within a second; what is in flight
+// Pause holds the deliveries of a destination, a tenant or a key until [Store.Resume]. A destination without a topic, such as kafka://, is all of that
+// publisher's. Forwarders see it within a second; what is in flight
 // ends.
 func (s *Store) Pause(ctx context.Context, kind ControlKind, name, reason string) error {
 	_, err := s.db.ExecContext(ctx, s.q.setControl, string(kind), name, reason)

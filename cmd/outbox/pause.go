@@ -11,7 +11,7 @@ import (
 // pausable is what operators can pause.
 type pausable struct {
 	Kind string `arg:"" enum:"destination,tenant,key" help:"destination, tenant or key."`
-	Name string `arg:"" help:"A destination as stats and dead list show it, a tenant's id, or an ordering key as dead show shows it, such as order:17."`
+	Name string `arg:"" help:"A destination as stats and dead list show it, NAME:// for all of a publisher, a tenant's id, or an ordering key as dead show shows it, such as order:17."`
 }
 
 func (p pausable) check(f *faults) {
