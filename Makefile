@@ -1,7 +1,7 @@
 # Everyday commands. `make` alone lists them. ARGS goes to the command: make test ARGS='-run TestSettle'.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-short lint bench faults verify services-up services-down services-status fmt ci
+.PHONY: help demo test test-short lint bench faults test-faults verify services-up services-down services-status fmt ci
 
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := $(CURDIR)/.run/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
@@ -31,11 +31,17 @@ lint: $(GOLANGCI_LINT) ## check formatting, vet, linters, import rules and scrip
 bench: ## run the benchmarks (BENCH=regexp picks some)
 	@scripts/services with $(SERVICES) -- sh -c "cd benchmarks && go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(ARGS) ./..."
 
-faults: ## run the fault audit on real servers and print its report (DURATION=30m, SEED=number)
+faults: fault-servers ## run the fault audit on real servers and print its report (DURATION=30m, SEED=number)
+	@cd tests && go run ./faults/audit -duration $(DURATION) -seed $(SEED) $(ARGS)
+
+test-faults: fault-servers ## run a short fault audit, and forwarders that are broken on purpose, as tests; they want the machine to themselves
+	@cd tests && OUTBOX_TEST_AUDIT=1 go test -count=1 -timeout 10m $(ARGS) ./faults
+
+.PHONY: fault-servers
+fault-servers:
 	@command -v redis-server >/dev/null || scripts/install redis-server
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || scripts/install postgresql
 	@scripts/kafka-lib >/dev/null || true
-	@cd tests && go run ./faults/audit -duration $(DURATION) -seed $(SEED) $(ARGS)
 
 verify: ## fail when generated files or go.mod files are stale
 	@scripts/verify
