@@ -31,6 +31,7 @@ type job struct {
 	publisher message.Publisher
 	payload   []byte
 	cause     string // of a fallback
+	alone     bool   // the message is published as it is
 }
 
 // handle routes and delivers one event. What became of it is recorded on its unit, so it never returns an error for an event of its own:
