@@ -41,6 +41,7 @@ func (f *Forwarder) handle(msg *message.Message) error {
 	if u == nil {
 		return errNotOurs
 	}
+	growStack()
 	e := routed(u, msg)
 	plan, err := f.routes.Resolve(e)
 	if err != nil {
@@ -228,6 +229,8 @@ func (f *Forwarder) job(t target, payload []byte) (job, error) {
 // publishAll publishes jobs, several at once, and records what became of each.
 func (f *Forwarder) publishAll(u *unit, msg *message.Message, plan *router.Plan, jobs []job) {
 	if len(jobs) == 1 {
+		// Nobody else gets the message, so that it need not be copied.
+		jobs[0].alone = sameBytes(jobs[0].payload, msg.Payload)
 		f.publish(u, msg, plan, &jobs[0])
 		return
 	}
@@ -254,7 +257,13 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		return
 	}
 	// Close of the Router cancels the message at once; a publish that has begun is let end.
-	out := outgoing(detached{end, msg.Context()}, u, msg, j.name, j.payload)
+	ctx, out := detached{end, msg.Context()}, msg
+	if j.alone {
+		out.SetContext(ctx)
+		address(out, u, j.name)
+	} else {
+		out = outgoing(ctx, u, msg, j.name, j.payload)
+	}
 	if j.cause != "" {
 		out.Metadata[schema.KeyCause] = j.cause
 	}
@@ -288,14 +297,22 @@ func (f *Forwarder) send(u *unit, j *job, out *message.Message) error {
 	return err
 }
 
+// sameBytes tells whether a and b are the same memory.
+func sameBytes(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
 // outgoing is msg as one destination gets it; destinations share no metadata.
 func outgoing(ctx context.Context, u *unit, msg *message.Message, target string, payload []byte) *message.Message {
 	out := message.NewMessageWithContext(ctx, msg.UUID, payload)
 	out.Metadata = make(message.Metadata, len(msg.Metadata)+6)
 	maps.Copy(out.Metadata, msg.Metadata)
+	address(out, u, target)
+	return out
+}
+
+// address puts the headers on out that one target gets.
+func address(out *message.Message, u *unit, target string) {
 	out.Metadata[schema.KeyTarget] = target
 	out.Metadata[schema.KeyEpoch] = strconv.FormatInt(u.epoch, 10)
-	return out
 }
 
 const fallbackMark = "; the fallback failed: "

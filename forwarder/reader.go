@@ -57,8 +57,9 @@ type reader struct {
 	outcomes []*unit // finished, to be settled
 	broken   bool    // the last settle failed: nothing new is published
 	nextDue  time.Time
-	turn     int           // of the slots, when deliveries are due; the poll loop's own
-	quiet    chan struct{} // closed when the last worker has gone after halted
+	turn     int            // of the slots, when deliveries are due; the poll loop's own
+	batch    []schema.Event // memory of the last read; the poll loop's own
+	quiet    chan struct{}  // closed when the last worker has gone after halted
 }
 
 // slot is a slot that the reader owns.

@@ -97,7 +97,7 @@ func (r *reader) work(u *unit) {
 		u.failed(fallbackTarget(u), middleware.Permanent(err))
 		return
 	}
-	ctx := withUnit(delivery.NewContext(r.ctx, u.outcome), u)
+	var ctx context.Context = unitContext{r.ctx, u}
 	if r.sub.plain { // a forwarder's handler leaves nothing behind that would have to be told that it ended
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)

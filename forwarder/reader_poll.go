@@ -158,13 +158,15 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 	}
 	start := time.Now()
 	ranges := r.ranges(from, rule, room, sweeping)
-	events, err := r.store.Read(ctx, ranges, inlinePayload, r.filter, late)
+	events, err := r.store.Read(ctx, r.batch[:0], ranges, inlinePayload, r.filter, late)
 	if err != nil {
 		return 0, err
 	}
 	took := time.Since(start)
 	taken, more := r.take(events, ranges, mark)
 	r.cfg.Hooks.Read(taken, took)
+	clear(events) // which hold on to payloads
+	r.batch = events
 	if sweeping {
 		sweep.done(time.Now(), time.Since(start))
 	}

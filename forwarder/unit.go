@@ -287,10 +287,23 @@ func targetName(name string) string {
 	return storable(name, schema.MaxTarget-20) + "#" + strconv.FormatUint(uint64(schema.KeyHash("", name)), 36)
 }
 
+// unitContext carries a unit and its outcome in one context.
+type unitContext struct {
+	context.Context
+	unit *unit
+}
+
 type unitKey struct{}
 
-func withUnit(ctx context.Context, u *unit) context.Context {
-	return context.WithValue(ctx, unitKey{}, u)
+// Value returns the unit for its key, and its outcome for that of package delivery.
+func (c unitContext) Value(key any) any {
+	switch key {
+	case unitKey{}:
+		return c.unit
+	case delivery.ContextKey{}:
+		return c.unit.outcome
+	}
+	return c.Context.Value(key)
 }
 
 func unitFrom(ctx context.Context) *unit {

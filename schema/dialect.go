@@ -89,11 +89,9 @@ type queries struct {
 	stats string // -> kind, name, count, oldest age in seconds
 }
 
-// eventColumns are what an [Event] is scanned from; texts are never NULL, also when a filter left the whole event out.
-const eventColumns = `COALESCE(e.id, ''), COALESCE(e.tenant_id, ''), COALESCE(e.aggregate_type, ''), COALESCE(e.aggregate_id, ''),
-	COALESCE(e.topic, ''), e.occurred_at, COALESCE(e.schema_id, ''), COALESCE(e.schema_version, ''),
-	COALESCE(CAST(e.event_metadata AS text), ''), COALESCE(e.routing_key, ''), COALESCE(CAST(e.routing_config AS text), ''),
-	COALESCE(e.routing_version, ''), COALESCE(e.ordering_key, ''), e.created_at, `
+// eventColumns are what an [Event] is scanned from. All are NULL when a filter left the whole event out.
+const eventColumns = `e.id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.topic, e.occurred_at, e.schema_id, e.schema_version,
+	CAST(e.event_metadata AS text), e.routing_key, CAST(e.routing_config AS text), e.routing_version, e.ordering_key, e.created_at, `
 
 // ErrUnknownDialect is returned when the driver of a *sql.DB is none that the outbox knows.
 var ErrUnknownDialect = errors.New("unknown SQL dialect")

@@ -126,7 +126,9 @@ func (s *Store) filterArgs(f Filter) (tenants, topics any) {
 // out, see [Store.Payload]. An event that f leaves out comes with its slot and number only, and an empty Topic.
 //
 // A read that sees what one of late has committed reads every range from that one's After, so that it sees all of it.
-func (s *Store) Read(ctx context.Context, ranges []Range, inline int, f Filter, late []Late) ([]Event, error) {
+//
+// Events are appended to into, which may be nil.
+func (s *Store) Read(ctx context.Context, into []Event, ranges []Range, inline int, f Filter, late []Late) ([]Event, error) {
 	slots, afters, limits := make([]int64, len(ranges)), make([]int64, len(ranges)), make([]int64, len(ranges))
 	for i, r := range ranges {
 		slots[i], afters[i], limits[i] = int64(r.Slot), r.After, int64(r.Limit)
@@ -140,22 +142,21 @@ func (s *Store) Read(ctx context.Context, ranges []Range, inline int, f Filter, 
 		}
 		args = append(args, s.d.ints(xids), s.d.ints(from))
 	}
-	return s.events(ctx, "read pending events", s.q.read, args...)
+	return s.events(ctx, into, "read pending events", s.q.read, args...)
 }
 
 // Events returns those of the events seqs that there are, in the order of their numbers, whatever became of them. Payloads longer than
 // inline bytes are left out, see [Store.Payload].
 func (s *Store) Events(ctx context.Context, seqs []int64, inline int) ([]Event, error) {
-	return s.events(ctx, "read events", s.q.events, s.d.ints(seqs), inline)
+	return s.events(ctx, nil, "read events", s.q.events, s.d.ints(seqs), inline)
 }
 
-func (s *Store) events(ctx context.Context, what, query string, args ...any) ([]Event, error) {
+func (s *Store) events(ctx context.Context, events []Event, what, query string, args ...any) ([]Event, error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, wrap(what, err)
 	}
 	defer rows.Close()
-	var events []Event
 	var e Event
 	into := append([]any{&e.Slot, &e.Seq}, e.scanner(s.d)...)
 	for rows.Next() {
@@ -170,8 +171,27 @@ func (s *Store) events(ctx context.Context, what, query string, args ...any) ([]
 
 // scanner returns the destinations of [eventColumns] and the payload.
 func (e *Event) scanner(d Dialect) []any {
-	return []any{&e.ID, &e.TenantID, &e.AggregateType, &e.AggregateID, &e.Topic, d.timeScanner(&e.OccurredAt), &e.SchemaID, &e.SchemaVersion,
-		&e.Metadata, &e.RoutingKey, &e.RoutingConfig, &e.RoutingVersion, &e.OrderingKey, d.timeScanner(&e.CreatedAt), &e.Payload, &e.PayloadSize}
+	return []any{text{&e.ID}, text{&e.TenantID}, text{&e.AggregateType}, text{&e.AggregateID}, text{&e.Topic}, d.timeScanner(&e.OccurredAt),
+		text{&e.SchemaID}, text{&e.SchemaVersion}, text{&e.Metadata}, text{&e.RoutingKey}, text{&e.RoutingConfig}, text{&e.RoutingVersion},
+		text{&e.OrderingKey}, d.timeScanner(&e.CreatedAt), &e.Payload, &e.PayloadSize}
+}
+
+// text scans a text into dst; NULL is empty.
+type text struct{ dst *string }
+
+// Scan implements sql.Scanner.
+func (t text) Scan(v any) error {
+	switch v := v.(type) {
+	case string:
+		*t.dst = v
+	case []byte:
+		*t.dst = string(v)
+	case nil:
+		*t.dst = ""
+	default:
+		return fmt.Errorf("a text column holds a %T", v)
+	}
+	return nil
 }
 
 // Payload returns the payload of event seq.

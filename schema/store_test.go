@@ -41,7 +41,7 @@ func TestPlainInsertIsPending(t *testing.T) {
 		after, err := s.Ask(ctx)
 		require.NoError(t, err)
 		require.Equal(t, before.Last+2, after.Last)
-		events, err := s.Read(ctx, everySlot(s), 1<<16, schema.Filter{}, nil)
+		events, err := s.Read(ctx, nil, everySlot(s), 1<<16, schema.Filter{}, nil)
 		require.NoError(t, err)
 		require.Len(t, events, 2)
 		if events[0].Seq > events[1].Seq {
@@ -57,10 +57,10 @@ func TestPlainInsertIsPending(t *testing.T) {
 		require.Equal(t, "1", msg.Metadata["n"])
 		require.Equal(t, "t", msg.Metadata["s"])
 
-		long, err := s.Read(ctx, everySlot(s), 1, schema.Filter{Topics: []string{"orders"}}, nil)
+		long, err := s.Read(ctx, nil, everySlot(s), 1, schema.Filter{Topics: []string{"orders"}}, nil)
 		require.NoError(t, err)
 		require.Nil(t, long[0].Payload[:0:0])
-		other, err := s.Read(ctx, everySlot(s), 1, schema.Filter{Tenants: []string{"nobody"}}, nil)
+		other, err := s.Read(ctx, nil, everySlot(s), 1, schema.Filter{Tenants: []string{"nobody"}}, nil)
 		require.NoError(t, err)
 		require.Len(t, other, 2)
 		require.Empty(t, other[0].Topic)

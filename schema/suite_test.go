@@ -22,7 +22,7 @@ func exercise(t *testing.T, db *sql.DB) {
 		var seq int64
 		require.NoError(t, db.QueryRowContext(ctx, `INSERT INTO outbox (topic, payload, aggregate_type, aggregate_id)
 			VALUES ('orders', '{"a":1}', 'order', NULLIF($1, '')) RETURNING seq`, key).Scan(&seq))
-		events, err := s.Read(ctx, everySlot(s), 1000, schema.Filter{}, nil)
+		events, err := s.Read(ctx, nil, everySlot(s), 1000, schema.Filter{}, nil)
 		require.NoError(t, err)
 		for _, e := range events {
 			if e.Seq == seq {
@@ -146,7 +146,7 @@ func exercise(t *testing.T, db *sql.DB) {
 	require.NoError(t, s.Join(ctx, "h", "a", schema.Filter{Topics: []string{"a", `b'"\,{}`}}, time.Minute))
 	require.NoError(t, s.Join(ctx, "i", "b", schema.Filter{Topics: []string{"b"}}, time.Minute))
 	require.ErrorIs(t, s.Join(ctx, "j", "c", schema.Filter{Tenants: []string{"t"}}, time.Minute), schema.ErrGroupConflict)
-	_, err = s.Read(ctx, everySlot(s), 1000, schema.Filter{Topics: []string{`b'"\,{}`, ""}, Tenants: []string{"ü"}}, nil)
+	_, err = s.Read(ctx, nil, everySlot(s), 1000, schema.Filter{Topics: []string{`b'"\,{}`, ""}, Tenants: []string{"ü"}}, nil)
 	require.NoError(t, err)
 	_, err = s.Stats(ctx)
 	require.NoError(t, err)

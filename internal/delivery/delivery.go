@@ -66,15 +66,16 @@ func (d *Delivery) Outcome() Outcome {
 	return d.outcome
 }
 
-type contextKey struct{}
+// ContextKey is the key of a *Delivery in a context.
+type ContextKey struct{}
 
 // NewContext returns a context that carries d.
 func NewContext(ctx context.Context, d *Delivery) context.Context {
-	return context.WithValue(ctx, contextKey{}, d)
+	return context.WithValue(ctx, ContextKey{}, d)
 }
 
 // FromContext returns the delivery that ctx carries, or nil when there is none.
 func FromContext(ctx context.Context) *Delivery {
-	d, _ := ctx.Value(contextKey{}).(*Delivery)
+	d, _ := ctx.Value(ContextKey{}).(*Delivery)
 	return d
 }
