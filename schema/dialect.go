@@ -86,6 +86,8 @@ type queries struct {
 	setControl   string // kind, name, reason
 	unsetControl string // kind, name
 
+	clean cleanQueries
+
 	stats string // -> kind, name, count, oldest age in seconds
 }
 

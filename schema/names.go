@@ -41,6 +41,7 @@ type tables struct {
 	Slots      string
 	Migrations string
 	Controls   string
+	Cleanup    string
 	Events     string // the view
 	SeqSeq     string // the sequence behind outbox.seq
 	AsJSON     string // function that shows a payload as JSON
@@ -60,7 +61,7 @@ func (n Names) tables() tables {
 	return tables{
 		Prefix: prefix, Schema: schema,
 		Outbox: name(""), Pending: name("_pending"), Deliveries: name("_deliveries"), Forwarders: name("_forwarders"),
-		Slots: name("_slots"), Migrations: name("_migrations"), Controls: name("_controls"), Events: name("_events"), SeqSeq: name("_seq_seq"),
+		Slots: name("_slots"), Migrations: name("_migrations"), Controls: name("_controls"), Cleanup: name("_cleanup"), Events: name("_events"), SeqSeq: name("_seq_seq"),
 		AsJSON: name("_as_json"), ToPending: name("_to_pending"),
 	}
 }

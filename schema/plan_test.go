@@ -12,7 +12,11 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
-func explain(t testing.TB, db *sql.DB, query string, args ...any) string {
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func explain(t testing.TB, db queryer, query string, args ...any) string {
 	t.Helper()
 	rows, err := db.QueryContext(context.Background(), "EXPLAIN "+query, args...)
 	require.NoError(t, err)
@@ -72,11 +76,20 @@ func TestPlansUseIndexes(t *testing.T) {
 				"next due": {slots},
 				"done":     {slots, seqs},
 				"ended":    {rows}, "failed": {rows}, "release": {rows}, "still": {rows}, "hold": {rows},
+				"clean look": {100, 5000, "2020-01-01", nil}, "clean unsent": {100, 5000, "{skipped}"}, "clean weigh": {seqs, "2020-01-01", nil, "{a}"},
+				"clean deliveries": {seqs}, "clean events": {seqs, 100, 300},
 			}
 			for name, query := range s.Statements() {
 				want := args[name]
 				require.NotNil(t, want, name)
-				plan := explain(t, db, query, want...)
+				tx, err := db.BeginTx(ctx, nil)
+				require.NoError(t, err)
+				if strings.HasPrefix(name, "clean") {
+					_, err := tx.ExecContext(ctx, s.CleanPlan())
+					require.NoError(t, err)
+				}
+				plan := explain(t, tx, query, want...)
+				require.NoError(t, tx.Rollback())
 				if m := bigScan.FindString(plan); m != "" && state != "empty" {
 					t.Errorf("%s: %s\n%s", name, m, plan)
 				}

@@ -142,6 +142,8 @@ func (postgres) queries(t tables) queries {
 			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
 		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = $1::text AND name = $2::text`,
 
+		clean: postgres{}.cleanQueries(t),
+
 		stats: `SELECT 'pending', '', count(*), extract(epoch FROM clock_timestamp() - min(e.created_at))::float8
 				FROM ` + t.Pending + ` p LEFT JOIN (SELECT seq, created_at FROM ` + t.Outbox + ` e
 					WHERE seq IN (SELECT min(seq) FROM ` + t.Pending + `)) e ON e.seq = p.seq

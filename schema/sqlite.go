@@ -129,6 +129,8 @@ func (sqlite) queries(t tables) queries {
 			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
 		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = ?1 AND name = ?2`,
 
+		clean: sqlite{}.cleanQueries(t),
+
 		stats: `SELECT 'pending', '', count(*), ` + fmt.Sprintf(since, "min(e.created_at)") + ` FROM ` + t.Pending + ` p
 				LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND e.seq = (SELECT min(seq) FROM ` + t.Pending + `)
 			UNION ALL SELECT state, destination, count(*), ` + fmt.Sprintf(since, "min(created_at)") + `

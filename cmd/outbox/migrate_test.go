@@ -38,10 +38,10 @@ func TestMigrateUpStatusDown(t *testing.T) {
 		require.Equal(t, "applied 001_outbox\n", run("up").require(t, statusDone).stdout)
 		require.Contains(t, run("up").require(t, statusDone).stdout, "nothing to do")
 		require.Regexp(t, `001_outbox +20\d\d-\d\d-\d\dT`, run("status").require(t, statusDone).stdout)
-		require.Equal(t, 8, tableCount(t, open(), url, "shop"))
+		require.Equal(t, 9, tableCount(t, open(), url, "shop"))
 
 		run("down").require(t, statusUsage)
-		require.Equal(t, 8, tableCount(t, open(), url, "shop"), "unconfirmed")
+		require.Equal(t, 9, tableCount(t, open(), url, "shop"), "unconfirmed")
 		require.Equal(t, "took back 001_outbox\n", run("down", "--yes").require(t, statusDone).stdout)
 		require.Zero(t, tableCount(t, open(), url, "shop"))
 		require.Contains(t, run("down", "--yes").require(t, statusDone).stdout, "nothing to do")

@@ -1,5 +1,6 @@
 DROP VIEW {{.Events}};
 DROP FUNCTION {{.AsJSON}}(bytea);
+DROP TABLE {{.Cleanup}};
 DROP TABLE {{.Controls}};
 DROP TABLE {{.Slots}};
 DROP TABLE {{.Forwarders}};

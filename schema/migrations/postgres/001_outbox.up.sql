@@ -84,6 +84,21 @@ CREATE TABLE {{.Controls}} (
     PRIMARY KEY (kind, name)
 );
 
+-- Who cleans up, and how far: no event is left at floor and below.
+CREATE TABLE {{.Cleanup}} (
+    id          smallint    NOT NULL CHECK (id = 1),
+    owner       text        NOT NULL,
+    expires_at  timestamptz NOT NULL,
+    floor       bigint      NOT NULL DEFAULT 0,
+    floor_since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    sent        bigint      NOT NULL DEFAULT 0,
+    skipped     bigint      NOT NULL DEFAULT 0,
+    dead        bigint      NOT NULL DEFAULT 0,
+    CONSTRAINT "{{.Prefix}}_cleanup_pkey" PRIMARY KEY (id)
+) WITH (fillfactor = 50);
+
 -- Who forwards: one heartbeat row a process and group.
 CREATE TABLE {{.Forwarders}} (
     id         text        NOT NULL,

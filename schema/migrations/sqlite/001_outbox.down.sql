@@ -1,4 +1,5 @@
 DROP VIEW {{.Events}};
+DROP TABLE {{.Cleanup}};
 DROP TABLE {{.Controls}};
 DROP TABLE {{.Slots}};
 DROP TABLE {{.Forwarders}};

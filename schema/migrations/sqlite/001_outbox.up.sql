@@ -66,6 +66,20 @@ CREATE TABLE {{.Controls}} (
     PRIMARY KEY (kind, name)
 ) WITHOUT ROWID;
 
+-- Who cleans up, and how far: no event is left at floor and below.
+CREATE TABLE {{.Cleanup}} (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    owner       TEXT    NOT NULL,
+    expires_at  TEXT    NOT NULL,
+    floor       INTEGER NOT NULL DEFAULT 0,
+    floor_since TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    started_at  TEXT    NOT NULL,
+    finished_at TEXT,
+    sent        INTEGER NOT NULL DEFAULT 0,
+    skipped     INTEGER NOT NULL DEFAULT 0,
+    dead        INTEGER NOT NULL DEFAULT 0
+);
+
 -- Who forwards: one heartbeat row a process and group.
 CREATE TABLE {{.Forwarders}} (
     id         TEXT NOT NULL PRIMARY KEY,

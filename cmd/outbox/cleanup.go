@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+type cleanupCommand struct {
+	databaseFlags
+	OlderThan string   `default:"7d" placeholder:"AGE" help:"Remove events that were stored, were skipped or died longer ago (7d)."`
+	Status    []string `default:"SENT,SKIPPED" placeholder:"STATUS[=AGE]" help:"Remove events of this status, SENT, SKIPPED or DEAD (SENT and SKIPPED), with an age of its own behind =. Repeat it for several."`
+	Tenant    []string `sep:"none" placeholder:"ID" help:"Remove events of this tenant only. Repeat it for several."`
+	Batch     string   `default:"5000" placeholder:"N" help:"Events that one transaction looks at (5000)."`
+	Pause     string   `default:"50ms" placeholder:"DURATION" help:"Wait between two transactions, in which others have the database to themselves (50ms)."`
+	DryRun    bool     `help:"Remove nothing, and count what would be removed."`
+	JSON      bool     `name:"json" help:"Print one JSON object."`
+}
+
+// cleanedUp is what --json prints.
+type cleanedUp struct {
+	DryRun      bool           `json:"dry_run"`
+	Removed     schema.Removed `json:"removed"`  // what would be, in a dry run
+	HoldKey     int64          `json:"hold_key"` // dead events that stay, for later ones of their key wait for them
+	TookSeconds float64        `json:"took_seconds"`
+}
+
+func (c *cleanupCommand) check(s *session) (database, forwarder.CleanerConfig) {
+	target := c.databaseFlags.check(&s.faults)
+	cfg := forwarder.CleanerConfig{
+		Schema: target.tables, Tenants: c.Tenant,
+		Retention: forwarder.Forever, SkippedRetention: forwarder.Forever, DeadRetention: forwarder.Forever,
+		BatchSize: s.faults.number("--batch", c.Batch, 1, 100_000),
+		Pause:     max(s.faults.duration("--pause", c.Pause, 0), 1),
+	}
+	older := s.faults.age("--older-than", c.OlderThan)
+	seen := map[string]bool{}
+	for _, text := range c.Status {
+		name, own, has := strings.Cut(text, "=")
+		age := older
+		if has {
+			age = s.faults.age("--status "+name, own)
+		}
+		if name = strings.ToUpper(name); seen[name] {
+			s.faults.add("--status: %s is there twice", name)
+		}
+		seen[name] = true
+		switch name {
+		case "SENT":
+			cfg.Retention = age
+		case "SKIPPED":
+			cfg.SkippedRetention = age
+		case "DEAD":
+			cfg.DeadRetention = age
+		default:
+			s.faults.add("--status: %q is none of SENT, SKIPPED, DEAD; what is not finished is never removed", text)
+		}
+	}
+	if slices.Contains(c.Tenant, "") {
+		s.faults.add("--tenant: is empty; leave it out for all tenants")
+	}
+	return target, cfg
+}
+
+// age reads a duration that may count days. It is at least a nanosecond, for zero means the default to those who get it.
+func (f *faults) age(flag, text string) time.Duration {
+	rest, days := text, 0
+	if number, after, found := strings.Cut(text, "d"); found {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 0 || n > 36_500 {
+			f.add("%s: %q is no age, such as 7d, 36h or 1d12h", flag, text)
+			return 1
+		}
+		if rest, days = after, n; rest == "" {
+			rest = "0s"
+		}
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || d < 0 {
+		f.add("%s: %q is no age, such as 7d, 36h or 1d12h", flag, text)
+		return 1
+	}
+	return max(time.Duration(days)*24*time.Hour+d, 1)
+}
+
+// Run removes finished events batch by batch, and says how many.
+func (c *cleanupCommand) Run(s *session) error {
+	target, cfg := c.check(s)
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	db, err := target.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	bar := newProgress(s.stderr)
+	cfg.Progress = func(p forwarder.CleanerProgress) { bar.show(p.Done, events(p.Removed.Total())) }
+	cleaner, err := forwarder.NewCleaner(ctx, db, cfg, s.log.watermill)
+	if err != nil {
+		return target.explain(err)
+	}
+	work := cleaner.Once
+	if c.DryRun {
+		work = cleaner.DryRun
+	}
+	result, err := work(ctx)
+	bar.clear()
+	if printErr := c.print(s, result); err == nil {
+		return printErr
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted; run it again for the rest")
+	}
+	return target.explain(err)
+}
+
+func (c *cleanupCommand) print(s *session, r forwarder.Cleaned) error {
+	if c.JSON {
+		return deadEncoder(s.stdout).Encode(cleanedUp{c.DryRun, r.Removed, r.Held, r.Took.Seconds()})
+	}
+	did := "removed"
+	if c.DryRun {
+		did = "would remove"
+	}
+	_, err := fmt.Fprintf(s.stdout, "%s %s: %d SENT, %d SKIPPED, %d DEAD\n", did, events(r.Removed.Total()), r.Removed.Sent, r.Removed.Skipped, r.Removed.Dead)
+	if err == nil && r.Held > 0 {
+		_, err = fmt.Fprintf(s.stdout, "kept %s that died and hold their key: replay or discard them\n", events(r.Held))
+	}
+	return err
+}
+
+// events counts events in words.
+func events(n int64) string {
+	if n == 1 {
+		return "1 event"
+	}
+	return fmt.Sprintf("%d events", n)
+}
