@@ -88,7 +88,7 @@ type queries struct {
 
 	clean cleanQueries
 
-	stats string // -> kind, name, count, oldest age in seconds
+	backlog backlogQueries
 }
 
 // eventColumns are what an [Event] is scanned from. All are NULL when a filter left the whole event out.

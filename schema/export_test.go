@@ -1,5 +1,7 @@
 package schema
 
+import "time"
+
 // CleanPlan returns what is run before the statements that clean up.
 func (s *Store) CleanPlan() string { return s.q.clean.plan }
 
@@ -10,5 +12,9 @@ func (s *Store) Statements() map[string]string {
 		"release": s.q.release, "still": s.q.still, "hold": s.q.hold,
 		"clean look": s.q.clean.look, "clean unsent": s.q.clean.unsent + s.q.clean.lock, "clean weigh": s.q.clean.weigh,
 		"clean deliveries": s.q.clean.deliveries, "clean events": s.q.clean.events,
+		"heads": s.q.backlog.heads, "count deliveries": s.q.backlog.deliveries, "sample pending": s.q.backlog.samplePending, "sample deliveries": s.q.backlog.sampleDeliveries,
 	}
 }
+
+// SetCountTime replaces how long a statement that counts may take.
+func (s *Store) SetCountTime(d time.Duration) { s.countTime = d }

@@ -78,6 +78,7 @@ func TestPlansUseIndexes(t *testing.T) {
 				"ended":    {rows}, "failed": {rows}, "release": {rows}, "still": {rows}, "hold": {rows},
 				"clean look": {100, 5000, "2020-01-01", nil}, "clean unsent": {100, 5000, "{skipped}"}, "clean weigh": {seqs, "2020-01-01", nil, "{a}"},
 				"clean deliveries": {seqs}, "clean events": {seqs, 100, 300},
+				"heads": {}, "count deliveries": {10001}, "sample pending": {seqs, 320, slots}, "sample deliveries": {seqs, 5, slots},
 			}
 			for name, query := range s.Statements() {
 				want := args[name]

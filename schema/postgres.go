@@ -144,12 +144,7 @@ func (postgres) queries(t tables) queries {
 
 		clean: postgres{}.cleanQueries(t),
 
-		stats: `SELECT 'pending', '', count(*), extract(epoch FROM clock_timestamp() - min(e.created_at))::float8
-				FROM ` + t.Pending + ` p LEFT JOIN (SELECT seq, created_at FROM ` + t.Outbox + ` e
-					WHERE seq IN (SELECT min(seq) FROM ` + t.Pending + `)) e ON e.seq = p.seq
-			UNION ALL SELECT state, destination, count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8
-				FROM ` + t.Deliveries + ` GROUP BY state, destination
-			ORDER BY 1, 2`,
+		backlog: postgres{}.backlogQueries(t),
 	}
 }
 

@@ -18,11 +18,13 @@ func (sqlite) String() string { return "sqlite" }
 
 const sqliteNow = `strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')`
 
+// age is the time since a moment, in seconds.
+func (sqlite) age(at string) string { return `(julianday('now') - julianday(` + at + `)) * 86400.0` }
+
 func (sqlite) queries(t tables) queries {
 	later := func(param string) string {
 		return `strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', printf('%+.3f seconds', ` + param + `))`
 	}
-	const since = `(julianday('now') - julianday(%s)) * 86400.0`
 	const rows = `(SELECT value ->> 'seq' AS seq, value ->> 'target' AS target, value ->> 'slot' AS slot, value ->> 'key_hash' AS key_hash,
 		value ->> 'destination' AS destination, value ->> 'state' AS state, value ->> 'attempts' AS attempts, value ->> 'wait' AS wait,
 		value ->> 'error' AS error FROM json_each(?1)) AS x`
@@ -34,7 +36,6 @@ func (sqlite) queries(t tables) queries {
 	event := func(inline int) string {
 		return eventColumns + fmt.Sprintf(`CASE WHEN length(e.payload) <= ?%d THEN e.payload END, COALESCE(length(e.payload), 0)`, inline)
 	}
-
 	return queries{
 		lockMigrations: `PRAGMA user_version = 0`,
 		currentSchema:  `SELECT ''`,
@@ -62,7 +63,7 @@ func (sqlite) queries(t tables) queries {
 				AND (p.key_hash IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b WHERE b.slot = p.slot AND b.target = p.target
 					AND b.key_hash = p.key_hash AND b.seq < p.seq AND b.state <> 'held'))
 			ORDER BY p.seq LIMIT ?3`,
-		nextDue: `SELECT -` + fmt.Sprintf(since, "min(due)") + ` FROM ` + t.Deliveries + `
+		nextDue: `SELECT -` + sqlite{}.age("min(due)") + ` FROM ` + t.Deliveries + `
 			WHERE slot IN (SELECT value FROM json_each(?1)) AND state = 'waiting'`,
 		blocked: `SELECT DISTINCT slot, target, key_hash FROM ` + t.Deliveries + `
 			WHERE slot IN (SELECT value FROM json_each(?1)) AND key_hash IS NOT NULL`,
@@ -131,11 +132,7 @@ func (sqlite) queries(t tables) queries {
 
 		clean: sqlite{}.cleanQueries(t),
 
-		stats: `SELECT 'pending', '', count(*), ` + fmt.Sprintf(since, "min(e.created_at)") + ` FROM ` + t.Pending + ` p
-				LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND e.seq = (SELECT min(seq) FROM ` + t.Pending + `)
-			UNION ALL SELECT state, destination, count(*), ` + fmt.Sprintf(since, "min(created_at)") + `
-				FROM ` + t.Deliveries + ` GROUP BY state, destination
-			ORDER BY 1, 2`,
+		backlog: sqlite{}.backlogQueries(t),
 	}
 }
 

@@ -20,6 +20,8 @@ type Store struct {
 	t        tables
 	q        queries
 	identity string
+	// countTime is how long a statement that counts may take before an estimate has to do.
+	countTime time.Duration
 }
 
 // OpenStore checks that the tables are there in a version that this package knows, and returns a store on them. db stays the
@@ -49,6 +51,7 @@ func OpenStore(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	}
 	return &Store{
 		db: sqlx.NewDb(db, cfg.Dialect.String()), d: cfg.Dialect, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
+		countTime: countTime,
 	}, nil
 }
 
@@ -274,34 +277,6 @@ func (s *Store) Open(ctx context.Context, f Filter) (bool, error) {
 	var open bool
 	err := s.db.QueryRowContext(ctx, s.q.pending, tenants, topics).Scan(&open)
 	return open, wrap("ask whether anything is pending", err)
-}
-
-// Count is one line of [Store.Stats].
-type Count struct {
-	Kind        string        `json:"kind"`        // "pending" or a [State]
-	Destination string        `json:"destination"` // empty for pending
-	Count       int64         `json:"count"`
-	Oldest      time.Duration `json:"oldest_ns"` // age of the oldest
-}
-
-// Stats counts what is not finished, exactly, from the small tables.
-func (s *Store) Stats(ctx context.Context) ([]Count, error) {
-	rows, err := s.db.QueryContext(ctx, s.q.stats)
-	if err != nil {
-		return nil, wrap("read statistics", err)
-	}
-	defer rows.Close()
-	var list []Count
-	for rows.Next() {
-		var c Count
-		var age sql.NullFloat64
-		if err := rows.Scan(&c.Kind, &c.Destination, &c.Count, &age); err != nil {
-			return nil, wrap("read statistics", err)
-		}
-		c.Oldest = time.Duration(age.Float64 * float64(time.Second))
-		list = append(list, c)
-	}
-	return list, wrap("read statistics", rows.Err())
 }
 
 func (s *Store) ints(slots []int) string {

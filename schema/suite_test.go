@@ -148,7 +148,7 @@ func exercise(t *testing.T, db *sql.DB) {
 	require.ErrorIs(t, s.Join(ctx, "j", "c", schema.Filter{Tenants: []string{"t"}}, time.Minute), schema.ErrGroupConflict)
 	_, err = s.Read(ctx, nil, everySlot(s), 1000, schema.Filter{Topics: []string{`b'"\,{}`, ""}, Tenants: []string{"ü"}}, nil)
 	require.NoError(t, err)
-	_, err = s.Stats(ctx)
+	_, err = s.Backlog(ctx, true)
 	require.NoError(t, err)
 
 	// Payloads that are no JSON are shown as NULL, and harm no other row.

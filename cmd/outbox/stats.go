@@ -12,13 +12,17 @@ import (
 
 type statsCommand struct {
 	databaseFlags
-	JSON bool `name:"json" help:"Print one JSON object."`
+	By    string `enum:"destination,tenant,topic" default:"destination" help:"What to count by: destination, tenant or topic (destination)."`
+	Exact bool   `help:"Count everything, however long that takes. Without it, more than 10,000 of a state are estimated."`
+	JSON  bool   `name:"json" help:"Print one JSON object, with all counts."`
 }
 
 // stats is what --json prints.
 type stats struct {
 	Pending    pendingStats    `json:"pending"`    // events that nobody has looked at yet
 	Deliveries []deliveryStats `json:"deliveries"` // what is not finished or has failed, by state and destination
+	Tenants    []tenantStats   `json:"tenants"`    // pending too, by state
+	Topics     []topicStats    `json:"topics"`
 	// What is held without an attempt, and why. Operators pause; forwarders find what they cannot reach.
 	Paused      []pausedStats      `json:"paused"`
 	Unreachable []unreachableStats `json:"unreachable"`
@@ -40,16 +44,34 @@ type unreachableStats struct {
 type pendingStats struct {
 	Count         int64   `json:"count"`
 	OldestSeconds float64 `json:"oldest_seconds"`
+	Estimated     bool    `json:"estimated,omitempty"`
 }
 
 type deliveryStats struct {
-	State         string  `json:"state"`
-	Destination   string  `json:"destination"`
-	Count         int64   `json:"count"`
-	OldestSeconds float64 `json:"oldest_seconds"`
+	State         schema.State `json:"state"`
+	Destination   string       `json:"destination"`
+	Count         int64        `json:"count"`
+	OldestSeconds float64      `json:"oldest_seconds"`
+	Estimated     bool         `json:"estimated,omitempty"`
 }
 
-// Run counts what is not finished, from the small tables only.
+type tenantStats struct {
+	State         schema.State `json:"state"`
+	Tenant        string       `json:"tenant"`
+	Count         int64        `json:"count"`
+	OldestSeconds float64      `json:"oldest_seconds"`
+	Estimated     bool         `json:"estimated,omitempty"`
+}
+
+type topicStats struct {
+	State         schema.State `json:"state"`
+	Topic         string       `json:"topic"`
+	Count         int64        `json:"count"`
+	OldestSeconds float64      `json:"oldest_seconds"`
+	Estimated     bool         `json:"estimated,omitempty"`
+}
+
+// Run counts what is not finished.
 func (c *statsCommand) Run(s *session) error {
 	target := c.check(&s.faults)
 	if err := s.faults.err(); err != nil {
@@ -62,7 +84,7 @@ func (c *statsCommand) Run(s *session) error {
 		return err
 	}
 	defer db.Close()
-	counts, err := store.Stats(ctx)
+	backlog, err := store.Backlog(ctx, c.Exact)
 	if err != nil {
 		return target.explain(err)
 	}
@@ -71,19 +93,19 @@ func (c *statsCommand) Run(s *session) error {
 		return target.explain(err)
 	}
 	if c.JSON {
-		return json.NewEncoder(s.stdout).Encode(newStats(counts, controls))
+		return json.NewEncoder(s.stdout).Encode(newStats(backlog, controls))
 	}
 	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "state\tdestination\tcount\toldest")
-	for _, n := range counts {
-		destination, oldest := n.Destination, "-"
-		if destination == "" {
-			destination = "-"
-		}
+	fmt.Fprintf(t, "state\t%s\tcount\toldest\n", c.By)
+	for _, n := range c.counts(backlog) {
+		oldest, about := "-", ""
 		if n.Count > 0 {
 			oldest = n.Oldest.Round(time.Millisecond).String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\n", n.Kind, destination, n.Count, oldest)
+		if !n.Exact {
+			about = "~"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s%d\t%s\n", n.State, orDash(n.Name), about, n.Count, oldest)
 	}
 	if err := t.Flush(); err != nil || len(controls) == 0 {
 		return err
@@ -100,8 +122,19 @@ func (c *statsCommand) Run(s *session) error {
 	return t.Flush()
 }
 
-func newStats(counts []schema.Count, controls []schema.Control) stats {
-	s := stats{Deliveries: []deliveryStats{}, Paused: []pausedStats{}, Unreachable: []unreachableStats{}}
+// counts are the lines of the table. Pending events go somewhere that nobody knows yet: by destination they are one line.
+func (c *statsCommand) counts(b schema.Backlog) []schema.Count {
+	switch c.By {
+	case "tenant":
+		return b.Tenants
+	case "topic":
+		return b.Topics
+	}
+	return append([]schema.Count{b.State(schema.Pending)}, b.Destinations...)
+}
+
+func newStats(b schema.Backlog, controls []schema.Control) stats {
+	s := stats{Deliveries: []deliveryStats{}, Tenants: []tenantStats{}, Topics: []topicStats{}, Paused: []pausedStats{}, Unreachable: []unreachableStats{}}
 	for _, c := range controls {
 		if c.Kind == schema.Unreachable {
 			s.Unreachable = append(s.Unreachable, unreachableStats{Destination: c.Name, Since: c.Since.UTC(), Reason: c.Reason})
@@ -109,14 +142,16 @@ func newStats(counts []schema.Count, controls []schema.Control) stats {
 			s.Paused = append(s.Paused, pausedStats{Kind: string(c.Kind), Name: c.Name, Since: c.Since.UTC(), Reason: c.Reason})
 		}
 	}
-	for _, n := range counts {
-		if n.Kind == "pending" {
-			s.Pending = pendingStats{Count: n.Count, OldestSeconds: n.Oldest.Seconds()}
-			continue
-		}
-		s.Deliveries = append(s.Deliveries, deliveryStats{
-			State: n.Kind, Destination: n.Destination, Count: n.Count, OldestSeconds: n.Oldest.Seconds(),
-		})
+	n := b.State(schema.Pending)
+	s.Pending = pendingStats{n.Count, n.Oldest.Seconds(), !n.Exact}
+	for _, n := range b.Destinations {
+		s.Deliveries = append(s.Deliveries, deliveryStats{n.State, n.Name, n.Count, n.Oldest.Seconds(), !n.Exact})
+	}
+	for _, n := range b.Tenants {
+		s.Tenants = append(s.Tenants, tenantStats{n.State, n.Name, n.Count, n.Oldest.Seconds(), !n.Exact})
+	}
+	for _, n := range b.Topics {
+		s.Topics = append(s.Topics, topicStats{n.State, n.Name, n.Count, n.Oldest.Seconds(), !n.Exact})
 	}
 	return s
 }

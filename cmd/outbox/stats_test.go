@@ -18,12 +18,15 @@ func TestStats(t *testing.T) {
 			require.NoError(t, json.Unmarshal([]byte(r.stdout), &s), r.stdout)
 			return s
 		}
-		require.Equal(t, stats{Deliveries: []deliveryStats{}, Paused: []pausedStats{}, Unreachable: []unreachableStats{}}, counts())
+		require.Equal(t, stats{Deliveries: []deliveryStats{}, Tenants: []tenantStats{}, Topics: []topicStats{}, Paused: []pausedStats{}, Unreachable: []unreachableStats{}}, counts())
 
 		db := open()
 		insert(t, db, "nowhere", `{}`, `{}`)
 		require.Equal(t, int64(2), counts().Pending.Count)
 		require.Regexp(t, `pending +- +2 +\d`, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
+		require.Equal(t, "nowhere", counts().Topics[0].Topic)
+		require.Regexp(t, `(?m)^state +topic +count +oldest\npending +nowhere +2 +\d`, outbox("stats", "--by", "topic", "--database-url", url).require(t, statusDone).stdout)
+		require.Regexp(t, `(?m)^pending +- +2 +\d`, outbox("stats", "--by", "tenant", "--database-url", url).require(t, statusDone).stdout)
 
 		// Two publishers and no default one: a bare topic goes nowhere.
 		outbox("run", "--once", "--destination", "a=console://", "--destination", "b=console://", "--database-url", url).require(t, statusDone)
@@ -34,5 +37,12 @@ func TestStats(t *testing.T) {
 		got.Deliveries[0].OldestSeconds = 0
 		require.Equal(t, deliveryStats{State: "dead", Destination: "nowhere", Count: 2}, got.Deliveries[0])
 		require.Regexp(t, `dead +nowhere +2 +\d`, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
+
+		_, err := db.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 15000)
+			INSERT INTO outbox (topic, payload) SELECT 'orders', '{}' FROM n`)
+		require.NoError(t, err)
+		require.True(t, counts().Pending.Estimated)
+		require.Regexp(t, `pending +- +~1\d{4} +\d`, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
+		require.Regexp(t, `pending +orders +15000 +\d`, outbox("stats", "--exact", "--by", "topic", "--database-url", url).require(t, statusDone).stdout)
 	})
 }

@@ -1,0 +1,187 @@
+package schema_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// execute runs statements that every dialect understands.
+func execute(t testing.TB, db *sql.DB, statements ...string) {
+	t.Helper()
+	for _, text := range statements {
+		_, err := db.ExecContext(context.Background(), text)
+		require.NoError(t, err, text)
+	}
+}
+
+// numbers is a common table expression with the numbers from 1 to n.
+func numbers(n string) string {
+	return `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ` + n + `) `
+}
+
+func count(list []schema.Count, state schema.State, name string) schema.Count {
+	for _, c := range list {
+		if c.State == state && c.Name == name {
+			return c
+		}
+	}
+	return schema.Count{}
+}
+
+func TestBacklogOfFewIsCounted(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		ctx := context.Background()
+		s := open(t, db)
+		b, err := s.Backlog(ctx, false)
+		require.NoError(t, err)
+		require.True(t, b.Exact())
+		require.Len(t, b.States, 5)
+		for _, c := range b.States {
+			require.Zero(t, c.Count)
+			require.Zero(t, c.Oldest)
+		}
+		require.Empty(t, b.Destinations)
+		require.InDelta(t, 1, b.Head, 0.001)
+
+		execute(t, db, `INSERT INTO outbox (tenant_id, topic, payload, created_at) VALUES ('a', 'orders', '1', '2020-01-01T00:00:00.000000Z')`,
+			numbers("9")+`INSERT INTO outbox (tenant_id, topic, payload) SELECT CASE WHEN i <= 4 THEN 'b' ELSE 'a' END, 'orders', '1' FROM n`,
+			`DELETE FROM outbox_pending WHERE seq > 6`,
+			`INSERT INTO outbox_deliveries (seq, target, slot, destination, state) SELECT seq, 'x', slot, 'kafka://x',
+				CASE seq WHEN 7 THEN 'waiting' WHEN 8 THEN 'held' WHEN 9 THEN 'dead' ELSE 'skipped' END FROM outbox WHERE seq > 6`,
+			`INSERT INTO outbox_deliveries (seq, target, slot, destination, state) SELECT seq, 'y', slot, 'y', 'dead' FROM outbox WHERE seq = 9`)
+		for _, exact := range []bool{false, true} {
+			b, err = s.Backlog(ctx, exact)
+			require.NoError(t, err)
+			require.True(t, b.Exact())
+			require.Equal(t, int64(10), b.Last)
+			require.Positive(t, b.Took)
+			require.Greater(t, b.State(schema.Pending).Oldest, 365*24*time.Hour)
+			require.Less(t, b.State(schema.Dead).Oldest, time.Hour)
+			for state, want := range map[schema.State]int64{schema.Pending: 6, schema.Waiting: 1, schema.Held: 1, schema.Dead: 2, schema.Skipped: 1} {
+				require.Equal(t, want, b.State(state).Count, state)
+			}
+			require.Len(t, b.Destinations, 5)
+			require.Equal(t, int64(1), count(b.Destinations, schema.Dead, "kafka://x").Count)
+			require.Equal(t, int64(1), count(b.Destinations, schema.Dead, "y").Count)
+			require.Equal(t, int64(4), count(b.Tenants, schema.Pending, "b").Count)
+			require.Equal(t, int64(2), count(b.Tenants, schema.Pending, "a").Count)
+			require.Equal(t, int64(2), count(b.Tenants, schema.Dead, "a").Count)
+			require.Equal(t, int64(6), count(b.Topics, schema.Pending, "orders").Count)
+			require.Greater(t, count(b.Tenants, schema.Pending, "a").Oldest, 365*24*time.Hour)
+		}
+
+		execute(t, db, `DELETE FROM outbox_pending`)
+		b, err = s.Backlog(ctx, false)
+		require.NoError(t, err)
+		require.InDelta(t, 11, b.Head, 0.001)
+	})
+}
+
+// near asserts an estimate.
+func near(t *testing.T, want int64, c schema.Count) {
+	t.Helper()
+	require.False(t, c.Exact, "%+v", c)
+	require.InEpsilon(t, want, c.Count, 0.25, "%+v", c)
+}
+
+func TestBacklogOfManyIsEstimated(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		ctx := context.Background()
+		s := open(t, db)
+		// 60,000 events: the first 40,000 had their first pass, 15,000 of them failed and 5 are dead; the rest is pending.
+		execute(t, db, numbers("60000")+`INSERT INTO outbox (tenant_id, topic, payload, aggregate_id)
+				SELECT CASE WHEN i % 4 = 0 THEN 'small' ELSE 'large' END, CASE WHEN i % 2 = 0 THEN 'even' ELSE 'odd' END, '{}', i FROM n`,
+			`DELETE FROM outbox_pending WHERE seq <= 40000`,
+			`INSERT INTO outbox_deliveries (seq, target, slot, destination, state)
+				SELECT seq, 'x', slot, CASE WHEN seq % 3 = 0 THEN 'third' ELSE 'rest' END, CASE WHEN seq <= 5 THEN 'dead' ELSE 'waiting' END FROM outbox WHERE seq <= 15005`)
+		b, err := s.Backlog(ctx, false)
+		require.NoError(t, err)
+		require.False(t, b.Exact())
+		near(t, 20000, b.State(schema.Pending))
+		near(t, 15000, b.State(schema.Waiting))
+		require.Equal(t, int64(5), b.State(schema.Dead).Count)
+		require.True(t, b.State(schema.Dead).Exact, "what is few is counted beside what is much")
+		require.True(t, b.State(schema.Skipped).Exact == false, "nothing lists skipped ones beside many others")
+		near(t, 5000, count(b.Destinations, schema.Waiting, "third"))
+		near(t, 10000, count(b.Destinations, schema.Waiting, "rest"))
+		require.True(t, count(b.Destinations, schema.Dead, "third").Exact)
+		near(t, 5000, count(b.Tenants, schema.Pending, "small"))
+		near(t, 10000, count(b.Topics, schema.Pending, "odd"))
+		near(t, 7500, count(b.Topics, schema.Waiting, "odd"))
+		require.InDelta(t, 40000, b.Head, 1000)
+
+		b, err = s.Backlog(ctx, true)
+		require.NoError(t, err)
+		require.True(t, b.Exact())
+		require.Equal(t, int64(20000), b.State(schema.Pending).Count)
+		require.Equal(t, int64(15000), b.State(schema.Waiting).Count)
+		require.Equal(t, int64(5000), count(b.Tenants, schema.Pending, "small").Count)
+
+		// Events that nobody wanted may be many for good, and hide nothing.
+		execute(t, db, `DELETE FROM outbox_pending WHERE seq > 100`, `UPDATE outbox_deliveries SET state = 'skipped' WHERE state = 'waiting' AND seq > 10`)
+		b, err = s.Backlog(ctx, false)
+		require.NoError(t, err)
+		near(t, 14995, b.State(schema.Skipped))
+		near(t, 4998, count(b.Destinations, schema.Skipped, "third"))
+		near(t, 7498, count(b.Topics, schema.Skipped, "odd"))
+		for _, c := range append(b.Tenants, b.States...) {
+			require.Equal(t, c.State != schema.Skipped, c.Exact, "%+v", c)
+		}
+	})
+}
+
+// A table that is full of rows that are deleted but not yet removed takes long to count.
+func TestBacklogThatTakesTooLongToCountIsEstimated(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		execute(t, db, numbers("5000")+`INSERT INTO outbox (topic, payload) SELECT 'orders', '{}' FROM n`,
+			`INSERT INTO outbox_deliveries (seq, target, slot, destination, state) SELECT seq, 'x', slot, 'x', 'dead' FROM outbox`)
+		s.SetCountTime(time.Nanosecond)
+		b, err := s.Backlog(context.Background(), false)
+		require.NoError(t, err)
+		near(t, 5000, b.State(schema.Pending))
+		near(t, 5000, b.State(schema.Dead))
+		near(t, 5000, count(b.Destinations, schema.Dead, "x"))
+
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, err = s.Backlog(ctx, false)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		ctx := context.Background()
+		s := open(t, db)
+		f, err := s.Fleet(ctx)
+		require.NoError(t, err)
+		require.Empty(t, f.Forwarders)
+		require.Empty(t, f.Free)
+		require.NoError(t, s.Join(ctx, "g", "one", schema.Filter{}, time.Hour))
+		require.NoError(t, s.Join(ctx, "g", "two", schema.Filter{}, -time.Hour))
+		leases, err := s.Acquire(ctx, "g", "one", 5)
+		require.NoError(t, err)
+		f, err = s.Fleet(ctx)
+		require.NoError(t, err)
+		require.Len(t, f.Forwarders, 2)
+		require.WithinDuration(t, time.Now(), f.Forwarders[0].Started, time.Minute)
+		require.Equal(t, schema.Forwarder{ID: "one", Group: "g", Started: f.Forwarders[0].Started, Alive: true, Slots: len(leases)}, f.Forwarders[0])
+		require.Equal(t, "two", f.Forwarders[1].ID)
+		require.False(t, f.Forwarders[1].Alive)
+		all, err := s.Acquire(ctx, "g", "one", schema.Slots)
+		require.NoError(t, err)
+		require.Equal(t, len(all), f.Free["g"])
+	})
+}
