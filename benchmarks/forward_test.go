@@ -62,7 +62,7 @@ func fillPostgres(tb testing.TB, db *sql.DB, of []int32) {
 	require.NoError(tb, err)
 	defer c.Close()
 	require.NoError(tb, c.Raw(func(driver any) error {
-		return backlog.Fill(tb.Context(), driver.(*stdlib.Conn).Conn(), backlog.Ours, of)
+		return backlog.Fill(tb.Context(), driver.(*stdlib.Conn).Conn(), backlog.Ours(backlog.PayloadSize), of)
 	}))
 }
 

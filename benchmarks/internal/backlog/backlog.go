@@ -18,7 +18,7 @@ const (
 	Topic = "watermill-outbox-bench"
 	// PerTransaction is how many events commit together.
 	PerTransaction = 10
-	// PayloadSize is the length of the JSON payloads in bytes.
+	// PayloadSize is the length in bytes of what [Payload] returns.
 	PayloadSize = 300
 )
 
@@ -47,24 +47,53 @@ func Payload(key, number int) []byte {
 }
 
 // Expressions over the columns key and n of a row of the source.
-const payload = `rpad('{"number":' || n || ',"key":' || key || ',"text":"', 298, 'x') || '"}'`
-
 var (
 	uuid     = sink.SQLID("key", "n")
 	metadata = `'{"correlation_id":"' || ` + uuid + ` || '"}'`
-
-	// Ours stores events as forwarder.Publisher does.
-	Ours = `INSERT INTO outbox (id, aggregate_type, aggregate_id, topic, payload, event_metadata)
-		SELECT ` + uuid + `, 'order', key::text, '` + Topic + `', convert_to(` + payload + `, 'UTF8'), (` + metadata + `)::json`
-
-	// Stock stores events as the publisher decorator of Watermill's forwarder does: each in an envelope.
-	Stock = `INSERT INTO watermill_forwarder_topic (uuid, payload, metadata, transaction_id)
-		SELECT gen_random_uuid()::text, ('{"destination_topic":"` + Topic + `","uuid":"' || ` + uuid + ` || '","payload":"' ||
-			replace(encode(convert_to(` + payload + `, 'UTF8'), 'base64'), E'\n', '') || '","metadata":' || ` + metadata + ` || '}')::json,
-			'{}'::json, pg_current_xact_id()`
 )
 
-// Fill stores one event a key with insert, which is [Ours] or [Stock], and leaves the tables vacuumed and analyzed.
+// A payload of size bytes; half of its text cannot be compressed.
+func payload(size int) string {
+	return fmt.Sprintf(`rpad('{"number":' || n || ',"key":' || key || ',"text":"' || left(repeat(md5(n::text), 1 + %[1]d / 64), %[1]d / 2), %[1]d - 2, 'x') || '"}'`, size)
+}
+
+// Ours stores events with payloads of a size as forwarder.Publisher does.
+func Ours(size int) string {
+	return `INSERT INTO outbox (id, aggregate_type, aggregate_id, topic, payload, event_metadata)
+		SELECT ` + uuid + `, 'order', key::text, '` + Topic + `', convert_to(` + payload(size) + `, 'UTF8'), (` + metadata + `)::json`
+}
+
+// Stock stores events as the publisher decorator of Watermill's forwarder does: each in an envelope.
+func Stock(size int) string {
+	return `INSERT INTO watermill_forwarder_topic (uuid, payload, metadata, transaction_id)
+		SELECT gen_random_uuid()::text, ('{"destination_topic":"` + Topic + `","uuid":"' || ` + uuid + ` || '","payload":"' ||
+			replace(encode(convert_to(` + payload(size) + `, 'UTF8'), 'base64'), E'\n', '') || '","metadata":' || ` + metadata + ` || '}')::json,
+			'{}'::json, pg_current_xact_id()`
+}
+
+// Finish stores n events with insert, which is that of [Ours], that are finished.
+func Finish(ctx context.Context, conn *pgx.Conn, insert string, n int) error {
+	steps := []func() error{
+		exec(ctx, conn, `SET synchronous_commit = off`), // of the filling only
+		exec(ctx, conn, `ALTER TABLE outbox DISABLE TRIGGER USER`),
+		exec(ctx, conn, fmt.Sprintf(`DO $do$ BEGIN
+			FOR i IN 1..%d BY 10000 LOOP
+				%s FROM (SELECT n, n %% 10000 AS key FROM generate_series(i, least(i + 9999, %[1]d)) n) s;
+				COMMIT;
+			END LOOP;
+		END $do$`, n, insert)),
+		exec(ctx, conn, `ALTER TABLE outbox ENABLE TRIGGER USER`),
+		exec(ctx, conn, `RESET synchronous_commit`),
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return fmt.Errorf("fill with finished events: %w", err)
+		}
+	}
+	return nil
+}
+
+// Fill stores one event a key with insert, which is that of [Ours] or [Stock], and leaves the tables vacuumed and analyzed.
 func Fill(ctx context.Context, conn *pgx.Conn, insert string, keys []int32) error {
 	steps := []func() error{
 		exec(ctx, conn, `SET synchronous_commit = off`), // of the filling only

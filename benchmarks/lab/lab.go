@@ -1,4 +1,4 @@
-package main
+package lab
 
 import (
 	"context"
@@ -11,10 +11,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
-	"strings"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 
@@ -25,7 +23,7 @@ import (
 // lab runs measurements. Each has a database of its own, copied from a template that holds the backlog, so that every run of a system
 // finds the same tables.
 type lab struct {
-	settings
+	Settings
 	admin     *pgx.Conn
 	version   int
 	templates map[string]string // database by system and backlog
@@ -43,6 +41,7 @@ type measurement struct {
 	PerSecond   float64 `json:"events_per_second"`
 	sink.Counts
 	Unfinished int64   `json:"unfinished"` // rows left that say that something is to be done
+	PeakMB     float64 `json:"peak_mb"`    // most memory of this process: what the Go runtime had from the system and not given back
 	AllocBytes uint64  `json:"alloc_bytes"`
 	Allocs     uint64  `json:"allocs"`
 	CPUSeconds float64 `json:"cpu_seconds"` // of this process: the forwarder and its clients, not the servers
@@ -52,17 +51,17 @@ type measurement struct {
 // namePrefix starts the names of all databases; several commands may run on one server.
 var namePrefix = fmt.Sprintf("watermill_outbox_bench_%d_", os.Getpid())
 
-func openLab(ctx context.Context, s settings, progress io.Writer) (*lab, error) {
-	admin, err := pgx.Connect(ctx, s.databaseURL)
+func openLab(ctx context.Context, s Settings, progress io.Writer) (*lab, error) {
+	admin, err := pgx.Connect(ctx, s.DatabaseURL)
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{settings: s, admin: admin, templates: map[string]string{}, progress: progress}
+	l := &lab{Settings: s, admin: admin, templates: map[string]string{}, progress: progress}
 	if err := admin.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&l.version); err != nil {
 		return nil, err
 	}
 	if l.machine(ctx).Fsync != "on" {
-		fmt.Fprintln(progress, "compare: fsync is off on this server: the figures mean little")
+		fmt.Fprintln(progress, "fsync is off on this server: the figures mean little")
 	}
 	return l, nil
 }
@@ -73,7 +72,7 @@ func (l *lab) close() {
 	defer cancel()
 	for _, name := range l.templates {
 		if err := l.drop(ctx, name); err != nil {
-			fmt.Fprintln(l.progress, "compare:", err)
+			fmt.Fprintln(l.progress, err)
 		}
 	}
 	_ = l.admin.Close(ctx)
@@ -98,9 +97,9 @@ func (l *lab) series(ctx context.Context, done func(measurement) error) error {
 						return fmt.Errorf("%s to %s from %d: %w", name, destination, events, err)
 					}
 					m.Repeat = repeat + 1
-					fmt.Fprintf(l.progress, "%d/%d %-5s to %-8s from %8d: %8.0f/s (%d in %.1f s; an event %.1f us CPU, %d allocations, %d B)\n",
-						m.Repeat, l.Repeats, name, destination, events, m.PerSecond, m.Delivered, m.Seconds,
-						m.CPUSeconds*1e6/float64(max(m.Delivered, 1)), m.Allocs/uint64(max(m.Delivered, 1)), m.AllocBytes/uint64(max(m.Delivered, 1)))
+					fmt.Fprintf(l.progress, "%d/%d %-5s to %-8s from %8d: %8.0f/s (%d in %.1f s; an event %.1f us CPU, %d allocations, %d B; peak %.0f MB)\n",
+						m.Repeat, l.Repeats, name, destination, events, m.PerSecond, m.Delivered, m.Seconds, m.CPUSeconds*1e6/float64(max(m.Delivered, 1)),
+						m.Allocs/uint64(max(m.Delivered, 1)), m.AllocBytes/uint64(max(m.Delivered, 1)), m.PeakMB)
 					if err := done(m); err != nil {
 						return err
 					}
@@ -113,7 +112,8 @@ func (l *lab) series(ctx context.Context, done func(measurement) error) error {
 
 // template returns the name of a database with a backlog of events.
 func (l *lab) template(ctx context.Context, name string, events int) (string, error) {
-	database := fmt.Sprintf("%s%s_%d", namePrefix, name, events)
+	system := systems[name]
+	database := fmt.Sprintf("%s%s_%d", namePrefix, system.tables, events)
 	if l.templates[database] != "" {
 		return database, nil
 	}
@@ -129,7 +129,7 @@ func (l *lab) template(ctx context.Context, name string, events int) (string, er
 	if err != nil {
 		return "", err
 	}
-	err = systems[name].create(ctx, db)
+	err = system.create(ctx, db)
 	if err = errors.Join(err, db.Close()); err != nil {
 		return "", err
 	}
@@ -137,18 +137,23 @@ func (l *lab) template(ctx context.Context, name string, events int) (string, er
 	if err != nil {
 		return "", err
 	}
-	err = backlog.Fill(ctx, conn, systems[name].insert, backlog.Keys(events, l.Keys, l.Zipf))
+	if l.Finished > 0 && system.tables == "ours" {
+		err = backlog.Finish(ctx, conn, system.insert(l.Payload), l.Finished)
+	}
+	if err == nil {
+		err = backlog.Fill(ctx, conn, system.insert(l.Payload), backlog.Keys(events, l.Keys, l.Zipf))
+	}
 	if err = errors.Join(err, conn.Close(ctx)); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(l.progress, "filled %d events for %s in %.1f s\n", events, name, time.Since(start).Seconds())
+	fmt.Fprintf(l.progress, "filled %d events for %s in %.1f s\n", events, system.tables, time.Since(start).Seconds())
 	return database, nil
 }
 
 func (l *lab) dsn(database string) string {
-	u, err := url.Parse(l.databaseURL)
+	u, err := url.Parse(l.DatabaseURL)
 	if err != nil { // it connected before, so it is a list of key=value
-		return l.databaseURL + " dbname=" + database
+		return l.DatabaseURL + " dbname=" + database
 	}
 	u.Path = "/" + database
 	return u.String()
@@ -180,21 +185,18 @@ func (l *lab) measure(ctx context.Context, name, destination string, events int)
 	defer db.Close()
 	db.SetMaxIdleConns(10)
 
-	to, err := destinations[destination](ctx, l.settings, name)
+	if err := empty(ctx, l.Settings, destination); err != nil {
+		return m, err
+	}
+	to, err := destinations[destination](ctx, l.Settings, name)
 	if err != nil {
 		return m, err
 	}
 	if to != nil {
 		defer to.Close()
 	}
-	if strings.HasPrefix(destination, "redis") {
-		if err := emptyRedis(ctx, l.settings); err != nil {
-			return m, err
-		}
-		defer func() { err = errors.Join(err, emptyRedis(context.WithoutCancel(ctx), l.settings)) }()
-	}
 	m.Load = load1()
-	if err := l.drain(ctx, &m, db, to); err != nil {
+	if err := l.drain(ctx, &m, run{Settings: l.Settings, dsn: l.dsn(database), db: db, to: to, name: destination}); err != nil {
 		return m, err
 	}
 	if left := systems[name].left; left != "" {
@@ -209,9 +211,10 @@ func (l *lab) measure(ctx context.Context, name, destination string, events int)
 }
 
 // drain runs the system until its backlog is empty or the window has passed, and takes the time until then.
-func (l *lab) drain(ctx context.Context, m *measurement, db *sql.DB, to message.Publisher) error {
+func (l *lab) drain(ctx context.Context, m *measurement, r run) error {
 	s := systems[m.System]
-	check := sink.New(to, m.Events, l.Keys)
+	check := sink.New(r.to, m.Events, l.Keys)
+	r.to = check
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	window := make(<-chan time.Time)
@@ -230,7 +233,8 @@ func (l *lab) drain(ctx context.Context, m *measurement, db *sql.DB, to message.
 	ended := make(chan error, 1)
 	cpuBefore := cpuSeconds()
 	start := time.Now()
-	go func() { ended <- s.forward(ctx, db, check) }()
+	peak := watchMemory()
+	go func() { ended <- s.forward(ctx, r) }()
 	select {
 	case <-check.Done():
 		m.Whole = true
@@ -240,6 +244,7 @@ func (l *lab) drain(ctx context.Context, m *measurement, db *sql.DB, to message.
 	}
 	m.Seconds = time.Since(start).Seconds()
 	delivered := check.Delivered()
+	m.PeakMB = peak()
 	m.CPUSeconds = cpuSeconds() - cpuBefore
 	runtime.ReadMemStats(&after)
 	if err := stopProfile(); err != nil {
@@ -255,19 +260,22 @@ func (l *lab) drain(ctx context.Context, m *measurement, db *sql.DB, to message.
 	if !m.Whole {
 		m.Failed = 0 // what was cut off
 	}
+	if s.shared {
+		m.Disordered = 0
+	}
 	m.Delivered = delivered
 	return nil
 }
 
 // startProfile writes profiles of a run of ours, where a directory for them was given.
 func (l *lab) startProfile(m *measurement) (stop func() error, err error) {
-	if l.profile == "" || m.System != "ours" {
+	if l.Profile == "" || m.System != "ours" {
 		return func() error { return nil }, nil
 	}
-	if err := os.MkdirAll(l.profile, 0o755); err != nil {
+	if err := os.MkdirAll(l.Profile, 0o755); err != nil {
 		return nil, err
 	}
-	base := filepath.Join(l.profile, fmt.Sprintf("%s-%d", m.Destination, m.Events))
+	base := filepath.Join(l.Profile, fmt.Sprintf("%s-%d", m.Destination, m.Events))
 	f, err := os.Create(base + ".cpu.prof")
 	if err != nil {
 		return nil, err

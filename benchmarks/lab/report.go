@@ -1,4 +1,4 @@
-package main
+package lab
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ import (
 type report struct {
 	Started  time.Time     `json:"started"`
 	Machine  machine       `json:"machine"`
-	Settings settings      `json:"settings"`
+	Settings Settings      `json:"settings"`
 	Runs     []measurement `json:"runs"`
 }
 
@@ -28,10 +28,7 @@ func (r *report) save(directory string) error {
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return err
 	}
-	name := r.Started.Format("2006-01-02T150405") + "-uniform"
-	if r.Settings.Zipf > 0 {
-		name = r.Started.Format("2006-01-02T150405") + "-zipf" + strconv.FormatFloat(r.Settings.Zipf, 'g', -1, 64)
-	}
+	name := r.Started.Format("2006-01-02T150405") + "-" + strings.Join(r.Settings.Systems, "-")
 	b, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err
@@ -51,32 +48,45 @@ func load(file string) (*report, error) {
 	return r, nil
 }
 
-// table prints the median and, in brackets, the range of each series, and of the ratios of the runs that were made side by side.
+// table prints the median and, in brackets, the range of each series, and of the ratios, of the last system to the first, of the runs that were
+// made side by side.
 func (r *report) table(out io.Writer) error {
 	var b strings.Builder
+	s := r.Settings
 	keys := "uniform"
-	if r.Settings.Zipf > 0 {
-		keys = fmt.Sprintf("zipf %g", r.Settings.Zipf)
+	if s.Zipf > 0 {
+		keys = fmt.Sprintf("zipf %g", s.Zipf)
 	}
-	fmt.Fprintf(&b, "%s.\n%d %s keys, %d repeats; events/s as median (range); the ratio is taken within each repeat.\n\n", r.Machine,
-		r.Settings.Keys, keys, r.Settings.Repeats)
-	b.WriteString("| destination | backlog | stock | ours | ratio | note |\n|---|--:|--:|--:|--:|---|\n")
-	for _, events := range r.Settings.Events {
-		for _, destination := range r.Settings.Destinations {
-			stock, ours := r.runs("stock", destination, events), r.runs("ours", destination, events)
-			if len(stock)+len(ours) == 0 {
+	fmt.Fprintf(&b, "%s.\n%d-byte payloads, %d %s keys, %d repeats; events/s as median (range); the ratio is taken within each repeat.\n", r.Machine, s.Payload,
+		s.Keys, keys, s.Repeats)
+	if s.Finished > 0 {
+		fmt.Fprintf(&b, "%d finished events lie in our tables besides.\n", s.Finished)
+	}
+	fmt.Fprintf(&b, "\n| destination | backlog | %s | ratio | note |\n|---|%s--:|---|\n", strings.Join(s.Systems, " | "), strings.Repeat("--:|", len(s.Systems)+1))
+	for _, events := range s.Events {
+		for _, destination := range s.Destinations {
+			var columns []string
+			note := ""
+			n := 0
+			for _, name := range s.Systems {
+				runs := r.runs(name, destination, events)
+				n += len(runs)
+				columns = append(columns, series(rates(runs), perSecond))
+				if slices.ContainsFunc(runs, func(m measurement) bool { return !m.Whole }) {
+					note = fmt.Sprintf("%s: the first %s only", name, s.Window)
+				}
+			}
+			if n == 0 {
 				continue
 			}
+			first, last := r.runs(s.Systems[0], destination, events), r.runs(s.Systems[len(s.Systems)-1], destination, events)
 			var ratios []float64
-			for i := range min(len(stock), len(ours)) {
-				ratios = append(ratios, ours[i].PerSecond/stock[i].PerSecond)
+			for i := range min(len(first), len(last)) {
+				if len(s.Systems) > 1 {
+					ratios = append(ratios, last[i].PerSecond/first[i].PerSecond)
+				}
 			}
-			note := ""
-			if slices.ContainsFunc(stock, func(m measurement) bool { return !m.Whole }) {
-				note = fmt.Sprintf("stock: the first %s only", r.Settings.Window)
-			}
-			fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s |\n", destination, events, series(rates(stock), perSecond), series(rates(ours), perSecond),
-				series(ratios, times), note)
+			fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", destination, events, strings.Join(columns, " | "), series(ratios, times), note)
 		}
 	}
 	_, err := io.WriteString(out, b.String())
@@ -115,4 +125,9 @@ func perSecond(v float64) string {
 	return strconv.FormatFloat(v/1000, 'f', 1, 64) + "k"
 }
 
-func times(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) + "x" }
+func times(v float64) string {
+	if v < 2 {
+		return strconv.FormatFloat(v, 'f', 2, 64) + "x"
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64) + "x"
+}
