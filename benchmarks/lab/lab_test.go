@@ -79,3 +79,14 @@ func TestEverySystemDeliversItsBacklog(t *testing.T) {
 	require.NoError(t, err, progress.String())
 	require.Contains(t, out.String(), "| 1ms | 500 |")
 }
+
+func TestSteadyLoadArrives(t *testing.T) {
+	url := os.Getenv("OUTBOX_TEST_POSTGRES_URL")
+	if url == "" {
+		t.Skip("OUTBOX_TEST_POSTGRES_URL is not set")
+	}
+	var out strings.Builder
+	s := Steady{DatabaseURL: url, Rate: 100, Duration: 4 * time.Second, Held: true, LowLatency: true, Late: 500 * time.Millisecond}
+	require.NoError(t, RunSteady(t.Context(), s, &out, io.Discard))
+	require.Regexp(t, `^\| 100/s for 4s, .* \| 40\d \| \d+/s \| .* \(1\) \|`, out.String())
+}
