@@ -38,6 +38,9 @@ type SubscriberConfig struct {
 	SleepIdle time.Duration
 	// SleepIdleMax is the longest wait between two looks at the database. Defaults to 50 ms.
 	SleepIdleMax time.Duration
+	// Listen wakes the subscriber by the notifications of publishers with PublisherConfig.Notify, so that SleepIdleMax can be long. It needs
+	// PostgreSQL, the driver pgx and a connection more, and does not work through PgBouncer in transaction mode.
+	Listen bool
 	// SweepInterval is how often all pending work is read again, in case something was missed; never more than a fiftieth of the time is
 	// spent on it. Defaults to 1 minute.
 	SweepInterval time.Duration

@@ -61,6 +61,10 @@ type PublisherConfig struct {
 	Routes Resolver
 	// MaxPayload is the longest payload in bytes. Defaults to DefaultMaxPayload.
 	MaxPayload int
+	// Notify wakes subscribers that have SubscriberConfig.Listen when the transaction commits, by PostgreSQL's NOTIFY. It costs a round trip, and
+	// more: transactions that notify commit one after the other, in all databases of the server. Polling finds an event within milliseconds without
+	// it.
+	Notify bool
 }
 
 // Publisher stores messages as events, inside the caller's transaction. It is a message.Publisher.
@@ -102,6 +106,9 @@ func NewPublisher(tx wmsql.ContextExecutor, cfg PublisherConfig, _ watermill.Log
 	}
 	if cfg.MaxPayload < 0 {
 		return nil, fmt.Errorf("outbox publisher: MaxPayload is %d, must not be negative", cfg.MaxPayload)
+	}
+	if cfg.Notify && cfg.Dialect != nil && cfg.Dialect != schema.PostgreSQL {
+		return nil, fmt.Errorf("outbox publisher: Notify is for PostgreSQL, not for %s", cfg.Dialect)
 	}
 	if cfg.Routes == nil {
 		cfg.Routes = anyRoutes()
@@ -162,7 +169,7 @@ func (p *Publisher) store(ctx context.Context, rows message.Messages) error {
 	db, pool := p.db.(interface {
 		BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
 	})
-	if !pool || len(rows) <= insertChunk {
+	if !pool || len(rows) <= insertChunk && !p.cfg.Notify {
 		return p.insert(ctx, p.db, rows)
 	}
 	tx, err := db.BeginTx(ctx, nil)
@@ -188,6 +195,9 @@ func (p *Publisher) insert(ctx context.Context, db wmsql.ContextExecutor, rows m
 			return err
 		}
 		rows = rows[n:]
+	}
+	if p.cfg.Notify {
+		return notify(ctx, db, p.cfg.Names)
 	}
 	return nil
 }

@@ -143,6 +143,9 @@ func (r *reader) run() {
 	var loops, settler, leases sync.WaitGroup
 	leaseEnd := make(chan struct{})
 	loops.Go(func() { r.pollLoop() })
+	if r.cfg.Listen {
+		loops.Go(func() { r.listen() })
+	}
 	settler.Go(func() { r.settleLoop() })
 	leases.Go(func() { r.leaseLoop(leaseEnd) })
 

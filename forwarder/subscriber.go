@@ -29,6 +29,7 @@ var ErrSubscriberClosed = errors.New("subscriber closed")
 // Every Subscribe call is a member of the group; members share the slots fairly and take over from each other.
 // Subscriber is safe for concurrent use.
 type Subscriber struct {
+	db     *sql.DB
 	store  *schema.Store
 	cfg    SubscriberConfig
 	logger watermill.LoggerAdapter
@@ -60,10 +61,15 @@ func NewSubscriber(ctx context.Context, db *sql.DB, cfg SubscriberConfig, logger
 	if err != nil {
 		return nil, fmt.Errorf("outbox subscriber: %w", err)
 	}
+	if cfg.Listen {
+		if err := checkListen(db); err != nil {
+			return nil, fmt.Errorf("outbox subscriber: %w", err)
+		}
+	}
 	if logger == nil {
 		logger = watermill.NopLogger{}
 	}
-	s := &Subscriber{store: store, cfg: cfg, logger: logger}
+	s := &Subscriber{db: db, store: store, cfg: cfg, logger: logger}
 	s.finish, s.plain = s.finishPlain, true
 	return s, nil
 }

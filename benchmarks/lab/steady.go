@@ -289,4 +289,6 @@ func (l *lab) watchBackends(ctx context.Context, r *steadyResult) {
 	}
 }
 
-func (l *lab) backendSeconds(r *steadyResult) float64 { return processSeconds(r.backendPIDs) - r.backendBefore }
+func (l *lab) backendSeconds(r *steadyResult) float64 {
+	return processSeconds(r.backendPIDs) - r.backendBefore
+}
