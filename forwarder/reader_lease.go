@@ -76,7 +76,7 @@ func (r *reader) keep() error {
 	id := r.id
 	r.mu.Unlock()
 	sent := time.Now()
-	err := r.store.Renew(ctx, id, r.cfg.Lease)
+	slots, err := r.store.Renew(ctx, id, r.cfg.Lease)
 	if errors.Is(err, schema.ErrNotMember) {
 		r.logger.Info("The lease had ended and others may have the slots; joining again", nil)
 		r.loseAll()
@@ -87,7 +87,13 @@ func (r *reader) keep() error {
 	}
 	r.mu.Lock()
 	r.lease = deadlineAfter(sent, r.cfg.Lease)
+	known := len(r.slots)
 	r.mu.Unlock()
+	if slots != known {
+		if err := r.reconcile(ctx, id); err != nil {
+			return err
+		}
+	}
 	if err := r.releaseDrained(ctx, id); err != nil {
 		return err
 	}
@@ -110,6 +116,31 @@ func (r *reader) keep() error {
 		return r.releaseDrained(ctx, id)
 	}
 	return r.acquire(ctx, id, missing)
+}
+
+// reconcile makes the reader and the database agree on what the reader owns. They disagree when slots were taken but the answer was lost: those would
+// be served by nobody for as long as the lease is renewed. They are given back, to be taken anew.
+func (r *reader) reconcile(ctx context.Context, id string) error {
+	leases, err := r.store.Owned(ctx, id)
+	if err != nil {
+		return err
+	}
+	owned := make(map[int]int64, len(leases))
+	var unknown []int
+	r.mu.Lock()
+	for _, l := range leases {
+		owned[l.Slot] = l.Epoch
+		if s := r.slots[l.Slot]; s == nil || s.epoch != l.Epoch {
+			unknown = append(unknown, l.Slot)
+		}
+	}
+	r.lose(func(n int, s *slot) bool { return s.epoch != owned[n] })
+	r.mu.Unlock()
+	if len(unknown) == 0 {
+		return nil
+	}
+	r.logger.Info("Giving back slots that were taken without the answer arriving", watermill.LogFields{"slots": len(unknown)})
+	return r.store.Release(ctx, id, unknown)
 }
 
 // lookAtControls takes over what operators have paused or resumed.
@@ -217,15 +248,29 @@ func (r *reader) releaseDrained(ctx context.Context, id string) error {
 	return nil
 }
 
-// loseAll forgets the slots of a lease that ended. What is in flight ends by itself: its success counts, its failure does not.
+// loseAll forgets the slots of a lease that ended.
 func (r *reader) loseAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.slots = map[int]*slot{}
-	r.cfg.Hooks.Slots(0)
-	r.dropQueued(func(int) bool { return true })
+	r.lose(func(int, *slot) bool { return true })
+}
+
+// lose forgets slots that are another's. What is in flight of them ends by itself: its success counts, its failure does not. The caller holds mu.
+func (r *reader) lose(which func(n int, s *slot) bool) {
+	lost := map[int]bool{}
+	for n, s := range r.slots {
+		if which(n, s) {
+			lost[n] = true
+			delete(r.slots, n)
+		}
+	}
+	if len(lost) == 0 {
+		return
+	}
+	r.cfg.Hooks.Slots(len(r.slots))
+	r.dropQueued(func(n int) bool { return lost[n] })
 	r.outcomes = slices.DeleteFunc(r.outcomes, func(u *unit) bool {
-		if u.delivered() {
+		if !lost[u.event.Slot] || u.delivered() {
 			return false
 		}
 		r.forget(u)

@@ -244,6 +244,31 @@ func TestEventThatFailsAfterItsLeaseComesAgainInOrder(t *testing.T) {
 	require.Eventually(t, func() bool { return statuses(t, db)["SENT"] == 4 }, 5*time.Second, 5*time.Millisecond)
 }
 
+// Slots were taken, but the connection broke before the answer came. Nobody else can have them while the lease is renewed.
+func TestSlotsThatWereTakenWithoutAnAnswerAreServed(t *testing.T) {
+	t.Parallel()
+	dsn := testdb.PostgresDSN(t)
+	db := testdb.Migrated(t, testdb.Open(t, dsn))
+	hook, rec := new(testdb.Hook), newRecorder()
+	var taking, lost atomic.Bool
+	hook.Before(func(_ context.Context, query string) error {
+		if strings.Contains(query, "SET owner = $2") {
+			taking.Store(true)
+		}
+		return nil
+	})
+	hook.After(func(_ context.Context, query string) error {
+		if query == "commit" && taking.Load() && lost.CompareAndSwap(false, true) {
+			return errors.New("the answer was lost")
+		}
+		return nil
+	})
+	publish(t, db, "orders", keyed("a", "1"))
+	replica(t, testdb.Hooked(t, dsn, hook), forwarder.SubscriberConfig{SweepInterval: time.Hour}, rec)
+	rec.arrives(t, "orders", "1", 10*time.Second)
+	require.True(t, lost.Load())
+}
+
 // stuckPublisher takes no notice of contexts: its first message waits until fail is closed, and fails.
 type stuckPublisher struct {
 	message.Publisher

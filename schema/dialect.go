@@ -67,7 +67,7 @@ type queries struct {
 	still     string // json -> keys that deliveries still hold back
 
 	join      string // id, group, filter, seconds
-	renew     string // id, seconds
+	renew     string // id, seconds -> number of slots owned
 	leave     string // id
 	reap      string // group: delete expired
 	peers     string // group -> id, filter, of the living

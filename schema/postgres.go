@@ -110,7 +110,8 @@ func (postgres) queries(t tables) queries {
 
 		join: `INSERT INTO ` + t.Forwarders + ` (id, group_name, filter, expires_at)
 			VALUES ($1::text, $2::text, $3::text, clock_timestamp() + ` + fmt.Sprintf(seconds, 4) + `)`,
-		renew:  `UPDATE ` + t.Forwarders + ` SET expires_at = clock_timestamp() + ` + fmt.Sprintf(seconds, 2) + ` WHERE id = $1::text`,
+		renew: `UPDATE ` + t.Forwarders + ` SET expires_at = clock_timestamp() + ` + fmt.Sprintf(seconds, 2) + ` WHERE id = $1::text
+			RETURNING (SELECT count(*) FROM ` + t.Slots + ` WHERE owner = $1::text)`,
 		leave:  `DELETE FROM ` + t.Forwarders + ` WHERE id = $1::text`,
 		reap:   `DELETE FROM ` + t.Forwarders + ` WHERE group_name = $1::text AND expires_at < clock_timestamp()`,
 		peers:  `SELECT id, filter FROM ` + t.Forwarders + ` WHERE group_name = $1::text AND expires_at >= clock_timestamp() ORDER BY id`,

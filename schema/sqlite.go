@@ -97,8 +97,9 @@ func (sqlite) queries(t tables) queries {
 		still: `SELECT x.slot, x.target, x.key_hash FROM ` + keys + ` WHERE EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d
 			WHERE d.slot = x.slot AND d.target = x.target AND d.key_hash = x.key_hash)`,
 
-		join:   `INSERT INTO ` + t.Forwarders + ` (id, group_name, filter, expires_at) VALUES (?1, ?2, ?3, ` + later("?4") + `)`,
-		renew:  `UPDATE ` + t.Forwarders + ` SET expires_at = ` + later("?2") + ` WHERE id = ?1`,
+		join: `INSERT INTO ` + t.Forwarders + ` (id, group_name, filter, expires_at) VALUES (?1, ?2, ?3, ` + later("?4") + `)`,
+		renew: `UPDATE ` + t.Forwarders + ` SET expires_at = ` + later("?2") + ` WHERE id = ?1
+			RETURNING (SELECT count(*) FROM ` + t.Slots + ` WHERE owner = ?1)`,
 		leave:  `DELETE FROM ` + t.Forwarders + ` WHERE id = ?1`,
 		reap:   `DELETE FROM ` + t.Forwarders + ` WHERE group_name = ?1 AND expires_at < ` + sqliteNow,
 		peers:  `SELECT id, filter FROM ` + t.Forwarders + ` WHERE group_name = ?1 AND expires_at >= ` + sqliteNow + ` ORDER BY id`,

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,20 +88,37 @@ func (f Filter) overlaps(o Filter) bool {
 	return meet(f.Tenants, o.Tenants) && meet(f.Topics, o.Topics)
 }
 
-// Renew makes the lease of forwarder id end lease from now. The error is [ErrNotMember] when it was declared dead before.
-func (s *Store) Renew(ctx context.Context, id string, lease time.Duration) error {
-	res, err := s.db.ExecContext(ctx, s.q.renew, id, lease.Seconds())
+// Renew makes the lease of forwarder id end lease from now and returns how many slots it owns. The error is [ErrNotMember] when it was declared
+// dead before.
+func (s *Store) Renew(ctx context.Context, id string, lease time.Duration) (slots int, err error) {
+	err = s.db.QueryRowContext(ctx, s.q.renew, id, lease.Seconds()).Scan(&slots)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, ErrNotMember
+	}
+	return slots, wrap("renew the lease", err)
+}
+
+// Owned returns the slots that forwarder id owns.
+func (s *Store) Owned(ctx context.Context, id string) ([]Lease, error) {
+	rows, err := s.db.QueryContext(ctx, s.q.owned, id)
 	if err != nil {
-		return wrap("renew the lease", err)
+		return nil, wrap("list own slots", err)
 	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return wrap("renew the lease", err)
+	leases, err := scanLeases(rows)
+	return leases, wrap("list own slots", err)
+}
+
+func scanLeases(rows *sql.Rows) ([]Lease, error) {
+	defer rows.Close()
+	var leases []Lease
+	for rows.Next() {
+		var l Lease
+		if err := rows.Scan(&l.Slot, &l.Epoch); err != nil {
+			return nil, err
+		}
+		leases = append(leases, l)
 	}
-	if n == 0 {
-		return ErrNotMember
-	}
-	return nil
+	return leases, rows.Err()
 }
 
 // Leave ends the membership of forwarder id and releases its slots. Leaving twice is harmless.
@@ -134,20 +152,12 @@ func (s *Store) Members(ctx context.Context, group string) ([]string, error) {
 func (s *Store) Acquire(ctx context.Context, group, id string, limit int) ([]Lease, error) {
 	var leases []Lease
 	err := s.transact(ctx, "acquire slots", func(tx *sqlx.Tx) error {
-		leases = nil
 		rows, err := tx.QueryContext(ctx, s.q.acquire, group, id, limit)
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var l Lease
-			if err := rows.Scan(&l.Slot, &l.Epoch); err != nil {
-				return err
-			}
-			leases = append(leases, l)
-		}
-		return rows.Err()
+		leases, err = scanLeases(rows)
+		return err
 	})
 	return leases, err
 }

@@ -117,5 +117,8 @@ func (t hookedTx) Commit() error {
 		_ = t.Rollback()
 		return err
 	}
-	return t.Tx.Commit()
+	if err := t.Tx.Commit(); err != nil {
+		return err
+	}
+	return run(&t.h.after, context.Background(), "commit")
 }

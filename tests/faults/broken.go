@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -62,7 +64,7 @@ func (b Broken) open(url string) (*sql.DB, error) {
 		return nil, err
 	}
 	if b == IgnoresLease || b == ForgetsLate {
-		c = lyingConnector{c, b}
+		c = lyingConnector{c, b, new(atomic.Int64)}
 	}
 	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(10)
@@ -72,6 +74,7 @@ func (b Broken) open(url string) (*sql.DB, error) {
 type lyingConnector struct {
 	driver.Connector
 	broken Broken
+	slots  *atomic.Int64 // that the forwarder believes to own
 }
 
 func (c lyingConnector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -79,30 +82,52 @@ func (c lyingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lyingConn{conn.(*stdlib.Conn), c.broken}, nil
+	return lyingConn{conn.(*stdlib.Conn), c.broken, c.slots}, nil
 }
 
 // lyingConn answers some questions in the server's place.
 type lyingConn struct {
 	*stdlib.Conn
 	broken Broken
+	slots  *atomic.Int64
 }
 
-// ExecContext says that a lease was renewed without renewing it.
+// ExecContext counts the slots that are given back.
 func (c lyingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if c.broken == IgnoresLease && strings.Contains(query, "SET expires_at") {
-		return driver.RowsAffected(1), nil
+	res, err := c.Conn.ExecContext(ctx, query, args)
+	if err == nil && strings.Contains(query, "SET owner = NULL") {
+		n, _ := res.RowsAffected()
+		c.slots.Add(-n)
 	}
-	return c.Conn.ExecContext(ctx, query, args)
+	return res, err
 }
 
-// QueryContext says that nobody writes, or that every lease is still held.
+// QueryContext says that nobody writes, or that a lease was renewed, without renewing it, and that every lease is still held.
 func (c lyingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	switch {
 	case c.broken == ForgetsLate && strings.Contains(query, "pg_locks"):
 		query = "SELECT ''::text, 0::bigint WHERE false"
 	case c.broken == IgnoresLease && strings.Contains(query, "FOR SHARE"):
 		query = strings.NewReplacer("AND x.epoch = o.epoch", "", "AND o.owner IS NOT NULL", "").Replace(query)
+	case c.broken == IgnoresLease && strings.Contains(query, "SET expires_at"):
+		query, args = fmt.Sprintf("SELECT %d", c.slots.Load()), nil
+	case strings.Contains(query, "SET owner = $2"):
+		rows, err := c.Conn.QueryContext(ctx, query, args)
+		return countedRows{rows, c.slots}, err
 	}
 	return c.Conn.QueryContext(ctx, query, args)
+}
+
+// countedRows counts its rows.
+type countedRows struct {
+	driver.Rows
+	n *atomic.Int64
+}
+
+func (r countedRows) Next(dest []driver.Value) error {
+	err := r.Rows.Next(dest)
+	if err == nil {
+		r.n.Add(1)
+	}
+	return err
 }
