@@ -118,6 +118,9 @@ func (l *lab) template(ctx context.Context, name string, events int) (string, er
 		return database, nil
 	}
 	start := time.Now()
+	if l.Progress != nil {
+		l.Progress(0, fmt.Sprintf("filling with %d events", events))
+	}
 	if err := l.drop(ctx, database); err != nil {
 		return "", err
 	}
@@ -234,6 +237,7 @@ func (l *lab) drain(ctx context.Context, m *measurement, r run) error {
 	cpuBefore := cpuSeconds()
 	start := time.Now()
 	peak := watchMemory()
+	defer l.report(m, check)()
 	go func() { ended <- s.forward(ctx, r) }()
 	select {
 	case <-check.Done():
@@ -265,6 +269,31 @@ func (l *lab) drain(ctx context.Context, m *measurement, r run) error {
 	}
 	m.Delivered = delivered
 	return nil
+}
+
+// report reports how far a run is until the function that it returns is called.
+func (l *lab) report(m *measurement, check *sink.Sink) (end func()) {
+	if l.Progress == nil {
+		return func() {}
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(100 * time.Millisecond)
+		defer t.Stop()
+		for {
+			l.Progress(float64(check.Delivered())/float64(m.Events), fmt.Sprintf("%s to %s", m.System, m.Destination))
+			select {
+			case <-t.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-done
+	}
 }
 
 // startProfile writes profiles of a run of ours, where a directory for them was given.

@@ -36,8 +36,14 @@ type Settings struct {
 	Results string `json:"-"` // directory of raw results; none when empty
 	Profile string `json:"-"` // directory of profiles of ours
 
+	// Progress, when set, is called several times a second with what is measured and how much of it is done, from 0 to 1.
+	Progress func(done float64, what string) `json:"-"`
+
 	only *regexp.Regexp
 }
+
+// Check returns all that is wrong with s, or nil.
+func (s Settings) Check() error { return s.validate() }
 
 func (s *Settings) validate() error {
 	def := func(v *int, standard int) {

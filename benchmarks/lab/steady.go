@@ -110,14 +110,16 @@ func RunSteady(ctx context.Context, s Steady, out, progress io.Writer) error {
 // SteadyHeader is the header of the table that rows of [RunSteady] belong to.
 const SteadyHeader = "| load | events | delivered | p50 ms | p99 ms | max ms | late max ms (of) | CPU: process + backends |\n|---|--:|--:|--:|--:|--:|--:|--:|\n"
 
-func (r *steadyResult) variant() string {
-	text := ""
-	for name, on := range map[string]bool{", low latency": r.LowLatency, ", transactions held open": r.Held, ", late commits": r.Late > 0,
-		fmt.Sprintf(", one after each %s", r.Idle): r.Idle > 0} {
+func (r *steadyResult) variant() (text string) {
+	add := func(on bool, what string) {
 		if on {
-			text += name
+			text += ", " + what
 		}
 	}
+	add(r.LowLatency, "low latency")
+	add(r.Held, "transactions held open")
+	add(r.Late > 0, "late commits")
+	add(r.Idle > 0, "one after each "+r.Idle.String())
 	return text
 }
 

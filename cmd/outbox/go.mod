@@ -21,6 +21,7 @@ require (
 	github.com/ThreeDotsLabs/watermill-kafka/v3 v3.1.3 // indirect
 	github.com/ThreeDotsLabs/watermill-redisstream v1.4.5 // indirect
 	github.com/ThreeDotsLabs/watermill-sql/v3 v3.1.0 // indirect
+	github.com/bento-outbox/watermill-outbox/benchmarks v0.0.0
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/davecgh/go-spew v1.1.1 // indirect
@@ -79,3 +80,5 @@ require (
 replace github.com/bento-outbox/watermill-outbox => ../..
 
 replace github.com/bento-outbox/watermill-outbox/adapters/kafka => ../../adapters/kafka
+
+replace github.com/bento-outbox/watermill-outbox/benchmarks => ../../benchmarks

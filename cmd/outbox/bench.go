@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/bento-outbox/watermill-outbox/benchmarks/lab"
+)
+
+type benchCommand struct {
+	DatabaseURL string   `name:"database-url" env:"DATABASE_URL" placeholder:"URL" help:"A PostgreSQL server; the user needs CREATEDB. Databases of its own are made there, and dropped at the end."`
+	RedisURL    string   `name:"redis-url" env:"REDIS_URL" placeholder:"URL" help:"A Redis, for the destination redis. The stream watermill-outbox-bench is emptied."`
+	KafkaURL    string   `name:"kafka-url" placeholder:"URL" help:"A Kafka, for the destination kafka. The topic watermill-outbox-bench is emptied."`
+	To          []string `default:"nothing" placeholder:"NAME" help:"What to deliver to: nothing, 1ms, redis or kafka (nothing). 1ms is a publisher that takes a millisecond."`
+	Systems     []string `default:"stock,ours" placeholder:"NAME" help:"What to measure: stock, which is Watermill's own forwarder, ours, or loop, which is written by hand (stock,ours)."`
+	Events      []string `default:"100000" placeholder:"N" help:"Backlogs to drain (100000)."`
+	Payload     string   `default:"300" placeholder:"BYTES" help:"Size of a payload (300)."`
+	Keys        string   `default:"10000" placeholder:"N" help:"Ordering keys (10000)."`
+	Repeats     string   `default:"3" placeholder:"N" help:"Runs of each (3)."`
+}
+
+// Run measures and prints a Markdown table.
+func (c *benchCommand) Run(s *session) error {
+	bar := newProgress(s.stderr)
+	defer bar.clear()
+	settings := lab.Settings{
+		DatabaseURL: c.DatabaseURL, RedisURL: c.RedisURL, KafkaURL: c.KafkaURL, Destinations: c.To, Systems: c.Systems,
+		Payload:  s.faults.number("--payload", c.Payload, 100, 1<<20),
+		Keys:     s.faults.number("--keys", c.Keys, 1, 1_000_000),
+		Repeats:  s.faults.number("--repeats", c.Repeats, 1, 100),
+		Progress: bar.show,
+	}
+	for _, text := range c.Events {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			s.faults.add("--events: %q is no number", text)
+		}
+		settings.Events = append(settings.Events, n)
+	}
+	if source, err := parseSource(c.DatabaseURL); c.DatabaseURL == "" {
+		s.faults.add("no database: set --database-url or DATABASE_URL")
+	} else if err != nil {
+		s.faults.add("--database-url: %w", err)
+	} else if source.dialect.String() != "postgres" {
+		s.faults.add("--database-url: the benchmark is for PostgreSQL")
+	}
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	if err := settings.Check(); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			s.faults.add("%s", strings.TrimSpace(line))
+		}
+		return s.faults.err()
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	return lab.Run(ctx, settings, barred{s.stdout, bar}, barred{s.stderr, bar})
+}
+
+// barred takes the bar away before each line.
+type barred struct {
+	w   io.Writer
+	bar *progress
+}
+
+func (b barred) Write(p []byte) (int, error) {
+	b.bar.clear()
+	n, err := b.w.Write(p)
+	if err != nil {
+		return n, fmt.Errorf("write: %w", err)
+	}
+	return n, nil
+}
