@@ -35,7 +35,7 @@ type CleanerConfig struct {
 
 	// BatchSize is the number of events that one transaction looks at. Defaults to 5000.
 	BatchSize int
-	// Pause is the wait between two batches, in which others have the database to themselves. Defaults to 50 ms.
+	// Pause is the wait between two batches, in which others have the database to themselves. Defaults to 100 ms.
 	Pause time.Duration
 	// At is the time of day of [Cleaner.Run], in Location. Defaults to "02:00".
 	At string
@@ -111,7 +111,7 @@ func (c CleanerConfig) withDefaults() (CleanerConfig, time.Duration, error) {
 	duration("Retention", &c.Retention, 7*24*time.Hour, true)
 	duration("SkippedRetention", &c.SkippedRetention, c.Retention, true)
 	duration("DeadRetention", &c.DeadRetention, Forever, true)
-	duration("Pause", &c.Pause, 50*time.Millisecond, false)
+	duration("Pause", &c.Pause, 100*time.Millisecond, false)
 	duration("Every", &c.Every, 0, false)
 	duration("QueryTimeout", &c.QueryTimeout, time.Minute, false)
 	if c.BatchSize == 0 {

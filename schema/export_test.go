@@ -10,7 +10,7 @@ func (s *Store) Statements() map[string]string {
 	return map[string]string{
 		"read": s.q.read, "due": s.q.due, "next due": s.q.nextDue, "done": s.q.done, "ended": s.q.ended, "failed": s.q.failed,
 		"release": s.q.release, "still": s.q.still, "hold": s.q.hold,
-		"clean look": s.q.clean.look, "clean unsent": s.q.clean.unsent + s.q.clean.lock, "clean weigh": s.q.clean.weigh,
+		"clean renew": s.q.clean.renew, "clean look": s.q.clean.look, "clean unsent": s.q.clean.unsent + s.q.clean.lock, "clean weigh": s.q.clean.weigh,
 		"clean deliveries": s.q.clean.deliveries, "clean events": s.q.clean.events,
 		"heads": s.q.backlog.heads, "count deliveries": s.q.backlog.deliveries, "sample pending": s.q.backlog.samplePending, "sample deliveries": s.q.backlog.sampleDeliveries,
 	}

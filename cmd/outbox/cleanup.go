@@ -18,7 +18,7 @@ type cleanupCommand struct {
 	Status    []string `default:"SENT,SKIPPED" placeholder:"STATUS[=AGE]" help:"Remove events of this status, SENT, SKIPPED or DEAD (SENT and SKIPPED), with an age of its own behind =. Repeat it for several."`
 	Tenant    []string `sep:"none" placeholder:"ID" help:"Remove events of this tenant only. Repeat it for several."`
 	Batch     string   `default:"5000" placeholder:"N" help:"Events that one transaction looks at (5000)."`
-	Pause     string   `default:"50ms" placeholder:"DURATION" help:"Wait between two transactions, in which others have the database to themselves (50ms)."`
+	Pause     string   `default:"100ms" placeholder:"DURATION" help:"Wait between two transactions, in which others have the database to themselves (100ms)."`
 	DryRun    bool     `help:"Remove nothing, and count what would be removed."`
 	JSON      bool     `name:"json" help:"Print one JSON object."`
 }
