@@ -86,7 +86,8 @@ type queries struct {
 	setControl   string // kind, name, reason
 	unsetControl string // kind, name
 
-	clean cleanQueries
+	clean  cleanQueries
+	glance glanceQueries
 
 	backlog backlogQueries
 }

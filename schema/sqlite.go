@@ -131,7 +131,7 @@ func (sqlite) queries(t tables) queries {
 			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
 		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = ?1 AND name = ?2`,
 
-		clean: sqlite{}.cleanQueries(t),
+		clean: sqlite{}.cleanQueries(t), glance: sqlite{}.glanceQueries(t),
 
 		backlog: sqlite{}.backlogQueries(t),
 	}

@@ -21,6 +21,7 @@ type cli struct {
 	Run     runCommand     `cmd:"" help:"Forward events to their destinations."`
 	Stats   statsCommand   `cmd:"" help:"Count what is not finished, and say what is paused or unreachable."`
 	Dead    deadCommand    `cmd:"" help:"List, show, replay or discard what gave up."`
+	Tail    tailCommand    `cmd:"" help:"Show events as they are stored."`
 	Cleanup cleanupCommand `cmd:"" help:"Remove finished events that are old."`
 	Pause   pauseCommand   `cmd:"" help:"Hold what goes to a destination, or is of a tenant or of a key."`
 	Resume  resumeCommand  `cmd:"" help:"Let it go on, in its order."`

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+type tailCommand struct {
+	databaseFlags
+	Lines    string   `short:"n" default:"10" placeholder:"N" help:"Begin with the last N events (10), of the last 10000 that were stored."`
+	NoFollow bool     `help:"Print these and exit."`
+	Tenant   []string `sep:"none" placeholder:"ID" help:"Show events of this tenant only. Repeat it for several."`
+	Topic    []string `sep:"none" placeholder:"TOPIC" help:"Show events of this topic only. Repeat it for several."`
+	Payload  bool     `help:"Print payloads of up to 64 KiB too."`
+	Interval string   `default:"500ms" placeholder:"DURATION" help:"Look for new events so often (500ms)."`
+	JSON     bool     `name:"json" help:"Print one JSON object per event."`
+}
+
+// tailed is what --json prints.
+type tailed struct {
+	Seq           int64           `json:"seq"`
+	CreatedAt     time.Time       `json:"created_at"`
+	Status        string          `json:"status"` // as it was when it was looked at
+	TenantID      string          `json:"tenant_id"`
+	Topic         string          `json:"topic"`
+	Key           string          `json:"key"`
+	ID            string          `json:"id"`
+	PayloadSize   int             `json:"payload_size"`
+	Payload       json.RawMessage `json:"payload,omitempty"`        // where it is JSON, with --payload
+	PayloadBase64 []byte          `json:"payload_base64,omitempty"` // else
+}
+
+const (
+	tailWindow  = 10_000   // the last events that the first ones are looked for in
+	tailPayload = 64 << 10 // bytes
+)
+
+// Run prints events as they are committed, until it is interrupted.
+func (c *tailCommand) Run(s *session) error {
+	target := c.check(&s.faults)
+	lines := s.faults.number("--lines", c.Lines, 0, tailWindow)
+	interval := s.faults.duration("--interval", c.Interval, 10*time.Millisecond)
+	for flag, list := range map[string][]string{"--tenant": c.Tenant, "--topic": c.Topic} {
+		if slices.Contains(list, "") {
+			s.faults.add("%s: is empty; leave it out for all", flag)
+		}
+	}
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	db, store, err := target.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	inline := 0
+	if c.Payload {
+		inline = tailPayload
+	}
+	f := follower{store: store, look: schema.Look{Inline: inline, Filter: schema.Filter{Tenants: c.Tenant, Topics: c.Topic}}}
+	first, err := f.begin(ctx, lines)
+	if err != nil {
+		return target.explain(err)
+	}
+	if err := c.print(s, first); err != nil || c.NoFollow {
+		return err
+	}
+	return c.follow(ctx, s, target, &f, interval)
+}
+
+// follow prints what is new. A database that cannot be reached is waited for.
+func (c *tailCommand) follow(ctx context.Context, s *session, target database, f *follower, interval time.Duration) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		list, err := f.next(ctx)
+		if printErr := c.print(s, list); printErr != nil {
+			return printErr
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !failing:
+			s.complain(fmt.Errorf("%w; trying again until it works", target.explain(err)))
+		case err == nil && failing:
+			fmt.Fprintln(s.stderr, "outbox: looking at events again")
+		}
+		failing = err != nil
+		if f.missed > 0 {
+			fmt.Fprintf(s.stderr, "outbox: there are too many gaps between numbers; %s may be missed if they are committed late\n", events(f.missed))
+			f.missed = 0
+		}
+	}
+}
+
+func (c *tailCommand) print(s *session, list []schema.Glance) error {
+	enc := deadEncoder(s.stdout)
+	for i := range list {
+		g := &list[i]
+		if c.JSON {
+			if err := enc.Encode(c.tailed(g)); err != nil {
+				return err
+			}
+			continue
+		}
+		// Columns of a fixed width: nobody knows what is still to come.
+		line := fmt.Sprintf("%-8d %s %-7s %-12s %-20s %-20s %7d", g.Seq, g.CreatedAt.UTC().Format("2006-01-02T15:04:05.000Z"), g.Status,
+			orDash(g.TenantID), printable(g.Topic), orDash(g.Key()), g.PayloadSize)
+		if c.Payload {
+			line += "  " + payloadText(g)
+		}
+		if _, err := fmt.Fprintln(s.stdout, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func payloadText(g *schema.Glance) string {
+	switch {
+	case g.PayloadSize > len(g.Payload):
+		return "(too long)"
+	case utf8.Valid(g.Payload):
+		return printable(string(g.Payload))
+	}
+	return "(no text)"
+}
+
+func (c *tailCommand) tailed(g *schema.Glance) tailed {
+	t := tailed{
+		Seq: g.Seq, CreatedAt: g.CreatedAt.UTC(), Status: g.Status, TenantID: g.TenantID, Topic: g.Topic, Key: g.Key(), ID: g.ID, PayloadSize: g.PayloadSize,
+	}
+	if json.Valid(g.Payload) && utf8.Valid(g.Payload) {
+		t.Payload = g.Payload
+	} else {
+		t.PayloadBase64 = g.Payload
+	}
+	return t
+}
