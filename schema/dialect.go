@@ -86,6 +86,9 @@ type queries struct {
 	setControl   string // kind, name, reason
 	unsetControl string // kind, name
 
+	indexes      string // -> name, table, valid, bytes, scans, bloat
+	concurrently string // how an index is created beside writers
+
 	clean  cleanQueries
 	glance glanceQueries
 

@@ -143,6 +143,7 @@ func (postgres) queries(t tables) queries {
 			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
 		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = $1::text AND name = $2::text`,
 
+		indexes: postgres{}.indexes(t), concurrently: "CONCURRENTLY ",
 		clean: postgres{}.cleanQueries(t), glance: postgres{}.glanceQueries(t),
 
 		backlog: postgres{}.backlogQueries(t),

@@ -131,6 +131,8 @@ func (sqlite) queries(t tables) queries {
 			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
 		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = ?1 AND name = ?2`,
 
+		indexes: `SELECT name, tbl_name, 1, -1, -1, NULL FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND '"' || tbl_name || '"' IN (
+			'` + t.Outbox + `', '` + t.Pending + `', '` + t.Deliveries + `', '` + t.Controls + `', '` + t.Cleanup + `', '` + t.Forwarders + `', '` + t.Slots + `')`,
 		clean: sqlite{}.cleanQueries(t), glance: sqlite{}.glanceQueries(t),
 
 		backlog: sqlite{}.backlogQueries(t),

@@ -17,6 +17,7 @@ import (
 type Store struct {
 	db       *sqlx.DB
 	d        Dialect
+	cfg      Config
 	t        tables
 	q        queries
 	identity string
@@ -50,7 +51,7 @@ func OpenStore(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 			ErrSchema, done[len(done)-1].Version, newest)
 	}
 	return &Store{
-		db: sqlx.NewDb(db, cfg.Dialect.String()), d: cfg.Dialect, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
+		db: sqlx.NewDb(db, cfg.Dialect.String()), d: cfg.Dialect, cfg: cfg, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
 		countTime: countTime,
 	}, nil
 }

@@ -23,6 +23,7 @@ type cli struct {
 	Dead    deadCommand    `cmd:"" help:"List, show, replay or discard what gave up."`
 	Tail    tailCommand    `cmd:"" help:"Show events as they are stored."`
 	Cleanup cleanupCommand `cmd:"" help:"Remove finished events that are old."`
+	Indexes indexesCommand `cmd:"" help:"Check that the indexes are there and valid, and show what they weigh."`
 	Pause   pauseCommand   `cmd:"" help:"Hold what goes to a destination, or is of a tenant or of a key."`
 	Resume  resumeCommand  `cmd:"" help:"Let it go on, in its order."`
 

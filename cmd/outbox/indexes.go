@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+type indexesCommand struct {
+	databaseFlags
+	JSON bool `name:"json" help:"Print one JSON object per index."`
+}
+
+// Run lists the indexes, and fails when one is missing or of no use.
+func (c *indexesCommand) Run(s *session) error {
+	target := c.check(&s.faults)
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	db, store, err := target.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	list, err := store.Indexes(ctx)
+	if err != nil {
+		return target.explain(err)
+	}
+	if err := c.print(s, list); err != nil {
+		return err
+	}
+	lacking := 0
+	for _, i := range list {
+		if i.State == schema.IndexMissing || i.State == schema.IndexInvalid {
+			lacking++
+		}
+	}
+	switch lacking {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("1 index is missing or invalid; the statement above puts it right")
+	}
+	return fmt.Errorf("%d indexes are missing or invalid; the statements above put them right", lacking)
+}
+
+func (c *indexesCommand) print(s *session, list []schema.Index) error {
+	if c.JSON {
+		enc := deadEncoder(s.stdout)
+		for _, i := range list {
+			if err := enc.Encode(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "index\ttable\tstate\tsize\tused\tbloat")
+	fix := ""
+	for _, i := range list {
+		used, bloat := "-", "-"
+		if i.Scans >= 0 {
+			used = fmt.Sprint(i.Scans)
+		}
+		if i.Bloat >= 0 {
+			bloat = fmt.Sprintf("%.0f %%", i.Bloat*100)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(i.Name), i.Table, i.State, size(i.Bytes), used, bloat)
+		if i.Fix != "" {
+			fix += i.Fix + "\n"
+		}
+	}
+	if err := t.Flush(); err != nil || fix == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(s.stdout, "\nRun:\n%s", fix)
+	return err
+}
+
+// size is a number of bytes for people; a dash when it is not known.
+func size(bytes int64) string {
+	switch {
+	case bytes < 0:
+		return "-"
+	case bytes < 10<<10:
+		return fmt.Sprintf("%d B", bytes)
+	case bytes < 10<<20:
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	case bytes < 10<<30:
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	}
+	return fmt.Sprintf("%d GiB", bytes>>30)
+}
