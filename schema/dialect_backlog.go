@@ -2,11 +2,12 @@ package schema
 
 // backlogQueries are the statements that count what is not finished, and who works on it.
 type backlogQueries struct {
-	heads            string // -> last seq, first pending seq, average first pending seq of a slot, age of the oldest pending in seconds
-	pending          string // limit -> count
-	deliveries       string // limit -> state, destination, count, age of the oldest, first seq; with an empty state of all
-	events           string // limit -> state, '', tenant, topic, count, age of the oldest
-	samplePending    string // starts, width, slots -> state, '', tenant, topic, count, age of the oldest
-	sampleDeliveries string // starts, width -> state, destination, tenant, topic, count, age of the oldest
-	fleet            string // -> id, group, started, alive, number of slots; with an empty id the slots that nobody owns
+	heads            string           // -> last seq, first pending seq, average first pending seq of a slot, age of the oldest pending in seconds
+	pending          string           // limit -> count
+	deliveries       map[State]string // limit -> destination, count, age of the oldest
+	allDeliveries    string           // limit -> count, first seq
+	events           string           // limit -> state, '', tenant, topic, count, age of the oldest
+	samplePending    string           // starts, width, slots -> state, '', tenant, topic, count, age of the oldest
+	sampleDeliveries string           // starts, width -> state, destination, tenant, topic, count, age of the oldest
+	fleet            string           // -> id, group, started, alive, number of slots; with an empty id the slots that nobody owns
 }

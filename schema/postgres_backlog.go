@@ -8,19 +8,27 @@ func (postgres) backlogQueries(t tables) backlogQueries {
 		return `(SELECT d.* FROM ` + everySlot + ` CROSS JOIN LATERAL (SELECT state, destination, seq, created_at FROM ` + t.Deliveries + ` d
 			WHERE d.slot = s.slot AND d.state = '` + string(state) + `' ORDER BY ` + order + ` LIMIT $1::bigint) d LIMIT $1::bigint)`
 	}
-	unfinished := perSlot(Waiting, "due") + ` UNION ALL ` + perSlot(Held, "seq") + ` UNION ALL
-		(SELECT state, destination, seq, created_at FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq LIMIT $1::bigint) UNION ALL
-		(SELECT * FROM (SELECT state, destination, seq, created_at FROM ` + t.Deliveries + ` ORDER BY seq, target LIMIT $1::bigint) d WHERE state = 'skipped')`
+	of := map[State]string{
+		Waiting: perSlot(Waiting, "due"),
+		Held:    perSlot(Held, "seq"),
+		Dead:    `(SELECT state, destination, seq, created_at FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq LIMIT $1::bigint)`,
+		Skipped: `(SELECT * FROM (SELECT state, destination, seq, created_at FROM ` + t.Deliveries + ` ORDER BY seq, target LIMIT $1::bigint) d WHERE state = 'skipped')`,
+	}
+	count := map[State]string{}
+	for state, rows := range of {
+		count[state] = `SELECT destination, count(*), ` + age("min(created_at)") + ` FROM ` + rows + ` d GROUP BY destination`
+	}
+	unfinished := of[Waiting] + ` UNION ALL ` + of[Held] + ` UNION ALL ` + of[Dead] + ` UNION ALL ` + of[Skipped]
 	its := ` CROSS JOIN LATERAL (SELECT tenant_id, topic, created_at FROM ` + t.Outbox + ` e WHERE e.seq = o.seq LIMIT 1) e`
 	return backlogQueries{
 		heads: `SELECT last, COALESCE(first, last + 1), head, extract(epoch FROM clock_timestamp() - (SELECT created_at FROM ` + t.Outbox + ` e WHERE e.seq = first))::float8
 			FROM (SELECT q.last, min(h.seq) AS first, avg(COALESCE(h.seq, q.last + 1))::float8 AS head
 				FROM (SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last FROM ` + t.SeqSeq + `) q CROSS JOIN ` + everySlot + `
 				LEFT JOIN LATERAL (SELECT p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot ORDER BY p.seq LIMIT 1) h ON true GROUP BY q.last) h`,
-		pending: `SELECT count(*) FROM (SELECT 1 FROM ` + t.Pending + ` LIMIT $1::bigint) p`,
-		deliveries: `SELECT state, destination, count(*), ` + age("min(created_at)") + `, min(seq) FROM (` + unfinished + `) d GROUP BY state, destination
-			UNION ALL SELECT '', '', count(*), NULL, COALESCE((SELECT min(seq) FROM ` + t.Deliveries + `), 1)
-				FROM (SELECT 1 FROM ` + t.Deliveries + ` ORDER BY seq, target LIMIT $1::bigint) d`,
+		pending:    `SELECT count(*) FROM (SELECT 1 FROM ` + t.Pending + ` LIMIT $1::bigint) p`,
+		deliveries: count,
+		allDeliveries: `SELECT count(*), COALESCE((SELECT min(seq) FROM ` + t.Deliveries + `), 1)
+			FROM (SELECT 1 FROM ` + t.Deliveries + ` ORDER BY seq, target LIMIT $1::bigint) d`,
 		events: `SELECT o.state, '', e.tenant_id, e.topic, count(*)::float8, ` + age("min(e.created_at)") + `
 			FROM ((SELECT 'pending' AS state, seq FROM ` + t.Pending + ` LIMIT $1::bigint) UNION ALL SELECT state, seq FROM (` + unfinished + `) d) o` + its + `
 			GROUP BY 1, 3, 4`,

@@ -3,19 +3,26 @@ package schema
 func (sqlite) backlogQueries(t tables) backlogQueries {
 	age := sqlite{}.age
 	// What is open is found by the index of its state. Nothing lists skipped ones: they are looked for as far as the limit reaches.
-	ofState := func(state State) string {
-		return `SELECT * FROM (SELECT state, destination, seq, created_at FROM ` + t.Deliveries + ` WHERE state = '` + string(state) + `' LIMIT ?1) UNION ALL `
+	const columns = `state, destination, seq, created_at`
+	of := map[State]string{
+		Skipped: `SELECT * FROM (SELECT ` + columns + ` FROM ` + t.Deliveries + ` ORDER BY seq, target LIMIT ?1) WHERE state = 'skipped'`,
 	}
-	unfinished := ofState(Waiting) + ofState(Held) + ofState(Dead) + `SELECT * FROM (SELECT state, destination, seq, created_at FROM ` + t.Deliveries + `
-		ORDER BY seq, target LIMIT ?1) WHERE state = 'skipped'`
+	for _, state := range []State{Waiting, Held, Dead} {
+		of[state] = `SELECT * FROM (SELECT ` + columns + ` FROM ` + t.Deliveries + ` WHERE state = '` + string(state) + `' LIMIT ?1)`
+	}
+	count := map[State]string{}
+	for state, rows := range of {
+		count[state] = `SELECT destination, count(*), ` + age("min(created_at)") + ` FROM (` + rows + `) GROUP BY destination`
+	}
+	unfinished := of[Waiting] + ` UNION ALL ` + of[Held] + ` UNION ALL ` + of[Dead] + ` UNION ALL ` + of[Skipped]
 
 	return backlogQueries{
 		heads: `SELECT last, COALESCE(first, last + 1), COALESCE(first, last + 1) + 0.0, ` + age("e.created_at") + `
 			FROM (SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = '` + t.Prefix + `'), 0) AS last,
 				(SELECT min(seq) FROM ` + t.Pending + ` WHERE slot = 0) AS first) LEFT JOIN ` + t.Outbox + ` e ON e.seq = first`,
-		pending: `SELECT count(*) FROM (SELECT 1 FROM ` + t.Pending + ` LIMIT ?1)`,
-		deliveries: `SELECT state, destination, count(*), ` + age("min(created_at)") + `, min(seq) FROM (` + unfinished + `) GROUP BY state, destination
-			UNION ALL SELECT '', '', count(*), NULL, COALESCE((SELECT min(seq) FROM ` + t.Deliveries + `), 1) FROM (SELECT 1 FROM ` + t.Deliveries + ` LIMIT ?1)`,
+		pending:       `SELECT count(*) FROM (SELECT 1 FROM ` + t.Pending + ` LIMIT ?1)`,
+		deliveries:    count,
+		allDeliveries: `SELECT count(*), COALESCE((SELECT min(seq) FROM ` + t.Deliveries + `), 1) FROM (SELECT 1 FROM ` + t.Deliveries + ` LIMIT ?1)`,
 		events: `SELECT o.state, '', e.tenant_id, e.topic, count(*), ` + age("min(e.created_at)") + `
 			FROM (SELECT * FROM (SELECT 'pending' AS state, seq FROM ` + t.Pending + ` LIMIT ?1) UNION ALL SELECT state, seq FROM (` + unfinished + `)) o
 			CROSS JOIN ` + t.Outbox + ` e ON e.seq = o.seq GROUP BY 1, 3, 4`,

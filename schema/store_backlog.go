@@ -55,9 +55,16 @@ const (
 	countLimit = 10_000                 // rows of one state that are counted; more are estimated
 	countTime  = 250 * time.Millisecond // for one statement that counts: rows that are deleted and not yet removed make it slow
 
-	sampleCells      = 2000 // looks at the table that a sample takes
-	sampleCellEvents = 5    // events in one of them when all are there
 )
+
+// A sample looks at so many cells of a table. Each has so many events when all are there: few, since every one costs a look at the big table.
+// Deliveries may be far apart from each other, and are looked for in more places.
+var (
+	samplePending    = sampling{cells: 750, events: 2}
+	sampleDeliveries = sampling{cells: 1500, events: 1}
+)
+
+type sampling struct{ cells, events int64 }
 
 var states = []State{Pending, Waiting, Held, Dead, Skipped}
 
@@ -93,9 +100,14 @@ func (s *Store) backlog(ctx context.Context, exact bool) (b Backlog, err error) 
 	if err := s.countPending(ctx, &t, limit, exact); err != nil {
 		return b, err
 	}
-	firstDelivery, err := s.countDeliveries(ctx, &t, limit, exact)
+	firstDelivery, err := s.countAll(ctx, &t, limit, exact)
 	if err != nil {
 		return b, err
+	}
+	for _, state := range states[1:] {
+		if err := s.countState(ctx, &t, state, limit, exact); err != nil {
+			return b, err
+		}
 	}
 
 	open, counted := int64(0), true
@@ -148,45 +160,51 @@ func (s *Store) countPending(ctx context.Context, t *tally, limit int64, exact b
 	return uncounted(ctx, err)
 }
 
-// countDeliveries counts by destination, and returns the first number there is.
-func (s *Store) countDeliveries(parent context.Context, t *tally, limit int64, exact bool) (first int64, err error) {
-	ctx, cancel := s.counting(parent, exact)
+// countAll tells whether skipped deliveries can be counted, which are looked for among all of them, and returns the first number there is.
+func (s *Store) countAll(ctx context.Context, t *tally, limit int64, exact bool) (first int64, err error) {
+	ctx, cancel := s.counting(ctx, exact)
 	defer cancel()
-	failed := func(err error) (int64, error) {
-		t.destinations = nil
-		for _, state := range states[1:] {
-			*t.state[state] = Count{State: state}
-		}
-		return 0, uncounted(ctx, err)
-	}
-	rows, err := s.db.QueryContext(ctx, s.q.backlog.deliveries, limit+1)
+	var n int64
+	err = s.db.QueryRowContext(ctx, s.q.backlog.allDeliveries, limit+1).Scan(&n, &first)
+	t.state[Skipped].Exact = err == nil && n <= limit
+	return first, uncounted(ctx, err)
+}
+
+// countState counts the deliveries of a state by destination.
+func (s *Store) countState(ctx context.Context, t *tally, state State, limit int64, exact bool) error {
+	ctx, cancel := s.counting(ctx, exact)
+	defer cancel()
+	c, list, err := s.destinations(ctx, state, limit)
+	c.Exact = c.Exact && t.state[state].Exact && err == nil
+	*t.state[state] = c
+	t.destinations = append(t.destinations, list...)
+	return uncounted(ctx, err)
+}
+
+func (s *Store) destinations(ctx context.Context, state State, limit int64) (Count, []Count, error) {
+	all := Count{State: state}
+	rows, err := s.db.QueryContext(ctx, s.q.backlog.deliveries[state], limit+1)
 	if err != nil {
-		return failed(err)
+		return all, nil, err
 	}
 	defer rows.Close()
+	var list []Count
 	for rows.Next() {
-		var g Count
-		var lowest int64
+		c := Count{State: state, Exact: true}
 		var oldest sql.NullFloat64
-		if err := rows.Scan(&g.State, &g.Name, &g.Count, &oldest, &lowest); err != nil {
-			return failed(err)
+		if err := rows.Scan(&c.Name, &c.Count, &oldest); err != nil {
+			return Count{State: state}, nil, err
 		}
-		if g.State == "" { // all rows, as far as they were looked at for skipped ones
-			first = lowest
-			t.state[Skipped].Exact = g.Count <= limit
-			continue
-		}
-		g.Oldest, g.Exact = seconds(oldest), true
-		t.destinations = append(t.destinations, g)
-		c := t.state[g.State]
-		c.Count += g.Count
-		c.Oldest = max(c.Oldest, g.Oldest)
-		c.Exact = c.Exact && (g.State == Skipped || c.Count <= limit)
+		c.Oldest = seconds(oldest)
+		all.Count += c.Count
+		all.Oldest = max(all.Oldest, c.Oldest)
+		list = append(list, c)
 	}
 	if err := rows.Err(); err != nil {
-		return failed(err)
+		return Count{State: state}, nil, err
 	}
-	return first, nil
+	all.Exact = all.Count <= limit
+	return all, list, nil
 }
 
 // counting bounds the time of a statement that counts, unless all is to be counted.
@@ -229,8 +247,8 @@ func (s *Store) groups(ctx context.Context, query string, args ...any) ([]group,
 // sample estimates what was not counted of the states unknown, and all their tenants and topics.
 func (s *Store) sample(ctx context.Context, t *tally, unknown []State, firstPending, firstDelivery, last int64) error {
 	var seen []group
-	look := func(query string, slots int, first int64) error {
-		c := spread(first, last, slots)
+	look := func(query string, how sampling, slots int, first int64) error {
+		c := how.spread(first, last, slots)
 		list, err := s.groups(ctx, query, s.d.ints(c.starts), c.width, s.d.ints(c.slots))
 		for _, g := range list {
 			if slices.Contains(unknown, g.state) {
@@ -241,12 +259,12 @@ func (s *Store) sample(ctx context.Context, t *tally, unknown []State, firstPend
 		return err
 	}
 	if slices.Contains(unknown, Pending) {
-		if err := look(s.q.backlog.samplePending, s.SlotCount(), firstPending); err != nil {
+		if err := look(s.q.backlog.samplePending, samplePending, s.SlotCount(), firstPending); err != nil {
 			return err
 		}
 	}
 	if slices.Contains(unknown, Skipped) {
-		if err := look(s.q.backlog.sampleDeliveries, 1, firstDelivery); err != nil {
+		if err := look(s.q.backlog.sampleDeliveries, sampleDeliveries, 1, firstDelivery); err != nil {
 			return err
 		}
 	}
@@ -288,14 +306,14 @@ type cells struct {
 }
 
 // spread returns cells at random places that are spread evenly over the numbers from first to last of every slot.
-func spread(first, last int64, slots int) cells {
+func (how sampling) spread(first, last int64, slots int) cells {
 	n := int64(slots)
-	c := cells{width: sampleCellEvents * n, factor: 1}
+	c := cells{width: how.events * n, factor: 1}
 	if first < 1 {
 		first = 1
 	}
 	total := n * ((max(0, last-first+1) + c.width - 1) / c.width)
-	take := min(total, sampleCells)
+	take := min(total, how.cells)
 	if take > 0 {
 		c.factor = float64(total) / float64(take)
 	}
