@@ -1,0 +1,163 @@
+package monitor
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics count what one forwarder does. Its methods have the signatures of the forwarder's hooks, or nearly:
+//
+//	metrics, err := monitor.NewMetrics(prometheus.DefaultRegisterer)
+//	hooks := forwarder.Hooks{
+//		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Err) },
+//		Died:      metrics.Died,
+//		Breaker:   metrics.Breaker,
+//		Read:      metrics.Read,
+//		Settled:   metrics.Settled,
+//		Slots:     metrics.Slots,
+//	}
+//
+// It is safe for concurrent use. Events may name any destination: the first 200 have numbers of their own, the rest share the label [Others].
+type Metrics struct {
+	attempts, retries, dead *prometheus.CounterVec
+	publish, lag            *prometheus.HistogramVec
+	breaker                 *prometheus.GaugeVec
+	readEvents, settled     prometheus.Counter
+	read, settle            prometheus.Histogram
+	slots                   prometheus.Gauge
+
+	destinations sync.Map // name -> *destination
+	named        atomic.Int64
+	mu           sync.Mutex      // for what is rare
+	open         map[string]bool // names of destinations whose breaker is open
+}
+
+const maxDestinations = 200
+
+// destination has the metrics of one destination at hand, so that an attempt looks up nothing but this.
+type destination struct {
+	delivered, failed, retry prometheus.Counter
+	dead                     prometheus.Counter
+	publish, lag             prometheus.Observer
+	breaker                  prometheus.Gauge
+}
+
+// NewMetrics registers the metrics of a forwarder. The error is that of the registerer, when it has metrics of such a name already: two
+// forwarders of one process share one Metrics.
+func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
+	fast := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	late := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	m := &Metrics{
+		attempts: counter("outbox_attempts_total", "Attempts to publish an event to a destination, by result: delivered or failed.", "destination", "result"),
+		retries:  counter("outbox_retries_total", "Attempts that were not the first of their delivery.", "destination"),
+		dead:     counter("outbox_dead_total", "Deliveries that gave up.", "destination"),
+		publish:  histogram("outbox_publish_seconds", "Time that a publisher needed for an attempt.", fast, "destination"),
+		lag:      histogram("outbox_lag_seconds", "Time from an event's insertion to its delivery.", late, "destination"),
+		breaker: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outbox_breaker_open", Help: "1 while this forwarder cannot reach the destination, else 0; of other destinations how many.",
+		}, []string{"destination"}),
+		readEvents: prometheus.NewCounter(prometheus.CounterOpts{Name: "outbox_read_events_total", Help: "New events that were read from the outbox."}),
+		settled:    prometheus.NewCounter(prometheus.CounterOpts{Name: "outbox_settled_events_total", Help: "Outcomes that were written down."}),
+		read: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "outbox_read_seconds", Help: "Time that a read of the outbox took.", Buckets: fast,
+		}),
+		settle: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "outbox_settle_seconds", Help: "Time that it took to write down a batch of outcomes.", Buckets: fast,
+		}),
+		slots: prometheus.NewGauge(prometheus.GaugeOpts{Name: "outbox_slots_owned", Help: "Slots that this forwarder owns."}),
+		open:  map[string]bool{},
+	}
+	var faults []error
+	for _, c := range []prometheus.Collector{m.attempts, m.retries, m.dead, m.publish, m.lag, m.breaker, m.readEvents, m.settled, m.read, m.settle, m.slots} {
+		faults = append(faults, reg.Register(c))
+	}
+	return m, errors.Join(faults...)
+}
+
+// destination returns the metrics of a name.
+func (m *Metrics) destination(name string) *destination {
+	if d, ok := m.destinations.Load(name); ok {
+		return d.(*destination)
+	}
+	label := printable(name)
+	if m.named.Load() >= maxDestinations { // not kept: the names may be without end
+		label = Others
+		if d, ok := m.destinations.Load(Others); ok {
+			return d.(*destination)
+		}
+	}
+	d := &destination{
+		delivered: m.attempts.WithLabelValues(label, "delivered"), failed: m.attempts.WithLabelValues(label, "failed"),
+		retry: m.retries.WithLabelValues(label), dead: m.dead.WithLabelValues(label),
+		publish: m.publish.WithLabelValues(label), lag: m.lag.WithLabelValues(label), breaker: m.breaker.WithLabelValues(label),
+	}
+	key := name
+	if label == Others {
+		key = Others
+	}
+	kept, known := m.destinations.LoadOrStore(key, d)
+	if !known {
+		m.named.Add(1)
+	}
+	return kept.(*destination)
+}
+
+// Published counts an attempt, as forwarder.Hooks.Published is told of it.
+func (m *Metrics) Published(destination string, number int, took, lag time.Duration, err error) {
+	d := m.destination(destination)
+	d.publish.Observe(took.Seconds())
+	if number > 1 {
+		d.retry.Inc()
+	}
+	if err != nil {
+		d.failed.Inc()
+		return
+	}
+	d.delivered.Inc()
+	d.lag.Observe(lag.Seconds())
+}
+
+// Died counts a delivery that gave up.
+func (m *Metrics) Died(destination string) { m.destination(destination).dead.Inc() }
+
+// Breaker notes that a destination is out of reach, or back.
+func (m *Metrics) Breaker(destination string, open bool) {
+	d := m.destination(destination)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if open == m.open[destination] {
+		return
+	}
+	if open {
+		m.open[destination] = true
+		d.breaker.Inc()
+	} else {
+		delete(m.open, destination)
+		d.breaker.Dec()
+	}
+}
+
+// Read counts a read of the outbox.
+func (m *Metrics) Read(events int, took time.Duration) {
+	m.readEvents.Add(float64(events))
+	m.read.Observe(took.Seconds())
+}
+
+// Settled counts outcomes that were written down.
+func (m *Metrics) Settled(events int, took time.Duration) {
+	m.settled.Add(float64(events))
+	m.settle.Observe(took.Seconds())
+}
+
+// Slots notes how many slots the forwarder owns.
+func (m *Metrics) Slots(owned int) { m.slots.Set(float64(owned)) }

@@ -1,0 +1,185 @@
+package monitor_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// gather returns the values of a registry: counters, gauges, and the number of observations of histograms.
+func gather(t testing.TB, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	values := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			name := f.GetName()
+			if len(labels) > 0 {
+				name += "{" + strings.Join(labels, ",") + "}"
+			}
+			values[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return values
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	m, err := monitor.NewMetrics(reg)
+	require.NoError(t, err)
+	m.Published("kafka://a", 1, time.Millisecond, time.Second, nil)
+	m.Published("kafka://a", 2, time.Millisecond, time.Second, errors.New("no"))
+	m.Died("kafka://a")
+	m.Breaker("kafka://a", true)
+	m.Breaker("kafka://a", true)
+	m.Breaker("kafka://b", true)
+	m.Breaker("kafka://b", false)
+	m.Breaker("kafka://b", false)
+	m.Read(7, time.Millisecond)
+	m.Settled(5, time.Millisecond)
+	m.Slots(64)
+	m.Slots(32)
+	require.Equal(t, map[string]float64{
+		"outbox_attempts_total{destination=kafka://a,result=delivered}": 1,
+		"outbox_attempts_total{destination=kafka://a,result=failed}":    1,
+		"outbox_attempts_total{destination=kafka://b,result=delivered}": 0,
+		"outbox_attempts_total{destination=kafka://b,result=failed}":    0,
+		"outbox_retries_total{destination=kafka://a}":                   1,
+		"outbox_retries_total{destination=kafka://b}":                   0,
+		"outbox_dead_total{destination=kafka://a}":                      1,
+		"outbox_dead_total{destination=kafka://b}":                      0,
+		"outbox_publish_seconds{destination=kafka://a}":                 2,
+		"outbox_publish_seconds{destination=kafka://b}":                 0,
+		"outbox_lag_seconds{destination=kafka://a}":                     1,
+		"outbox_lag_seconds{destination=kafka://b}":                     0,
+		"outbox_breaker_open{destination=kafka://a}":                    1,
+		"outbox_breaker_open{destination=kafka://b}":                    0,
+		"outbox_read_events_total":                                      7,
+		"outbox_read_seconds":                                           1,
+		"outbox_settled_events_total":                                   5,
+		"outbox_settle_seconds":                                         1,
+		"outbox_slots_owned":                                            32,
+	}, gather(t, reg))
+
+	_, err = monitor.NewMetrics(reg)
+	require.ErrorContains(t, err, "duplicate")
+}
+
+// Destinations come with events. Whoever makes them up fills no memory.
+func TestMetricsNameSoManyDestinations(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	m, err := monitor.NewMetrics(reg)
+	require.NoError(t, err)
+	for i := range 1000 {
+		m.Published(fmt.Sprint("d", i), 1, 0, 0, nil)
+	}
+	m.Published("not\xff text", 1, 0, 0, nil)
+	values, named := gather(t, reg), 0
+	for name := range values {
+		if strings.HasPrefix(name, "outbox_dead_total") {
+			named++
+		}
+	}
+	require.Equal(t, 201, named)
+	require.Equal(t, 801.0, values["outbox_attempts_total{destination=(others),result=delivered}"])
+}
+
+func BenchmarkPublished(b *testing.B) {
+	m, err := monitor.NewMetrics(prometheus.NewRegistry())
+	require.NoError(b, err)
+	var names []string
+	for i := range 10 {
+		names = append(names, fmt.Sprint("kafka://topic", i))
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			m.Published(names[i%10], 1, 300*time.Microsecond, 5*time.Millisecond, nil)
+		}
+	})
+}
+
+// exported feeds all metrics, and returns a registry that has every one of them.
+func exported(t testing.TB, db *sql.DB) *prometheus.Registry {
+	t.Helper()
+	ctx := context.Background()
+	m := open(t, db, monitor.Config{})
+	execute(t, db, `INSERT INTO outbox (tenant_id, topic, payload) VALUES ('a', 'orders', '1'), ('b', 'orders', '1')`, `DELETE FROM outbox_pending WHERE seq = 2`,
+		`INSERT INTO outbox_deliveries (seq, target, slot, destination, state) SELECT seq, 'x', slot, 'kafka://x', 'dead' FROM outbox WHERE seq = 2`)
+	require.NoError(t, m.Store().Pause(ctx, schema.Unreachable, "kafka://x", ""))
+	require.NoError(t, m.Store().Pause(ctx, schema.PausedTenant, "a", ""))
+	require.NoError(t, m.Store().Join(ctx, "g", "me", schema.Filter{}, time.Hour))
+	take(t, m)
+	begin := time.Now()
+	require.Eventually(t, func() bool { return time.Since(begin) > 60*time.Millisecond }, time.Minute, 5*time.Millisecond)
+	take(t, m) // has rates
+	reg := prometheus.NewRegistry()
+	require.NoError(t, reg.Register(m.Collector()))
+	metrics, err := monitor.NewMetrics(reg)
+	require.NoError(t, err)
+	metrics.Published("kafka://x", 1, 0, 0, nil)
+	return reg
+}
+
+func TestCollector(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		reg := exported(t, db)
+		values := gather(t, reg)
+		for name, want := range map[string]float64{
+			"outbox_up":                    1,
+			"outbox_events{state=pending}": 1,
+			"outbox_events{state=dead}":    1,
+			"outbox_destination_deliveries{destination=kafka://x,state=dead}": 1,
+			"outbox_tenant_events{state=pending,tenant=a}":                    1,
+			"outbox_tenant_events{state=dead,tenant=b}":                       1,
+			"outbox_topic_events{state=pending,topic=orders}":                 1,
+			"outbox_inserted_events_total":                                    2,
+			"outbox_forwarders{state=alive}":                                  1,
+			"outbox_paused{kind=tenant}":                                      1,
+			"outbox_paused{kind=key}":                                         0,
+			"outbox_unreachable{destination=kafka://x}":                       1,
+			"outbox_alert{level=warning,rule=dead_letters}":                   1,
+			"outbox_alert{level=warning,rule=unreachable}":                    1,
+			"outbox_snapshot_exact":                                           1,
+			"outbox_snapshot_failures_total":                                  0,
+		} {
+			got, there := values[name]
+			require.True(t, there, name)
+			require.Equal(t, want, got, name)
+		}
+	})
+}
+
+func TestCollectorWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	db := testdb.SQLite(t)
+	m := open(t, db, monitor.Config{})
+	reg := prometheus.NewRegistry()
+	require.NoError(t, reg.Register(m.Collector()))
+	require.NoError(t, db.Close())
+	values := gather(t, reg)
+	require.Contains(t, values, "outbox_up")
+	require.Zero(t, values["outbox_up"])
+	require.Equal(t, 1.0, values["outbox_snapshot_failures_total"])
+	require.NotContains(t, values, "outbox_events{state=pending}")
+	require.Equal(t, 1.0, gather(t, reg)["outbox_snapshot_failures_total"], "the database is asked once an interval")
+}
