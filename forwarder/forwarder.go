@@ -115,6 +115,7 @@ func (f *Forwarder) run(ctx context.Context, starting func(*message.Router)) err
 	if err != nil {
 		return fmt.Errorf("outbox forwarder: %w", err)
 	}
+	f.subscriber.alone = true
 	f.AddTo(r)
 	starting(r)
 	if err := r.Run(ctx); err != nil {

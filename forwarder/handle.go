@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
@@ -40,6 +43,9 @@ func (f *Forwarder) handle(msg *message.Message) error {
 	u := unitFrom(msg.Context())
 	if u == nil {
 		return errNotOurs
+	}
+	if f.subscriber.alone {
+		defer u.reader.handled(u)
 	}
 	growStack()
 	e := routed(u, msg)
@@ -281,14 +287,20 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 	}
 }
 
-// send publishes out and tells the hook.
-func (f *Forwarder) send(u *unit, j *job, out *message.Message) error {
+// send publishes out and tells the hook. A panic is an error: it must not take other targets with it, nor a probe of a breaker.
+func (f *Forwarder) send(u *unit, j *job, out *message.Message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the publisher panicked: %.200v", p)
+			f.logger.Error("A publisher panicked", err, watermill.LogFields{"destination": j.destination, "stack": string(debug.Stack())})
+		}
+	}()
 	hook := f.subscriber.cfg.Hooks.Published
 	if hook == nil {
 		return j.publisher.Publish(j.topic, out)
 	}
 	begun := time.Now()
-	err := j.publisher.Publish(j.topic, out)
+	err = j.publisher.Publish(j.topic, out)
 	now := time.Now()
 	hook(Attempt{
 		Destination: j.destination, TenantID: u.event.TenantID, Topic: u.event.Topic, Number: u.attempts() + 1,

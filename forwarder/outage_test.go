@@ -159,3 +159,23 @@ func TestRestoredBackupIsForwarded(t *testing.T) {
 		})
 	}
 }
+
+// A publisher that panics has failed: the event is tried again there, those behind it wait, and other targets are not touched.
+func TestPublisherThatPanicsHasFailed(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		const config = `{"targets":[{"destination":"a","retry_policy":"twice"},{"destination":"b"}]}`
+		table, rec := routes(t), newRecorder()
+		rec.fail = func(topic string, _ *message.Message) error {
+			if rec.failures++; topic == "a" && len(rec.got["a"]) == 0 && rec.failures < 3 {
+				panic("broken client")
+			}
+			return nil
+		}
+		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
+		publishRouted(t, db, table, "t", configured("a", "0", config), configured("a", "1", config), configured("a", "2", config))
+		eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == 3 })
+		require.Equal(t, []string{"0", "1", "2"}, rec.payloads("a"))
+		require.Equal(t, []string{"0", "1", "2"}, rec.payloads("b"))
+	})
+}

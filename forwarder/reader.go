@@ -163,7 +163,9 @@ func (r *reader) run() {
 	case <-r.quiet:
 	case <-r.abort:
 		r.logger.Info("Closed with messages that were not acked in time; they will come again", watermill.LogFields{"timeout": r.cfg.CloseTimeout})
-		<-r.quiet
+		if !r.sub.alone { // else nobody waits who could give them up; what becomes of them is not looked at any more
+			<-r.quiet
+		}
 	}
 	r.wakeSettle.give()
 	settler.Wait()

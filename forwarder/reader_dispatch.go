@@ -60,42 +60,56 @@ func (r *reader) nextReady() *unit {
 
 func (r *reader) worker(u *unit) {
 	for u != nil {
-		r.work(u)
+		if r.work(u) {
+			return
+		}
 		u.seal()
 		u = r.complete(u)
 	}
 }
 
-// work hands u out as a message and waits for its ack or nack.
-func (r *reader) work(u *unit) {
+// handled goes on where worker left off, in the goroutine of the handler, when that has ended or panicked.
+func (r *reader) handled(u *unit) {
+	if !u.decided() {
+		if r.ctx.Err() != nil {
+			u.abandon()
+		} else {
+			r.sub.finish(u, false)
+		}
+	}
+	u.seal()
+	r.worker(r.complete(u))
+}
+
+// work hands u out as a message and waits for its ack or nack. It does not wait, and returns true, where nothing but the forwarder's handler can have
+// the message: that calls handled at its end, which saves two switches of goroutines an event.
+func (r *reader) work(u *unit) (handedOver bool) {
 	if before := u.after; before != nil {
 		if !before.through() {
 			u.leave(before.leftToGoOn())
-			return
+			return false
 		}
 		u.after = nil
 	}
 	if !r.mayPublish(u, time.Now()) {
 		u.abandon()
-		return
+		return false
 	}
 	if r.sub.plain {
 		if t := r.sub.plainTarget(u); u.heldBack(t.name) {
 			u.held(t)
-			return
+			return false
 		}
 	}
-	if release, ok := r.load(u); ok {
-		defer release()
-	} else {
+	if !r.load(u) {
 		u.abandon()
-		return
+		return false
 	}
 	u.outcome = delivery.New(u.attempts()+1, u.event.CreatedAt)
 	msg, err := u.event.Message(r.store.Identity())
 	if err != nil {
 		u.failed(fallbackTarget(u), middleware.Permanent(err))
-		return
+		return false
 	}
 	var ctx context.Context = unitContext{r.ctx, u}
 	if r.sub.plain { // a forwarder's handler leaves nothing behind that would have to be told that it ended
@@ -108,7 +122,10 @@ func (r *reader) work(u *unit) {
 	case r.out <- msg:
 	case <-r.stopping:
 		u.abandon()
-		return
+		return false
+	}
+	if r.sub.alone {
+		return true
 	}
 	select {
 	case <-msg.Acked():
@@ -116,12 +133,13 @@ func (r *reader) work(u *unit) {
 	case <-msg.Nacked():
 		if r.ctx.Err() != nil && !u.decided() && u.outcome.Outcome().Kind == delivery.None {
 			u.abandon() // the handler was told to end: that is no failure
-			return
+			return false
 		}
 		r.sub.finish(u, false)
 	case <-r.abort:
 		u.abandon()
 	}
+	return false
 }
 
 // fallbackTarget stands for the targets of an event that could not be planned.
@@ -137,31 +155,33 @@ func fallbackTarget(u *unit) target {
 }
 
 // load fetches a payload that was too long to come with its batch, when there is memory for it.
-func (r *reader) load(u *unit) (release func(), ok bool) {
+func (r *reader) load(u *unit) bool {
 	if u.event.PayloadSize <= inlinePayload {
-		return func() {}, true
+		return true
 	}
 	weight := int64(min(u.event.PayloadSize, bigPayloads))
 	if err := r.big.Acquire(r.ctx, weight); err != nil {
-		return nil, false
+		return false
 	}
-	release = func() {
-		u.event.Payload = nil
-		r.big.Release(weight)
-	}
+	u.loaded = weight
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.QueryTimeout)
 	defer cancel()
 	payload, err := r.store.Payload(ctx, u.event.Seq)
-	if err != nil {
-		release()
-		return nil, false
-	}
 	u.event.Payload = payload
-	return release, true
+	return err == nil
+}
+
+// unload forgets a payload that was fetched.
+func (r *reader) unload(u *unit) {
+	if u.loaded > 0 {
+		r.big.Release(u.loaded)
+		u.event.Payload, u.loaded = nil, 0
+	}
 }
 
 // complete books what became of u and returns the next unit for its worker, nil when there is none.
 func (r *reader) complete(u *unit) *unit {
+	r.unload(u)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {

@@ -39,6 +39,8 @@ type Subscriber struct {
 	// plain tells that no forwarder stands behind: a message is one delivery, to its own topic.
 	plain bool
 	gates *gates // nil without a forwarder
+	// alone tells that the forwarder runs on a Router of its own: no middleware of an application sees a message before or instead of its handler.
+	alone bool
 
 	mu      sync.Mutex
 	closed  bool

@@ -24,6 +24,7 @@ type unit struct {
 	reader  *reader
 	after   *unit              // held behind this one, which must be through first
 	outcome *delivery.Delivery // what middlewares around the handler decided
+	loaded  int64              // bytes of a payload that was fetched on its own
 
 	mu        sync.Mutex
 	sealed    bool // nobody waits for results any more

@@ -27,7 +27,7 @@ type cli struct {
 	Pause   pauseCommand   `cmd:"" help:"Hold what goes to a destination, or is of a tenant or of a key."`
 	Resume  resumeCommand  `cmd:"" help:"Let it go on, in its order."`
 
-	Bench   benchCommand   `cmd:"" help:"Measure on your own machine, beside Watermill's forwarder."`
+	Bench benchCommand `cmd:"" help:"Measure on your own machine, beside Watermill's forwarder."`
 
 	Validate validateCommand `cmd:"" help:"Check routing configs and static routes files."`
 	Explain  explainCommand  `cmd:"" help:"Say where events go, and why."`
