@@ -6,11 +6,15 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	redis "github.com/redis/go-redis/v9/logging"
 )
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // the heap is small and everything in it short-lived: a tenth less CPU for some ten megabytes
+	}
 	redis.Disable() // go-redis prints to the standard error by itself; its errors are returned as well
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
