@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -59,10 +60,19 @@ type CleanerProgress struct {
 // Cleaned is the result of a clean-up.
 type Cleaned struct {
 	Removed schema.Removed
+	// Partitions are those that were dropped whole. Their events are not in Removed.
+	Partitions []DroppedPartition
 	// Held is how many dead events were old enough, and stay because later events of their key wait for them.
 	Held    int64
 	Batches int
 	Took    time.Duration
+}
+
+// DroppedPartition is a partition whose events were all old.
+type DroppedPartition struct {
+	Name   string
+	Events int64 // about so many went with it
+	Kept   int64 // so many are not finished, are dead or were skipped, and moved to the default partition
 }
 
 // Cleaner removes finished events. Nothing that is pending, waiting or held is ever removed. Of any number of cleaners on the same tables,
@@ -194,7 +204,7 @@ func (c *Cleaner) Run(ctx context.Context) error {
 		if again := now.Add(time.Minute << min(failures, 5) / 2); failures > 0 && again.Before(next) {
 			next = again
 		}
-		if !sleepUntil(ctx, next) {
+		if !sleepUntil(ctx, next, c.extend) {
 			return nil
 		}
 		result, err := c.Once(ctx)
@@ -229,9 +239,10 @@ func (c *Cleaner) next(now time.Time) time.Time {
 	}
 }
 
-// sleepUntil waits for a time of the wall clock, which may be set meanwhile. It returns false when ctx ended.
-func sleepUntil(ctx context.Context, at time.Time) bool {
+// sleepUntil waits for a time of the wall clock, which may be set meanwhile, and calls meanwhile every minute. It returns false when ctx ended.
+func sleepUntil(ctx context.Context, at time.Time, meanwhile func(context.Context)) bool {
 	for {
+		meanwhile(ctx)
 		left := at.Round(0).Sub(time.Now().Round(0))
 		if left <= 0 {
 			return ctx.Err() == nil
@@ -257,6 +268,10 @@ type cleaning struct {
 }
 
 func (r *cleaning) run(ctx context.Context) error {
+	parts, err := r.store.Partitions(ctx)
+	if err != nil {
+		return err
+	}
 	if r.cfg.SkippedRetention != Forever || r.cfg.DeadRetention != Forever {
 		if err := r.walk(ctx, 0, r.store.CleanUnsent, func(schema.CleanedBatch) {}); err != nil {
 			return err
@@ -265,9 +280,24 @@ func (r *cleaning) run(ctx context.Context) error {
 	if r.cfg.Retention == Forever {
 		return nil
 	}
+	from, clean, left := r.floor, r.store.CleanSent, error(nil)
+	if standard := slices.IndexFunc(parts, schema.Partition.Default); len(parts) > 0 && len(r.cfg.Tenants) == 0 {
+		if left = r.drop(ctx, parts); left != nil && ctx.Err() != nil {
+			return left
+		}
+		if standard < 0 {
+			return left
+		}
+		// What stays of a partition moves there, whatever its number.
+		from = 0
+		clean = func(ctx context.Context, b schema.CleanupBatch) (schema.CleanedBatch, error) {
+			b.Only = &parts[standard]
+			return r.store.CleanSent(ctx, b)
+		}
+	}
 	until := r.before(r.cfg.Retention)
-	kept := false // from there on something stays
-	return r.walk(ctx, r.floor, r.store.CleanSent, func(c schema.CleanedBatch) {
+	kept := len(parts) > 0 // from there on something stays
+	err = r.walk(ctx, from, clean, func(c schema.CleanedBatch) {
 		if c.Kept != 0 && !kept {
 			kept, r.floor = true, c.Kept-1
 		}
@@ -283,6 +313,7 @@ func (r *cleaning) run(ctx context.Context) error {
 		}
 		r.cfg.Progress(CleanerProgress{Removed: r.result.Removed, Done: done})
 	})
+	return errors.Join(err, left)
 }
 
 // before is what events are compared with that are kept for retention.
@@ -332,8 +363,13 @@ func (r *cleaning) walk(ctx context.Context, after int64, clean func(context.Con
 func (r *cleaning) batch(ctx context.Context, after int64, clean func(context.Context, schema.CleanupBatch) (schema.CleanedBatch, error)) (schema.CleanedBatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)
 	defer cancel()
-	return clean(ctx, schema.CleanupBatch{
+	return clean(ctx, r.request(after))
+}
+
+// request says what is removed above after.
+func (r *cleaning) request(after int64) schema.CleanupBatch {
+	return schema.CleanupBatch{
 		Owner: r.owner, Lease: cleanerLease + r.cfg.QueryTimeout, Floor: r.floor, After: after, Limit: r.cfg.BatchSize, Tenants: r.cfg.Tenants,
 		Sent: r.before(r.cfg.Retention), Skipped: r.before(r.cfg.SkippedRetention), Dead: r.before(r.cfg.DeadRetention),
-	})
+	}
 }

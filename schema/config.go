@@ -1,6 +1,10 @@
 package schema
 
-import "database/sql"
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+)
 
 // Config says which tables, in which kind of database.
 type Config struct {
@@ -8,9 +12,20 @@ type Config struct {
 	Dialect Dialect
 	// Names of the tables.
 	Names Names
+	// PartitionSize, where it is not 0, is how many numbers each partition of the events has. It counts when the tables are created, and on PostgreSQL
+	// only; tables that are there stay as they are. See docs/operations.md.
+	PartitionSize int64
 }
 
-func (c Config) validate() error { return c.Names.validate() }
+func (c Config) validate() error {
+	if c.PartitionSize < 0 {
+		return fmt.Errorf("PartitionSize is %d, must not be negative", c.PartitionSize)
+	}
+	if c.PartitionSize > 0 && c.Dialect == SQLite {
+		return errors.New("PartitionSize is set, and SQLite has no partitions")
+	}
+	return c.Names.validate()
+}
 
 func (c Config) withDialect(db *sql.DB) (Config, error) {
 	if c.Dialect == nil {

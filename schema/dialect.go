@@ -28,6 +28,8 @@ type Dialect interface {
 	timeScanner(dst *time.Time) any
 	// retryable tells whether the same transaction may succeed when it is run again: a deadlock, a busy database.
 	retryable(error) bool
+	// lockTimeout tells whether err says that a lock was not to be had in time.
+	lockTimeout(error) bool
 	// missingTable tells whether err says that a table of the outbox is not there.
 	missingTable(error) bool
 }
@@ -89,8 +91,9 @@ type queries struct {
 	indexes      string // -> name, table, valid, bytes, scans, bloat
 	concurrently string // how an index is created beside writers
 
-	clean  cleanQueries
-	glance glanceQueries
+	clean     cleanQueries
+	glance    glanceQueries
+	partition partitionQueries
 
 	backlog backlogQueries
 }

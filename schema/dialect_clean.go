@@ -7,11 +7,11 @@ type cleanQueries struct {
 	renew string // owner, seconds, floor
 	end   string // owner, floor, done, sent, skipped, dead
 
-	plan       string // first statement of a batch, empty where none is needed
-	look       string // after, limit, before, tenants -> seq, seconds since 1970, old enough, finished and to be removed
-	unsent     string // after, limit, states -> seq of each skipped or dead delivery
-	lock       string // what is put behind unsent to lock the rows
-	weigh      string // seqs, skipped before, dead before, tenants -> seq, dead, old enough, finished, holds its key
-	deliveries string // seqs: delete all deliveries
-	events     string // seqs, first, last: delete events
+	plan       string                    // first statement of a batch, empty where none is needed
+	look       func(table string) string // after, limit, before, tenants -> seq, seconds since 1970, old enough, finished and to be removed
+	unsent     string                    // after, limit, states -> seq of each skipped or dead delivery
+	lock       string                    // what is put behind unsent to lock the rows
+	weigh      string                    // seqs, skipped before, dead before, tenants -> seq, dead, old enough, finished, holds its key
+	deliveries string                    // seqs: delete all deliveries
+	events     string                    // seqs, first, last: delete events
 }

@@ -273,8 +273,10 @@ func render(c Config, m Migration, direction string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("migration %03d_%s: %w", m.Version, m.Name, err)
 	}
+	t := c.Names.tables()
+	t.PartitionSize = c.PartitionSize
 	var b bytes.Buffer
-	if err := tmpl.Execute(&b, c.Names.tables()); err != nil {
+	if err := tmpl.Execute(&b, t); err != nil {
 		return "", fmt.Errorf("migration %03d_%s: %w", m.Version, m.Name, err)
 	}
 	return b.String(), nil

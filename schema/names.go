@@ -46,6 +46,26 @@ type tables struct {
 	SeqSeq     string // the sequence behind outbox.seq
 	AsJSON     string // function that shows a payload as JSON
 	ToPending  string // trigger function
+
+	PartitionSize int64 // 0 when the events are not to be partitioned
+	names         Names
+}
+
+// Partition is the quoted name of the partition that begins at from; the default partition for 0.
+func (t tables) Partition(from int64) string { return t.Schema + `"` + t.names.partition(from) + `"` }
+
+// PartitionFrom is where the nth partition begins, counted from 0.
+func (t tables) PartitionFrom(n int64) int64 { return 1 + n*t.PartitionSize }
+
+func (n Names) partition(from int64) string {
+	prefix := n.Prefix
+	if prefix == "" {
+		prefix = "outbox"
+	}
+	if from == 0 {
+		return prefix + "_default"
+	}
+	return fmt.Sprintf("%s_p%d", prefix, from)
 }
 
 func (n Names) tables() tables {
@@ -62,6 +82,6 @@ func (n Names) tables() tables {
 		Prefix: prefix, Schema: schema,
 		Outbox: name(""), Pending: name("_pending"), Deliveries: name("_deliveries"), Forwarders: name("_forwarders"),
 		Slots: name("_slots"), Migrations: name("_migrations"), Controls: name("_controls"), Cleanup: name("_cleanup"), Events: name("_events"), SeqSeq: name("_seq_seq"),
-		AsJSON: name("_as_json"), ToPending: name("_to_pending"),
+		AsJSON: name("_as_json"), ToPending: name("_to_pending"), names: n,
 	}
 }

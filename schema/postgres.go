@@ -144,7 +144,7 @@ func (postgres) queries(t tables) queries {
 		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = $1::text AND name = $2::text`,
 
 		indexes: postgres{}.indexes(t), concurrently: "CONCURRENTLY ",
-		clean: postgres{}.cleanQueries(t), glance: postgres{}.glanceQueries(t),
+		clean: postgres{}.cleanQueries(t), glance: postgres{}.glanceQueries(t), partition: postgres{}.partitionQueries(t),
 
 		backlog: postgres{}.backlogQueries(t),
 	}
@@ -214,5 +214,7 @@ func (postgres) retryable(err error) bool {
 	}
 	return false
 }
+
+func (postgres) lockTimeout(err error) bool { return sqlState(err) == "55P03" }
 
 func (postgres) missingTable(err error) bool { return sqlState(err) == "42P01" }

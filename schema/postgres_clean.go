@@ -21,11 +21,13 @@ func (postgres) cleanQueries(t tables) cleanQueries {
 		// much, so that an unavoidable scan of a tiny table would be compiled, which takes half a second.
 		plan: `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true),
 			set_config('jit', 'off', true)`,
-		look: `SELECT l.seq, extract(epoch FROM GREATEST(LEAST(l.created_at, $3::timestamptz), 'epoch'))::float8, l.created_at < $3::timestamptz,
+		look: func(table string) string {
+			return `SELECT l.seq, extract(epoch FROM GREATEST(LEAST(l.created_at, $3::timestamptz), 'epoch'))::float8, l.created_at < $3::timestamptz,
 				l.created_at < $3::timestamptz AND ($4::text[] IS NULL OR l.tenant_id = ANY ($4::text[]))
 				AND (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = l.slot AND p.seq = l.seq LIMIT 1) IS NULL
 				AND (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.seq = l.seq LIMIT 1) IS NULL
-			FROM (SELECT seq, slot, tenant_id, created_at FROM ` + t.Outbox + ` WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int) l ORDER BY l.seq`,
+			FROM (SELECT seq, slot, tenant_id, created_at FROM ` + table + ` WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int) l ORDER BY l.seq`
+		},
 		unsent: `SELECT seq FROM ` + t.Deliveries + ` WHERE seq > $1::bigint AND state = ANY ($3::text[]) ORDER BY seq, target LIMIT $2::int`,
 		lock:   ` FOR UPDATE`,
 		weigh: `SELECT x.seq, d.dead, d.at < CASE WHEN d.dead THEN $3::timestamptz ELSE $2::timestamptz END IS TRUE

@@ -192,4 +192,6 @@ func (sqlite) retryable(err error) bool {
 	return strings.Contains(s, "SQLITE_BUSY") || strings.Contains(s, "database is locked")
 }
 
+func (sqlite) lockTimeout(error) bool { return false }
+
 func (sqlite) missingTable(err error) bool { return strings.Contains(err.Error(), "no such table") }

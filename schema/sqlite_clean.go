@@ -17,11 +17,13 @@ func (sqlite) cleanQueries(t tables) cleanQueries {
 			sent = CASE WHEN ?3 THEN ?4 ELSE sent END, skipped = CASE WHEN ?3 THEN ?5 ELSE skipped END,
 			dead = CASE WHEN ?3 THEN ?6 ELSE dead END WHERE owner = ?1`,
 
-		look: `SELECT l.seq, COALESCE((julianday(l.created_at) - 2440587.5) * 86400.0, 0.0), l.created_at < ?3,
+		look: func(table string) string {
+			return `SELECT l.seq, COALESCE((julianday(l.created_at) - 2440587.5) * 86400.0, 0.0), l.created_at < ?3,
 				l.created_at < ?3 AND (?4 IS NULL OR l.tenant_id IN (SELECT value FROM json_each(?4)))
 				AND NOT EXISTS (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = l.slot AND p.seq = l.seq)
 				AND NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.seq = l.seq)
-			FROM ` + t.Outbox + ` l WHERE l.seq > ?1 ORDER BY l.seq LIMIT ?2`,
+			FROM ` + table + ` l WHERE l.seq > ?1 ORDER BY l.seq LIMIT ?2`
+		},
 		unsent: `SELECT seq FROM ` + t.Deliveries + ` WHERE seq > ?1 AND state IN (SELECT value FROM json_each(?3)) ORDER BY seq, target LIMIT ?2`,
 		lock:   ``, // one writer
 		weigh: `SELECT e.seq, max(d.state = 'dead'),

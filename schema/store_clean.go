@@ -76,6 +76,7 @@ type CleanupBatch struct {
 	Floor int64         // no event is left at it and below
 	After int64         // looks at events above
 	Limit int           // looks at so many events, or deliveries
+	Only  *Partition    // looks in this partition only, for sent events
 	// Tenants whose events may be removed. Empty means all.
 	Tenants []string
 	// Sent events that were stored before it may be removed, and events that were skipped or died before Skipped and Dead. Zero keeps all
@@ -101,7 +102,11 @@ func (s *Store) CleanSent(ctx context.Context, b CleanupBatch) (CleanedBatch, er
 	err := s.cleanup(ctx, b, "clean sent events up", func(tx *sqlx.Tx) error {
 		c = CleanedBatch{}
 		tenants, _ := s.filterArgs(Filter{Tenants: b.Tenants})
-		rows, err := tx.QueryContext(ctx, s.q.clean.look, b.After, b.Limit, s.d.time(b.Sent), tenants)
+		table := s.t.Outbox
+		if b.Only != nil {
+			table = b.Only.quoted()
+		}
+		rows, err := tx.QueryContext(ctx, s.q.clean.look(table), b.After, b.Limit, s.d.time(b.Sent), tenants)
 		if err != nil {
 			return err
 		}

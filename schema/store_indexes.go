@@ -49,8 +49,19 @@ func (s *Store) Indexes(ctx context.Context) ([]Index, error) {
 	if err != nil {
 		return nil, err
 	}
+	parts, err := s.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i := range list {
 		w := &list[i]
+		beside := "CONCURRENTLY "
+		if w.Table == s.t.Prefix && len(parts) > 0 { // not to be had on a table that is partitioned
+			beside = ""
+			if concurrent := strings.Replace(w.Fix, "CONCURRENTLY ", "", 1); concurrent != w.Fix {
+				w.Fix = concurrent + " -- writers wait"
+			}
+		}
 		at := slices.IndexFunc(there, func(p Index) bool { return p.Name == w.Name })
 		if at < 0 {
 			continue
@@ -60,7 +71,7 @@ func (s *Store) Indexes(ctx context.Context) ([]Index, error) {
 		quoted := s.t.Schema + `"` + w.Name + `"`
 		switch {
 		case p.State == IndexInvalid:
-			p.Fix = fmt.Sprintf("DROP INDEX CONCURRENTLY %s; %s", quoted, w.Fix)
+			p.Fix = fmt.Sprintf("DROP INDEX %s%s; %s", beside, quoted, w.Fix)
 		case p.Bloat > bloatedPart && p.Bytes > bloatedBytes:
 			p.Fix = fmt.Sprintf("REINDEX INDEX CONCURRENTLY %s;", quoted)
 		}

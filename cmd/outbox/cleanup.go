@@ -26,9 +26,16 @@ type cleanupCommand struct {
 // cleanedUp is what --json prints.
 type cleanedUp struct {
 	DryRun      bool           `json:"dry_run"`
-	Removed     schema.Removed `json:"removed"`  // what would be, in a dry run
+	Removed     schema.Removed `json:"removed"`  // what would be, in a dry run; without the events of partitions
 	HoldKey     int64          `json:"hold_key"` // dead events that stay, for later ones of their key wait for them
 	TookSeconds float64        `json:"took_seconds"`
+	Partitions  []droppedPart  `json:"partitions"` // that were dropped whole
+}
+
+type droppedPart struct {
+	Name   string `json:"name"`
+	Events int64  `json:"events"` // about
+	Kept   int64  `json:"kept"`   // that are not finished, are dead or were skipped
 }
 
 func (c *cleanupCommand) check(s *session) (database, forwarder.CleanerConfig) {
@@ -125,11 +132,20 @@ func (c *cleanupCommand) Run(s *session) error {
 
 func (c *cleanupCommand) print(s *session, r forwarder.Cleaned) error {
 	if c.JSON {
-		return deadEncoder(s.stdout).Encode(cleanedUp{c.DryRun, r.Removed, r.Held, r.Took.Seconds()})
+		parts := []droppedPart{}
+		for _, p := range r.Partitions {
+			parts = append(parts, droppedPart(p))
+		}
+		return deadEncoder(s.stdout).Encode(cleanedUp{c.DryRun, r.Removed, r.Held, r.Took.Seconds(), parts})
 	}
-	did := "removed"
+	did, dropped := "removed", "dropped"
 	if c.DryRun {
-		did = "would remove"
+		did, dropped = "would remove", "would drop"
+	}
+	for _, p := range r.Partitions {
+		if _, err := fmt.Fprintf(s.stdout, "%s partition %s with about %s; kept %s of it\n", dropped, p.Name, events(p.Events), events(p.Kept)); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(s.stdout, "%s %s: %d SENT, %d SKIPPED, %d DEAD\n", did, events(r.Removed.Total()), r.Removed.Sent, r.Removed.Skipped, r.Removed.Dead)
 	if err == nil && r.Held > 0 {

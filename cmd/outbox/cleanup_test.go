@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -39,6 +40,39 @@ func TestCleanup(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, b.outbox("cleanup").require(t, statusFailed).stderr, "another clean-up is running: host-7, since 20")
 	})
+}
+
+func TestCleanupDropsPartitions(t *testing.T) {
+	t.Parallel()
+	url := testdb.PostgresDSN(t)
+	outbox("migrate", "up", "--partition-size", "1000", "--database-url", url).require(t, statusDone)
+	require.Contains(t, outbox("migrate", "up", "--partition-size", "1000", "--database-url", url).require(t, statusFailed).stderr, "decided when they are created")
+	db := testdb.Open(t, url)
+	for _, query := range []string{
+		`INSERT INTO outbox (topic, payload) SELECT 't', '' FROM generate_series(1, 1500)`, `DELETE FROM outbox_pending WHERE seq <> 7`, `ANALYZE`,
+	} {
+		_, err := db.ExecContext(t.Context(), query)
+		require.NoError(t, err)
+	}
+	const rest = "partition outbox_p1 with about 999 events; kept 1 event of it\n"
+	run := func(args ...string) result {
+		return outbox(append([]string{"cleanup", "--older-than", "0s", "--database-url", url}, args...)...).require(t, statusDone)
+	}
+	require.Equal(t, "would drop "+rest+"would remove 0 events: 0 SENT, 0 SKIPPED, 0 DEAD\n", run("--dry-run").stdout)
+	require.Equal(t, []droppedPart{{"outbox_p1", 999, 1}}, decode[cleanedUp](t, run("--dry-run", "--json")).Partitions)
+	require.Equal(t, "dropped "+rest+"removed 0 events: 0 SENT, 0 SKIPPED, 0 DEAD\n", run().stdout)
+	var left int
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox`).Scan(&left))
+	require.Equal(t, 501, left)
+	outbox("indexes", "--database-url", url).require(t, statusDone)
+
+	for want, args := range map[string][]string{
+		"SQLite has no partitions": {"--database-url", "sqlite:" + filepath.Join(t.TempDir(), "outbox.db"), "--partition-size", "1000"},
+		"is too small":             {"--database-url", url, "--partition-size", "10"},
+	} {
+		require.Contains(t, outbox(append([]string{"migrate", "up"}, args...)...).require(t, statusUsage).stderr, want)
+	}
+	require.Contains(t, outbox("migrate", "print", "--dialect", "postgres", "--partition-size", "1000").require(t, statusDone).stdout, "PARTITION BY RANGE (seq)")
 }
 
 func TestCleanupWrongUse(t *testing.T) {

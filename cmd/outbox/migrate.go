@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -17,11 +18,30 @@ type migrateCommand struct {
 
 func migrationName(m schema.Migration) string { return fmt.Sprintf("%03d_%s", m.Version, m.Name) }
 
-type migrateUp struct{ databaseFlags }
+type migrateUp struct {
+	databaseFlags
+	partitionFlags
+}
+
+// partitionFlags are for those who create the tables.
+type partitionFlags struct {
+	PartitionSize string `default:"0" placeholder:"N" help:"Partition the table of events, N of them in each partition, so that clean-up drops partitions (PostgreSQL only; not for a table that is there)."`
+}
+
+func (p partitionFlags) check(dialect schema.Dialect, f *faults) int64 {
+	n := f.number("--partition-size", p.PartitionSize, 0, 1_000_000_000_000)
+	if n > 0 && dialect == schema.SQLite {
+		f.add("--partition-size: SQLite has no partitions; leave it out")
+	} else if n > 0 && n < 1000 {
+		f.add("--partition-size: %d is too small; take what is published in a day", n)
+	}
+	return int64(n)
+}
 
 // Run applies what is not applied yet.
 func (c *migrateUp) Run(s *session) error {
-	target := c.check(&s.faults)
+	target := c.databaseFlags.check(&s.faults)
+	target.tables.PartitionSize = c.partitionFlags.check(target.dialect, &s.faults)
 	if err := s.faults.err(); err != nil {
 		return err
 	}
@@ -42,6 +62,9 @@ func (c *migrateUp) Run(s *session) error {
 	}
 	if err != nil {
 		return target.explain(err)
+	}
+	if len(applied) == 0 && target.tables.PartitionSize > 0 {
+		return errors.New("the tables are up to date; whether they are partitioned is decided when they are created")
 	}
 	if len(applied) == 0 {
 		fmt.Fprintln(s.stdout, "nothing to do: the tables are up to date")

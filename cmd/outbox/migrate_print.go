@@ -4,6 +4,7 @@ import "github.com/bento-outbox/watermill-outbox/schema"
 
 type migratePrint struct {
 	databaseFlags
+	partitionFlags
 	Direction string `default:"up" placeholder:"up|down" help:"up (the default) or down."`
 	Dialect   string `placeholder:"postgres|sqlite" help:"postgres or sqlite; by default what the database URL says."`
 }
@@ -31,6 +32,7 @@ func (c *migratePrint) Run(s *session) error {
 		s.faults.add("--direction: %q is neither up nor down", c.Direction)
 	}
 	tables := c.tableFlags.check(dialect, &s.faults)
+	tables.PartitionSize = c.partitionFlags.check(dialect, &s.faults)
 	if err := s.faults.err(); err != nil {
 		return err
 	}

@@ -29,7 +29,13 @@ CREATE TABLE {{.Outbox}} (
             ), 'hex'), 0) % 64
         END) STORED,
     CONSTRAINT "{{.Prefix}}_pkey" PRIMARY KEY (seq)
-);
+){{if .PartitionSize}} PARTITION BY RANGE (seq){{end}};
+{{- if .PartitionSize}}
+CREATE TABLE {{.Partition (.PartitionFrom 0)}} PARTITION OF {{.Outbox}} FOR VALUES FROM ({{.PartitionFrom 0}}) TO ({{.PartitionFrom 1}});
+CREATE TABLE {{.Partition (.PartitionFrom 1)}} PARTITION OF {{.Outbox}} FOR VALUES FROM ({{.PartitionFrom 1}}) TO ({{.PartitionFrom 2}});
+CREATE TABLE {{.Partition (.PartitionFrom 2)}} PARTITION OF {{.Outbox}} FOR VALUES FROM ({{.PartitionFrom 2}}) TO ({{.PartitionFrom 3}});
+CREATE TABLE {{.Partition 0}} PARTITION OF {{.Outbox}} DEFAULT;
+{{- end}}
 CREATE INDEX "{{.Prefix}}_tenant" ON {{.Outbox}} (tenant_id);
 CREATE INDEX "{{.Prefix}}_topic" ON {{.Outbox}} (topic);
 CREATE INDEX "{{.Prefix}}_aggregate" ON {{.Outbox}} (aggregate_id, aggregate_type) WHERE aggregate_id IS NOT NULL;
