@@ -9,16 +9,21 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
+
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
 )
 
 // cli is the whole command line. A command is a struct in a file of its own with a method Run(*session) error, and a
 // field here.
 type cli struct {
-	LogLevel string           `env:"LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"trace, debug, info (the default), warn or error. Logs go to the standard error."`
-	Version  kong.VersionFlag `help:"Print the version."`
+	Settings  string           `name:"config" placeholder:"FILE" help:"A YAML file of settings, which flags and the environment override. BENTO_OUTBOX_CONFIG names one too."`
+	LogLevel  setting          `placeholder:"LEVEL" help:"${help_log_level}"`
+	LogFormat setting          `placeholder:"FORMAT" help:"${help_log_format}"`
+	Version   kong.VersionFlag `help:"Print the version."`
 
 	Migrate migrateCommand `cmd:"" help:"Create, change or show the tables."`
 	Run     runCommand     `cmd:"" help:"Forward events to their destinations."`
+	Config  configCommand  `cmd:"" help:"Show or check the configuration of run."`
 	Stats   statsCommand   `cmd:"" help:"Count what is not finished, and say what is paused or unreachable."`
 	Dead    deadCommand    `cmd:"" help:"List, show, replay or discard what gave up."`
 	Tail    tailCommand    `cmd:"" help:"Show events as they are stored."`
@@ -45,6 +50,7 @@ type session struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	log            log
+	config         config.Loaded // of the settings that the command has flags for
 	// faults of the command line. A command adds its own and calls faults.err before it does anything.
 	faults faults
 	// isTerminal tells whether somebody can be asked at stdin.
@@ -56,12 +62,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func (s *session) run(args []string) (status int) {
-	var c cli
+	c := cli{Run: newRunCommand(), Config: newConfigCommand()}
 	parser, err := kong.New(&c,
 		kong.Name("outbox"),
 		kong.Description("A transactional outbox for Watermill. The database is named by --database-url or DATABASE_URL."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"version": version()},
+		kong.Vars{"version": version()}, settingHelp(),
 		kong.Writers(s.stdout, s.stderr),
 		kong.Exit(func(status int) { panic(exit(status)) }), // after --help and --version
 		kong.Bind(s),
@@ -85,7 +91,8 @@ func (s *session) run(args []string) (status int) {
 		fmt.Fprintln(s.stderr, "outbox: see outbox --help")
 		return statusUsage
 	}
-	s.log = newLog(s.stderr, c.LogLevel, &s.faults)
+	s.configure(command, c.Settings)
+	s.log = newLog(s.stderr, s.config.Monitoring)
 	err = command.Run()
 	if err == nil {
 		return statusDone

@@ -12,45 +12,46 @@ import (
 // databaseFlags are the flags of every command that needs a database.
 type databaseFlags struct {
 	tableFlags
-	DatabaseURL string `name:"database-url" env:"DATABASE_URL" placeholder:"URL" help:"postgres://user:password@host/database, sqlite:path or sqlite:///path. DATABASE_URL in the environment keeps the password out of the list of processes."`
+	DatabaseURL setting `name:"database-url" placeholder:"URL" help:"${help_database_url}"`
 }
 
 // tableFlags name the tables.
 type tableFlags struct {
-	TablePrefix string `default:"outbox" placeholder:"NAME" help:"What the names of the tables start with (outbox)."`
-	Schema      string `placeholder:"NAME" help:"PostgreSQL schema of the tables; by default the first of the search_path."`
+	TablePrefix setting `placeholder:"NAME" help:"${help_table_prefix}"`
+	Schema      setting `placeholder:"NAME" help:"${help_schema}"`
 }
 
 // database is where the tables are.
 type database struct {
 	source
 	tables schema.Config
+	pool   pool
 }
 
 // check returns the database that the flags name, without connecting to it.
 func (d databaseFlags) check(f *faults) database {
-	if d.DatabaseURL == "" {
-		f.add("no database: set --database-url or DATABASE_URL")
+	if d.DatabaseURL.text == "" {
+		f.add("no database: set --database-url or DATABASE_URL, or database_url in the file of --config")
 	}
-	s, err := parseSource(d.DatabaseURL)
-	if err != nil && d.DatabaseURL != "" {
-		f.add("--database-url: %w", err)
+	s, err := parseSource(d.DatabaseURL.text)
+	if err != nil && d.DatabaseURL.text != "" {
+		f.add("%s: %w", d.DatabaseURL.place, err)
 	}
-	return database{source: s, tables: d.tableFlags.check(s.dialect, f)}
+	return database{source: s, tables: d.tableFlags.check(s.dialect, f), pool: commandPool}
 }
 
 func (t tableFlags) check(dialect schema.Dialect, f *faults) schema.Config {
-	try := func(flag string, names schema.Names) {
+	try := func(s setting, names schema.Names) {
 		if _, err := schema.NewAdapter(schema.AdapterConfig{Config: schema.Config{Names: names}}); err != nil {
-			f.add("%s: %w", flag, err)
+			f.add("%s: %w", s.place, err)
 		}
 	}
-	try("--table-prefix", schema.Names{Prefix: t.TablePrefix})
-	try("--schema", schema.Names{Schema: t.Schema})
-	if t.Schema != "" && dialect == schema.SQLite {
-		f.add("--schema: SQLite has no schemas; leave it out")
+	try(t.TablePrefix, schema.Names{Prefix: t.TablePrefix.text})
+	try(t.Schema, schema.Names{Schema: t.Schema.text})
+	if t.Schema.text != "" && dialect == schema.SQLite {
+		f.add("%s: SQLite has no schemas; leave it out", t.Schema.place)
 	}
-	return schema.Config{Dialect: dialect, Names: schema.Names{Prefix: t.TablePrefix, Schema: t.Schema}}
+	return schema.Config{Dialect: dialect, Names: schema.Names{Prefix: t.TablePrefix.text, Schema: t.Schema.text}}
 }
 
 const connectTimeout = 10 * time.Second
@@ -62,9 +63,8 @@ func (d database) open(ctx context.Context) (*sql.DB, error) { return d.connect(
 func (d database) openOrCreate(ctx context.Context) (*sql.DB, error) { return d.connect(ctx, true) }
 
 func (d database) connect(ctx context.Context, create bool) (*sql.DB, error) {
-	db := d.sqlDB(create)
-	db.SetMaxOpenConns(10)
-	db.SetConnMaxIdleTime(5 * time.Minute)
+	db := d.sqlDB(create, d.pool)
+	d.pool.limit(db)
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if err := db.PingContext(ctx); err != nil {

@@ -3,28 +3,29 @@ package main
 import (
 	"io"
 	"log/slog"
-	"strings"
 
 	"github.com/ThreeDotsLabs/watermill"
+
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
 )
 
-// log is where commands and Watermill write to: structured text.
+// log is where commands and Watermill write to: structured, as text or JSON.
 type log struct {
 	*slog.Logger
 	watermill watermill.LoggerAdapter
 }
 
 var levels = map[string]slog.Level{
-	"trace": watermill.LevelTrace, "debug": slog.LevelDebug, "info": slog.LevelInfo,
-	"warn": slog.LevelWarn, "warning": slog.LevelWarn, "error": slog.LevelError,
+	"trace": watermill.LevelTrace, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-func newLog(w io.Writer, level string, f *faults) log {
-	l, ok := levels[strings.ToLower(level)]
-	if !ok {
-		f.add("--log-level: %q is none of trace, debug, info, warn, error", level)
+func newLog(w io.Writer, c config.Monitoring) log {
+	options := &slog.HandlerOptions{Level: levels[c.LogLevel], ReplaceAttr: nameTrace}
+	var handler slog.Handler = slog.NewTextHandler(w, options)
+	if c.LogFormat == "json" {
+		handler = slog.NewJSONHandler(w, options)
 	}
-	logger := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: nameTrace}))
+	logger := slog.New(handler)
 	return log{Logger: logger, watermill: watermill.NewSlogLogger(logger)}
 }
 

@@ -14,12 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 func TestMain(m *testing.M) {
-	for _, name := range []string{"DATABASE_URL", "LOG_LEVEL"} {
-		_ = os.Unsetenv(name)
+	_ = os.Unsetenv(config.FileVariable)
+	for _, s := range config.Settings() {
+		_ = os.Unsetenv(s.Env)
 	}
 	redis.Disable()
 	goleak.VerifyTestMain(m,
@@ -133,7 +135,7 @@ func TestLogLevel(t *testing.T) {
 func TestEnvironmentNamesDatabaseAndLogLevel(t *testing.T) {
 	t.Setenv("DATABASE_URL", "sqlite:"+filepath.Join(t.TempDir(), "outbox.db"))
 	t.Setenv("LOG_LEVEL", "shout")
-	require.Contains(t, outbox("migrate", "up").require(t, statusUsage).stderr, `--log-level: "shout" is none of`)
+	require.Contains(t, outbox("migrate", "up").require(t, statusUsage).stderr, `LOG_LEVEL: "shout" is none of`)
 	t.Setenv("LOG_LEVEL", "warn")
 	outbox("migrate", "up").require(t, statusDone)
 	outbox("stats").require(t, statusDone)
@@ -148,10 +150,10 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	require.Empty(t, r.stdout)
 	lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
 	want := []string{
-		`--log-level: "loud" is none of`, `--database-url: unknown scheme "oracle"`, `--table-prefix: `, `--schema: `,
 		`--batch-size: "many" is no whole number from 1 to 100000`, `--max-concurrent: "0" is no whole number`, `--lease: "soon" is no duration from 1s up`,
-		`--to: unknown scheme; known are console, http, https, kafka, redis, rediss`,
-		`--destination number 1: want NAME=URL`, `--destination a: open console://x: `,
+		`--destination: number 1: want NAME=URL`, `--log-level: "loud" is none of`,
+		`--database-url: unknown scheme "oracle"`, `--table-prefix: `, `--schema: `,
+		`--destination a: open console://x: `, `--to: unknown scheme; known are console, http, https, kafka, redis, rediss`,
 	}
 	require.Len(t, lines, len(want), r.stderr)
 	for i := range want {
@@ -176,6 +178,7 @@ func TestWrongUse(t *testing.T) {
 		"destination no name": {[]string{"run", "--database-url", database, "--destination", "=console://"}, "want NAME=URL"},
 		"down unconfirmed":    {[]string{"migrate", "down", "--database-url", database}, "say --yes"},
 		"schema on SQLite":    {[]string{"stats", "--database-url", database, "--schema", "shop"}, "SQLite has no schemas"},
+		"listen on SQLite":    {[]string{"run", "--to", "console://", "--listen", "--database-url", database}, "--listen: SQLite sends no notifications"},
 		"print, no dialect":   {[]string{"migrate", "print"}, "no dialect: set --dialect"},
 		"print, dialect":      {[]string{"migrate", "print", "--dialect", "oracle"}, `--dialect: "oracle" is neither`},
 		"print, direction":    {[]string{"migrate", "print", "--dialect", "sqlite", "--direction", "sideways"}, `--direction: "sideways" is neither`},

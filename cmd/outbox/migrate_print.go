@@ -19,10 +19,10 @@ func (c *migratePrint) Run(s *session) error {
 	switch {
 	case c.Dialect != "" && !known:
 		s.faults.add("--dialect: %q is neither postgres nor sqlite", c.Dialect)
-	case c.Dialect == "" && c.DatabaseURL == "":
+	case c.Dialect == "" && c.DatabaseURL.text == "":
 		s.faults.add("no dialect: set --dialect to postgres or sqlite, or name a database with --database-url or DATABASE_URL")
 	case c.Dialect == "":
-		from, err := parseSource(c.DatabaseURL)
+		from, err := parseSource(c.DatabaseURL.text)
 		if err != nil {
 			s.faults.add("--database-url: %w", err)
 		}

@@ -2,13 +2,11 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
@@ -43,25 +41,12 @@ func policies(flags []string, f *faults) map[string]middleware.RetryPolicy {
 }
 
 func parsePolicy(text string) (name string, p middleware.RetryPolicy, err error) {
-	name, values, _ := strings.Cut(text, "=")
-	parts := strings.Split(values, ",")
-	if name == "" || len(parts) != 4 {
+	name, values, named := strings.Cut(text, "=")
+	if name == "" || !named {
 		return "", p, errors.New("want NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX, such as slow=3,1m,2,1h")
 	}
-	p.Jitter = 0.2
-	if p.MaxAttempts, err = strconv.Atoi(parts[0]); err != nil {
-		return name, p, fmt.Errorf("%q is no number of attempts", parts[0])
-	}
-	if p.InitialInterval, err = time.ParseDuration(parts[1]); err != nil {
-		return name, p, fmt.Errorf("%q is no duration, such as 1s", parts[1])
-	}
-	if p.Multiplier, err = strconv.ParseFloat(parts[2], 64); err != nil {
-		return name, p, fmt.Errorf("%q is no multiplier, such as 1.5", parts[2])
-	}
-	if p.MaxInterval, err = time.ParseDuration(parts[3]); err != nil {
-		return name, p, fmt.Errorf("%q is no duration, such as 1h", parts[3])
-	}
-	return name, p, p.Validate()
+	p, err = config.ParsePolicy(values)
+	return name, p, err
 }
 
 // maxRoutingFile is what is read of a file; the router refuses one that is longer than 16 MiB.

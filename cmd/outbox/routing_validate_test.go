@@ -105,7 +105,7 @@ func TestRoutingFlags(t *testing.T) {
 	args := []string{"--publisher", "", "--publisher", "kafka://x"}
 	want := []string{"--publisher number 1: want a name", "--publisher number 2: want a name"}
 	for policy, fault := range map[string]string{
-		"slow": "want NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX", "slow=3,1m,2": "want NAME=", "=3,1m,2,1h": "want NAME=",
+		"slow": "want NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX", "slow=3,1m,2": "want ATTEMPTS", "=3,1m,2,1h": "want NAME=",
 		"slow=x,1m,2,1h": `"x" is no number of attempts`, "slow=3,1,2,1h": `"1" is no duration`, "slow=3,1m,x,1h": `"x" is no multiplier`,
 		"slow=3,1m,2,x": `"x" is no duration`, "slow=0,1m,2,1h": "max attempts is 0, must be at least 1", "slow=3,1m,0.5,1h": "multiplier is 0.5",
 	} {

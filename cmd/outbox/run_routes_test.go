@@ -26,7 +26,7 @@ func TestRunRoutesByFile(t *testing.T) {
 		bad := outbox(append(args, "--routes", routes(t, "- topic: orders\n  config:\n    targets:\n      - destination: uot://vip\n"), "--policy", "mine=1")...)
 		require.Equal(t, statusUsage, bad.status)
 		require.Contains(t, bad.stderr, `/0/config/targets/0/destination`)
-		require.Contains(t, bad.stderr, `--policy mine=1`)
+		require.Contains(t, bad.stderr, `--policy mine: want ATTEMPTS,INITIAL`)
 		require.Contains(t, outbox(append(args, "--routes", "missing.yaml")...).require(t, statusUsage).stderr, "missing.yaml")
 
 		p := start(t, file, append(args, "--routes", vip, "--policy", "mine=3,1s,2,1m")...)

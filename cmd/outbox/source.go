@@ -89,9 +89,9 @@ func databaseName(config *pgx.ConnConfig) string {
 	return config.Database
 }
 
-func (s source) sqlDB(create bool) *sql.DB {
+func (s source) sqlDB(create bool, p pool) *sql.DB {
 	if s.postgres != nil {
-		return stdlib.OpenDB(*s.postgres)
+		return stdlib.OpenDB(*s.postgres, p.postgres()...)
 	}
 	db, err := sql.Open("sqlite", s.sqlite.dsn(create))
 	if err != nil {

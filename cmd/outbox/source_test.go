@@ -77,7 +77,7 @@ func TestSQLiteOptions(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "shop.db")
 	s, err := parseSource("sqlite:" + file + "?_pragma=busy_timeout(77)&_pragma=synchronous(FULL)")
 	require.NoError(t, err)
-	db := s.sqlDB(true)
+	db := s.sqlDB(true, commandPool)
 	defer func() { require.NoError(t, db.Close()) }()
 	for pragma, want := range map[string]string{"journal_mode": "wal", "busy_timeout": "77", "synchronous": "2", "foreign_keys": "1"} {
 		var got string

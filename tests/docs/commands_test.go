@@ -16,20 +16,28 @@ var (
 	console = regexp.MustCompile("(?m)^```console\n((?s:.*?))^```$")
 )
 
+const configurationPage = root + "/docs/configuration.md"
+
 // The commands of a page are run in a directory with the files that the page shows, and print what it says.
 func TestCommandsPrintWhatThePageSays(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: builds the binary")
 	}
-	text, err := os.ReadFile(routingPage)
-	require.NoError(t, err)
-	bin, dir := t.TempDir(), t.TempDir()
+	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "outbox"), ".")
 	build.Dir = filepath.Join(root, "cmd", "outbox")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	for _, page := range []string{routingPage, configurationPage} {
+		t.Run(filepath.Base(page), func(t *testing.T) { runCommands(t, bin, page) })
+	}
+}
 
+func runCommands(t *testing.T, bin, page string) {
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	dir := t.TempDir()
 	shown := file.FindAllStringSubmatch(string(text), -1)
 	require.NotEmpty(t, shown)
 	for _, m := range shown {

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/alecthomas/kong"
+)
+
+// configCommand is the group of commands that are about the configuration of run.
+type configCommand struct {
+	Print configPrint `cmd:"" help:"Print every setting and where it comes from, as a file for --config. Secrets are hidden."`
+	Check configCheck `cmd:"" help:"Check everything that run checks before it connects: settings, destinations and routes."`
+}
+
+func newConfigCommand() configCommand {
+	return configCommand{Print: configPrint{settingFlags()}, Check: configCheck{settingFlags()}}
+}
+
+type configPrint struct {
+	Settings kong.Plugins `embed:""`
+}
+
+// Run prints the settings.
+func (c *configPrint) Run(s *session) error {
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	return s.config.Write(s.stdout)
+}
+
+type configCheck struct {
+	Settings kong.Plugins `embed:""`
+}
+
+// Run lists all that is wrong.
+func (c *configCheck) Run(s *session) error {
+	d, err := s.prepare(context.Background())
+	defer d.close()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(s.stdout, "the configuration is valid")
+	return nil
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/bento-outbox/watermill-outbox/adapters"
+	_ "github.com/bento-outbox/watermill-outbox/adapters/console" // console://
+	_ "github.com/bento-outbox/watermill-outbox/adapters/http"    // http://, https://
+	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka"   // kafka://
+	_ "github.com/bento-outbox/watermill-outbox/adapters/redis"   // redis://, rediss://
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// daemon is what the settings of run amount to, before anything is connected.
+type daemon struct {
+	target     database
+	publishers map[string]message.Publisher
+	routes     routes
+	log        log
+}
+
+// prepare checks everything that can be without a database and brokers. What is open is to be closed, after an error as well.
+func (s *session) prepare(ctx context.Context) (daemon, error) {
+	place := func(key string) setting { return setting{place: s.config.Origins[key].Place} }
+	flags := databaseFlags{DatabaseURL: place("database_url"), tableFlags: tableFlags{TablePrefix: place("table_prefix"), Schema: place("schema")}}
+	flags.DatabaseURL.text, flags.TablePrefix.text, flags.Schema.text = s.config.DatabaseURL, s.config.TablePrefix, s.config.Schema
+	d := daemon{target: flags.check(&s.faults), log: s.log}
+	if s.config.Listen && d.target.dialect == schema.SQLite {
+		s.faults.add("%s: SQLite sends no notifications; leave it out", s.config.Origins["listen"].Place)
+	}
+	d.target.pool = daemonPool(s.config.Database)
+	d.publishers = s.publishers(ctx)
+	d.routes = s.routes(slices.Sorted(maps.Keys(d.publishers)))
+	return d, s.faults.err()
+}
+
+func (d daemon) close() {
+	for name, publisher := range d.publishers {
+		if err := publisher.Close(); err != nil {
+			d.log.Error("Cannot close a destination", slog.String("destination", name), slog.Any("error", err))
+		}
+	}
+}
+
+// publishers opens the destinations by name. None of them needs a broker that runs already.
+func (s *session) publishers(ctx context.Context) map[string]message.Publisher {
+	open := map[string]message.Publisher{}
+	for _, name := range slices.Sorted(maps.Keys(s.config.ByName)) {
+		place := s.config.Origins["destinations."+name].Place
+		publisher, err := adapters.Open(ctx, s.config.ByName[name], s.log.watermill)
+		switch {
+		case errors.Is(err, adapters.ErrUnknownScheme):
+			s.faults.add("%s: unknown scheme; known are %s", place, strings.Join(adapters.Schemes(), ", "))
+		case err != nil:
+			s.faults.add("%s: %w", place, err)
+		default:
+			open[name] = publisher
+		}
+	}
+	if len(s.config.ByName) == 0 && !slices.ContainsFunc(s.faults, ofDestination) {
+		s.faults.add("no destination: set --to URL, or --destination NAME=URL once or more, BENTO_OUTBOX_TO, or destinations in the file of --config")
+	}
+	if name, _, named := strings.Cut(s.config.PoisonDestination, "://"); named && len(open) > 0 && open[name] == nil {
+		s.faults.add("%s: there is no destination %q; there are %s", s.config.Origins["poison_destination"].Place, name,
+			strings.Join(slices.Sorted(maps.Keys(open)), ", "))
+	}
+	return open
+}
