@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // Level is how bad something is.
@@ -65,9 +67,11 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 			list = append(list, Alert{Rule: rule, Subject: subject, Level: l, Message: fmt.Sprintf(message, args...), Action: action})
 		}
 	}
-	about := "about "
-	if s.Exact {
-		about = ""
+	about := func(states ...schema.State) string {
+		if s.IsEstimated(states...) {
+			return "about "
+		}
+		return ""
 	}
 
 	if alive := s.alive(); alive == 0 {
@@ -76,7 +80,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 			l = Critical
 		}
 		add(RuleNoForwarders, "", l, "Start outbox run. If it is running, its log says why it cannot reach the database or join its group.",
-			"No forwarder is alive; %s%d events and deliveries wait.", about, s.Totals.Open())
+			"No forwarder is alive; %s%d events and deliveries wait.", about(schema.Pending, schema.Waiting, schema.Held), s.Totals.Open())
 	}
 	for _, c := range s.Unreachable {
 		gone := s.Time.Sub(c.Since)
@@ -89,12 +93,12 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 			reason = ": " + strings.TrimRight(c.Reason, ".")
 		}
 		add(RuleUnreachable, c.Name, l, "Bring the destination back. Its deliveries are held without using attempts, and go on by themselves.",
-			"%s cannot be reached since %s%s.", c.Name, round(gone), reason)
+			"%s has not been reached for %s%s.", c.Name, round(gone), reason)
 	}
 
 	l, limit := level(s.Totals.Backlog(), t.BacklogWarning, t.BacklogCritical)
 	add(RuleBacklog, "", l, "See the bottlenecks: they say what holds it up.",
-		"%s%d events and deliveries wait to go: at or above %d.", capital(about), s.Totals.Backlog(), limit)
+		"%s%d events and deliveries wait to go: at or above %d.", capital(about(schema.Pending, schema.Held)), s.Totals.Backlog(), limit)
 
 	oldest := time.Duration(s.OldestSeconds * float64(time.Second))
 	l, age := level(oldest, t.OldestAgeWarning, t.OldestAgeCritical)
@@ -102,11 +106,11 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 	if len(s.Paused) > 0 {
 		action = "Something is paused; resume it when its time has come: outbox resume. Else see the bottlenecks."
 	}
-	add(RuleOldestAge, "", l, action, "The oldest event waits since %s: at or above %s.", round(oldest), age)
+	add(RuleOldestAge, "", l, action, "The oldest event has waited for %s: at or above %s.", round(oldest), age)
 
 	if s.Rates != nil && t.MinRate > 0 && t.RateBacklog >= 0 && s.Totals.Pending >= t.RateBacklog && s.Rates.Out < t.MinRate {
 		add(RuleLowRate, "", Warning, "See the bottlenecks: a slow destination, a slow database, or too few forwarders.",
-			"%.1f events a second get through while %s%d are pending: below %g.", s.Rates.Out, about, s.Totals.Pending, t.MinRate)
+			"%.1f events a second get through while %s%d are pending: below %g.", s.Rates.Out, about(schema.Pending), s.Totals.Pending, t.MinRate)
 	}
 
 	took := time.Duration(s.QueryMillis * float64(time.Millisecond))
@@ -121,7 +125,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 
 	l, dead := level(s.Totals.Dead, t.DeadWarning, t.DeadCritical)
 	add(RuleDeadLetters, "", l, "Find the cause with outbox dead list, put it right, then outbox dead replay or discard.",
-		"%s%d deliveries gave up: at or above %d.", capital(about), s.Totals.Dead, dead)
+		"%s%d deliveries gave up: at or above %d.", capital(about(schema.Dead)), s.Totals.Dead, dead)
 
 	slices.SortStableFunc(list, func(a, b Alert) int {
 		return cmp.Or(b.Level.rank()-a.Level.rank(), slices.Index(Rules, a.Rule)-slices.Index(Rules, b.Rule), cmp.Compare(a.Subject, b.Subject))

@@ -37,12 +37,14 @@ func TestAlerts(t *testing.T) {
 		{name: "backlog warning", make: func(s *Snapshot) { s.Totals.Pending, s.Totals.Held = 4_000, 6_000 }, rule: RuleBacklog, want: Warning,
 			says: "10000 events and deliveries wait to go: at or above 10000."},
 		{name: "backlog critical", make: func(s *Snapshot) { s.Totals.Held = 50_000 }, rule: RuleBacklog, want: Critical},
-		{name: "backlog estimated", make: func(s *Snapshot) { s.Totals.Held, s.Exact = 50_000, false }, rule: RuleBacklog, want: Critical, says: "About 50000"},
+		{name: "backlog estimated", make: func(s *Snapshot) { s.Totals.Held, s.Estimated = 50_000, []schema.State{schema.Held} }, rule: RuleBacklog, want: Critical, says: "About 50000"},
 		{name: "what waits for its time is no backlog", make: func(s *Snapshot) { s.Totals.Waiting = 1_000_000 }},
 		{name: "backlog of one's own", set: Thresholds{BacklogWarning: 5}, make: func(s *Snapshot) { s.Totals.Held = 5 }, rule: RuleBacklog, want: Warning},
 		{name: "critical alone", set: Thresholds{BacklogCritical: 5}, make: func(s *Snapshot) { s.Totals.Held = 5 }, rule: RuleBacklog, want: Critical},
 		{name: "no warning", set: Thresholds{BacklogWarning: -1}, make: func(s *Snapshot) { s.Totals.Held = 49_999 }},
 		{name: "off", set: Thresholds{BacklogWarning: -1, BacklogCritical: -1}, make: func(s *Snapshot) { s.Totals.Held = 1 << 40 }},
+		{name: "dead counted beside a backlog estimated", make: func(s *Snapshot) { s.Totals.Dead, s.Estimated = 2, []schema.State{schema.Pending} },
+			rule: RuleDeadLetters, want: Warning, says: "2 deliveries gave up"},
 		{name: "query time below", make: func(s *Snapshot) { s.QueryMillis = 499 }},
 		{name: "query time warning", make: func(s *Snapshot) { s.QueryMillis = 500 }, rule: RuleQueryTime, want: Warning},
 		{name: "query time critical", make: func(s *Snapshot) { s.QueryMillis = 1000 }, rule: RuleQueryTime, want: Critical, says: "needed 1s"},
@@ -56,12 +58,12 @@ func TestAlerts(t *testing.T) {
 		{name: "pool above", make: func(s *Snapshot) { s.Pool = Pool{Max: 100, InUse: 91} }, rule: RulePool, want: Warning, says: "91 of 100 connections"},
 		{name: "pool without limit", make: func(s *Snapshot) { s.Pool = Pool{InUse: 91} }},
 		{name: "age warning", make: func(s *Snapshot) { s.OldestSeconds = 300 }, rule: RuleOldestAge, want: Warning},
-		{name: "age critical", make: func(s *Snapshot) { s.OldestSeconds = 3600 }, rule: RuleOldestAge, want: Critical, says: "since 1h0m0s"},
+		{name: "age critical", make: func(s *Snapshot) { s.OldestSeconds = 3600 }, rule: RuleOldestAge, want: Critical, says: "for 1h0m0s"},
 		{name: "one dead letter", make: func(s *Snapshot) { s.Totals.Dead = 1 }, rule: RuleDeadLetters, want: Warning},
 		{name: "many dead letters", make: func(s *Snapshot) { s.Totals.Dead = 1000 }, rule: RuleDeadLetters, want: Critical},
 		{name: "unreachable", make: func(s *Snapshot) {
 			s.Unreachable = []schema.Control{{Name: "kafka://a", Since: ago(*s, time.Minute), Reason: "connection refused"}}
-		}, rule: RuleUnreachable, want: Warning, says: "kafka://a cannot be reached since 1m0s: connection refused."},
+		}, rule: RuleUnreachable, want: Warning, says: "kafka://a has not been reached for 1m0s: connection refused."},
 		{name: "unreachable for long", make: func(s *Snapshot) {
 			s.Unreachable = []schema.Control{{Name: "kafka://a", Since: ago(*s, 10*time.Minute)}}
 		}, rule: RuleUnreachable, want: Critical},

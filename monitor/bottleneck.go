@@ -44,7 +44,7 @@ func (t Thresholds) bottlenecks(s Snapshot) []Bottleneck {
 	}
 	if s.FreeSlots > 0 && s.alive() > 0 {
 		add("forwarders", Warning, "Wait for the lease of the forwarder that left to end, 30 s by default; if it stays, see the logs of the forwarders.",
-			"%d slots have no owner; their events wait.", s.FreeSlots)
+			"Slots without an owner, whose events wait: %d.", s.FreeSlots)
 	}
 
 	gone := map[string]bool{}
@@ -52,17 +52,17 @@ func (t Thresholds) bottlenecks(s Snapshot) []Bottleneck {
 		gone[c.Name] = true
 		held := s.heldBy(c)
 		add("destination", max2(Warning, by(held)), "Bring it back. Nothing is lost, no attempts are used, and other destinations go on.",
-			"%s cannot be reached since %s and holds %d deliveries.", c.Name, round(s.Time.Sub(c.Since)), held)
+			"%s has not been reached for %s and holds %d deliveries.", c.Name, round(s.Time.Sub(c.Since)), held)
 	}
 	for _, c := range s.Paused {
 		gone[c.Name] = true
 		action := "Resume it when its time has come: outbox resume " + string(c.Kind) + " " + c.Name + "."
 		if c.Kind == schema.PausedKey { // nothing counts by key
-			add("operators", Info, action, "The key %s is paused since %s.", c.Name, round(s.Time.Sub(c.Since)))
+			add("operators", Info, action, "The key %s has been paused for %s.", c.Name, round(s.Time.Sub(c.Since)))
 			continue
 		}
 		held := s.heldBy(c)
-		add("operators", by(held), action, "The %s %s is paused since %s and holds %d deliveries.", c.Kind, c.Name, round(s.Time.Sub(c.Since)), held)
+		add("operators", by(held), action, "The %s %s has been paused for %s and holds %d deliveries.", c.Kind, c.Name, round(s.Time.Sub(c.Since)), held)
 	}
 	for _, g := range s.Destinations {
 		if gone[g.Name] || g.Name == Others || g.Totals.Held == 0 || g.Totals.Waiting == 0 {

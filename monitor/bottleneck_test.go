@@ -19,7 +19,7 @@ func TestBottlenecks(t *testing.T) {
 	}{
 		{name: "all well", make: func(*Snapshot) {}},
 		{name: "nobody forwards", make: func(s *Snapshot) { s.Forwarders, s.Totals.Held = nil, 1 }, where: "forwarders", want: Critical, says: "No forwarder"},
-		{name: "slots without owner", make: func(s *Snapshot) { s.FreeSlots = 3 }, where: "forwarders", want: Warning, says: "3 slots"},
+		{name: "slots without owner", make: func(s *Snapshot) { s.FreeSlots = 3 }, where: "forwarders", want: Warning, says: "wait: 3."},
 		{name: "destination gone", make: func(s *Snapshot) {
 			s.Unreachable = []schema.Control{{Kind: schema.Unreachable, Name: "a", Since: s.Time}}
 			s.Destinations = []Group{{Name: "a", Totals: Totals{Held: 20_000, Waiting: 5}}}
@@ -34,7 +34,7 @@ func TestBottlenecks(t *testing.T) {
 		}, where: "operators", want: Info, says: "holds 6"},
 		{name: "key paused", make: func(s *Snapshot) {
 			s.Paused = []schema.Control{{Kind: schema.PausedKey, Name: "order:1", Since: s.Time}}
-		}, where: "operators", want: Info, says: "order:1 is paused"},
+		}, where: "operators", want: Info, says: "order:1 has been paused"},
 		{name: "retries hold keys", make: func(s *Snapshot) {
 			s.Destinations = []Group{{Name: "a", Totals: Totals{Held: 1500, Waiting: 7}}}
 		}, where: "retries", want: Warning, says: "7 deliveries wait for their next attempt and hold 1500"},

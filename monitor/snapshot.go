@@ -19,6 +19,8 @@ type Snapshot struct {
 	Time time.Time `json:"time"`
 	// Exact is false when some numbers are estimates, see [schema.Store.Backlog].
 	Exact bool `json:"exact"`
+	// Estimated are the states whose totals are estimates. Tenants and topics may be estimates beside totals that are exact.
+	Estimated []schema.State `json:"estimated"`
 	// Totals of all events and deliveries.
 	Totals Totals `json:"totals"`
 	// Inserted is the last event number that was given out.
@@ -141,9 +143,12 @@ func (m *Monitor) take(ctx context.Context, exact bool) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 
-	s.Exact, s.Inserted = b.Exact(), b.Last
+	s.Exact, s.Inserted, s.Estimated = b.Exact(), b.Last, []schema.State{}
 	for _, c := range b.States {
 		*s.Totals.of(c.State) = c.Count
+		if !c.Exact {
+			s.Estimated = append(s.Estimated, c.State)
+		}
 	}
 	s.OldestSeconds = max(b.State(schema.Pending).Oldest, b.State(schema.Held).Oldest).Seconds()
 	s.QueryMillis = float64(b.Took) / float64(time.Millisecond)
@@ -189,6 +194,11 @@ func (m *Monitor) look(ctx context.Context, s *Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// IsEstimated tells whether the total of any of the states is an estimate.
+func (s Snapshot) IsEstimated(states ...schema.State) bool {
+	return slices.ContainsFunc(states, func(state schema.State) bool { return slices.Contains(s.Estimated, state) })
 }
 
 // grouped puts the counts of a name together. It names the top ones that have most to do, and sums the rest.

@@ -1,0 +1,87 @@
+package statuspage
+
+import (
+	"html/template"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+var functions = template.FuncMap{
+	"number": number, "about": about, "total": total, "age": age, "clock": clock, "rate": rate,
+	"orNone": orNone, "pausedBy": pausedBy, "unreachable": unreachable, "percent": func(p monitor.Pool) int { return int(math.Round(p.Use() * 100)) },
+	"destination": func() schema.ControlKind { return schema.PausedDestination }, "tenant": func() schema.ControlKind { return schema.PausedTenant },
+}
+
+// number is n with thousands set apart.
+func number(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// about is an estimate, unless it is exact.
+func about(exact bool, n int64) string {
+	if exact || n == 0 {
+		return number(n)
+	}
+	return "~" + number(n)
+}
+
+// total is the number of what is in a state.
+func total(s monitor.Snapshot, state schema.State, n int64) string {
+	return about(!s.IsEstimated(state), n)
+}
+
+// age is a time in seconds, as people say it.
+func age(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d <= 0:
+		return "–"
+	case d < time.Second:
+		return "< 1 s"
+	case d < time.Minute:
+		return strconv.Itoa(int(d.Seconds())) + " s"
+	case d < time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + " min"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + " h"
+	}
+	return strconv.Itoa(int(d.Hours()/24)) + " days"
+}
+
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+func rate(v float64) string {
+	if v < 10 {
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	}
+	return number(int64(math.Round(v)))
+}
+
+func orNone(name string) string {
+	if name == "" {
+		return "(none)"
+	}
+	return name
+}
+
+// pausedBy returns the pause of a name, nil when there is none.
+func pausedBy(list []schema.Control, kind schema.ControlKind, name string) *schema.Control {
+	for i, c := range list {
+		if c.Kind == kind && c.Name == name {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+func unreachable(list []schema.Control, name string) *schema.Control {
+	return pausedBy(list, schema.Unreachable, name)
+}

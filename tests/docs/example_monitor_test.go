@@ -1,0 +1,118 @@
+package docs_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "modernc.org/sqlite"
+
+	printer "github.com/bento-outbox/watermill-outbox/adapters/console"
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// docs:hooks
+// hooks make a forwarder feed metrics.
+func hooks(m *monitor.Metrics) forwarder.Hooks {
+	return forwarder.Hooks{
+		Published: func(a forwarder.Attempt) { m.Published(a.Destination, a.Number, a.Took, a.Lag, a.Err) },
+		Died:      m.Died,
+		Breaker:   m.Breaker,
+		Read:      m.Read,
+		Settled:   m.Settled,
+		Slots:     m.Slots,
+	}
+}
+
+// docs:end
+
+// docs:watch
+// watch serves what people and machines look at, until ctx ends.
+func watch(ctx context.Context, db *sql.DB, registry *prometheus.Registry, token string, logger watermill.LoggerAdapter) (http.Handler, error) {
+	m, err := monitor.New(ctx, db, monitor.Config{Thresholds: monitor.Thresholds{BacklogWarning: 5_000}}, logger)
+	if err != nil {
+		return nil, err
+	}
+	go m.Watch(ctx) // a snapshot each 5 s, and alerts in the log
+	if err := registry.Register(m.Collector()); err != nil {
+		return nil, err
+	}
+	page, err := statuspage.New(m, statuspage.Config{Token: token}, logger)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("/healthz", monitor.Live())
+	mux.Handle("/readyz", monitor.Ready(2*time.Second, m.Database()))
+	mux.Handle("/", page)
+	return mux, nil
+}
+
+// docs:end
+
+// A forwarder with all that can be looked at.
+func Example_monitor() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	dir, err := os.MkdirTemp("", "outbox")
+	try(err)
+	defer os.RemoveAll(dir)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "app.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_txlock=immediate")
+	try(err)
+	defer db.Close()
+	migrator, err := schema.NewMigrator(db, schema.Config{})
+	try(err)
+	_, err = migrator.Up(ctx)
+	try(err)
+	_, err = db.ExecContext(ctx, `INSERT INTO outbox (topic, payload) VALUES ('orders', '{}'), ('orders', '{}')`)
+	try(err)
+
+	registry := prometheus.NewRegistry()
+	metrics, err := monitor.NewMetrics(registry)
+	try(err)
+	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"console": printer.NewPublisher(new(strings.Builder), printer.Config{}, nil)},
+		forwarder.Config{Subscriber: forwarder.SubscriberConfig{Hooks: hooks(metrics)}}, nil)
+	try(err)
+	try(f.Drain(ctx))
+
+	handler, err := watch(ctx, db, registry, "", nil)
+	try(err)
+	for _, path := range []string{"/healthz", "/readyz", "/", "/metrics"} {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		fmt.Println(path, w.Code)
+		for line := range strings.Lines(w.Body.String()) {
+			if strings.HasPrefix(line, "outbox_attempts_total") || strings.HasPrefix(line, "outbox_up") {
+				fmt.Print(line)
+			}
+		}
+	}
+	// Output:
+	// /healthz 200
+	// /readyz 200
+	// / 200
+	// /metrics 200
+	// outbox_attempts_total{destination="orders",result="delivered"} 2
+	// outbox_attempts_total{destination="orders",result="failed"} 0
+	// outbox_up 1
+}
+
+func try(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
