@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
@@ -43,7 +44,14 @@ func (s source) explainPostgres(refused *pgconn.PgError, err error) error {
 	user := s.postgres.User
 	switch refused.Code {
 	case "28P01", "28000":
-		return fmt.Errorf("%s refuses user %q: %s; correct user and password in the database URL", s.name, user, refused.Message)
+		remedy := "correct user and password in the database URL"
+		switch {
+		case strings.Contains(refused.Message, "certificate"):
+			remedy = "name one of this user by sslcert and sslkey in the database URL"
+		case strings.Contains(refused.Message, "no encryption"):
+			remedy = "set sslmode=verify-full in the database URL, or allow it in pg_hba.conf"
+		}
+		return fmt.Errorf("%s refuses user %q: %s; %s", s.name, user, refused.Message, remedy)
 	case "3D000":
 		return fmt.Errorf("%s does not exist; create it or correct the database URL", s.name)
 	case "3F000":

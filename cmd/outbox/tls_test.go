@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+)
+
+func contents(t *testing.T, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return text
+}
+
+// PostgreSQL with certificates on both sides.
+func TestDatabaseTLS(t *testing.T) {
+	t.Parallel()
+	ca, stranger := newAuthority(t, "ca"), newAuthority(t, "stranger")
+	serverCert, serverKey := ca.issue("server")
+	cert, key := ca.issue("postgres")
+	otherCert, otherKey := ca.issue("somebody")
+	foreignCert, foreignKey := stranger.issue("postgres")
+	server := testdb.NewServer(t)
+	server.UseTLS(contents(t, serverCert), contents(t, serverKey), contents(t, ca.file))
+	at := func(mode, root, cert, key string) string {
+		q := url.Values{"sslmode": {mode}}
+		for name, value := range map[string]string{"sslrootcert": root, "sslcert": cert, "sslkey": key} {
+			if value != "" {
+				q.Set(name, value)
+			}
+		}
+		return (&url.URL{Scheme: "postgres", User: url.User("postgres"), Host: server.Address(), Path: "/postgres", RawQuery: q.Encode()}).String()
+	}
+	good := at("verify-full", ca.file, cert, key)
+	outbox("migrate", "up", "--database-url", good).require(t, statusDone)
+	outbox("run", "--once", "--to", "console://stderr", "--database-url", good).require(t, statusDone)
+	db, err := sql.Open("pgx", good)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	var encrypted bool
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()`).Scan(&encrypted))
+	require.True(t, encrypted)
+
+	for name, c := range map[string]struct {
+		url, want string
+		status    int
+	}{
+		"no encryption":         {at("disable", "", "", ""), "set sslmode=verify-full", statusFailed},
+		"no client certificate": {at("verify-full", ca.file, "", ""), "requires a valid client certificate; name one", statusFailed},
+		"of somebody else":      {at("verify-full", ca.file, otherCert, otherKey), `refuses user "postgres"`, statusFailed},
+		"of a stranger":         {at("verify-full", ca.file, foreignCert, foreignKey), "name one of this user by sslcert and sslkey", statusFailed},
+		"another authority":     {at("verify-full", stranger.file, cert, key), "certificate signed by unknown authority", statusFailed},
+		"no such file":          {at("verify-full", ca.file+"x", cert, key), "unable to read CA file", statusUsage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := outbox("run", "--once", "--to", "console://stderr", "--log-level", "error", "--database-url", c.url).require(t, c.status)
+			require.Contains(t, r.stderr, c.want)
+			require.Regexp(t, `^outbox: [^\n]+\n$`, r.stderr, "one line")
+		})
+	}
+}
+
+// Redis with certificates on both sides.
+func TestBrokerTLS(t *testing.T) {
+	t.Parallel()
+	ca, stranger := newAuthority(t, "ca"), newAuthority(t, "stranger")
+	cert, key := ca.issue("outbox")
+	foreignCert, foreignKey := stranger.issue("outbox")
+	addr := tlsRedis(t, ca)
+	at := func(scheme, ca, cert, key string) string {
+		return scheme + "://" + addr + "?" + url.Values{"tls_ca": {ca}, "tls_cert": {cert}, "tls_key": {key}, "timeout": {"2s"}}.Encode()
+	}
+	each(t, func(t *testing.T, database string, open func() *sql.DB) {
+		outbox("migrate", "up", "--database-url", database).require(t, statusDone)
+		run := func(to string) { // --once leaves what waits for a retry
+			outbox("run", "--once", "--to", to, "--error-retry-delay", "1h", "--database-url", database).require(t, statusDone)
+		}
+		status := func(topic string) (status, cause string) {
+			db := open()
+			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT status, COALESCE(error_message, '') FROM outbox_events WHERE topic = $1`, topic).Scan(&status, &cause))
+			return status, cause
+		}
+		db := open()
+		insert(t, db, "good", `{}`)
+		run(at("rediss", ca.file, cert, key))
+		got, cause := status("good")
+		require.Equal(t, "SENT", got, cause)
+
+		insert(t, db, "wrong-ca", `{}`)
+		run(at("rediss", stranger.file, cert, key))
+		got, cause = status("wrong-ca")
+		require.Equal(t, "NEW", got, "out of reach, which is no attempt")
+		require.Contains(t, cause, "certificate signed by unknown authority")
+
+		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload) VALUES ('wrong-client', '{}')`)
+		require.NoError(t, err)
+		run(at("rediss", ca.file, foreignCert, foreignKey))
+		got, cause = status("wrong-client")
+		require.Equal(t, "NEW", got)
+		require.Contains(t, cause, "unknown certificate authority")
+	})
+	r := outbox("config", "check", "--to", at("redis", ca.file, cert, key), "--database-url", "sqlite:x.db").require(t, statusUsage)
+	require.Contains(t, r.stderr, "use the scheme rediss")
+	r = outbox("config", "check", "--to", at("rediss", ca.file, cert, foreignKey), "--database-url", "sqlite:x.db").require(t, statusUsage)
+	require.Contains(t, r.stderr, "private key does not match public key")
+}
+
+// tlsRedis starts a Redis server that talks to clients of ca only, and returns where it listens.
+func tlsRedis(t *testing.T, ca authority) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped: starts a Redis server of its own")
+	}
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("skipped: redis-server is not installed")
+	}
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	port := l.Addr().(*net.TCPAddr).Port
+	require.NoError(t, l.Close())
+	serverCert, serverKey := ca.issue("server")
+	var log buffer
+	server := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--port", "0", "--tls-port", fmt.Sprint(port), "--bind", "127.0.0.1",
+		"--tls-cert-file", serverCert, "--tls-key-file", serverKey, "--tls-ca-cert-file", ca.file, "--tls-auth-clients", "yes",
+		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	server.Stdout, server.Stderr = &log, &log
+	require.NoError(t, server.Start())
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	cert, key := ca.issue("test")
+	options, err := redis.ParseURL(fmt.Sprintf("rediss://127.0.0.1:%d", port))
+	require.NoError(t, err)
+	options.TLSConfig = ca.clientConfig(cert, key)
+	client := redis.NewClient(options)
+	defer func() { require.NoError(t, client.Close()) }()
+	require.Eventually(t, func() bool { return client.Ping(t.Context()).Err() == nil }, 20*time.Second, 20*time.Millisecond, "its log:\n%s", log.String())
+	return options.Addr
+}
