@@ -87,11 +87,11 @@ func TestSettingsAreUsed(t *testing.T) {
 		require.NoError(t, err)
 		address, err := c.MetricsAddress()
 		require.NoError(t, err)
-		return []any{c.Forwarder(), r, daemonPool(c.Database), address, c.Publisher(nil), c.ByName, c.Routes, c.LogLevel, c.LogFormat, c.DatabaseURL}
+		return []any{c.Forwarder(), r, daemonPool(c.Database), address, c.Publisher(nil), c.ByName, c.Routes, c.LogLevel, c.LogFormat, c.Performance, c.DatabaseURL}
 	}
 	values := map[string]string{
 		"profile": "low_latency", "metrics_port": "1", "policies": "a=1,1s,1,1s", "destinations": "a=b", "log_level": "warn", "log_format": "json",
-		"connection_ping": "false",
+		"connection_ping": "false", "enable_performance_monitoring": "false",
 	}
 	for _, s := range config.Settings() {
 		value := values[s.Key]

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,24 +11,23 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/monitor"
 )
 
 // health answers over HTTP how a forwarder does. A nil health answers nothing.
 type health struct {
-	http     *http.Server
-	listener net.Listener
-	done     chan struct{}
-	log      log
+	http *http.Server
+	done chan struct{}
+	mux  *http.ServeMux
 
-	mu     sync.Mutex
-	target database
-	db     *sql.DB         // nil before it was opened
-	joined <-chan struct{} // nil before the forwarder was made
-	ends   bool
-
-	asked  time.Time // when the database was asked
-	answer error     // what it said
+	mu       sync.Mutex
+	database monitor.Check
+	joined   <-chan struct{} // nil before the forwarder was made
+	ends     bool
 }
+
+// readyWait is how long the database may take to answer.
+const readyWait = 3 * time.Second
 
 // listen takes the port, so that a fault of it is known before anything is forwarded.
 func listen(c config.Config, log log) (*health, error) {
@@ -46,87 +43,71 @@ func listen(c config.Config, log log) (*health, error) {
 		}
 		return nil, fmt.Errorf("cannot listen at %s: %w; set metrics_port (METRICS_PORT) to a port that is free, or stop what uses it", address, err)
 	}
-	s := &health{listener: l, done: make(chan struct{}), log: log}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", s.readyz)
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	h := &health{done: make(chan struct{}), mux: http.NewServeMux()}
+	h.database = monitor.Check{Name: "database", Run: func(context.Context) error { return errors.New("not connected yet") }}
+	h.mux.Handle("GET /healthz", monitor.Live())
+	h.mux.Handle("GET /readyz", monitor.Ready(readyWait,
+		monitor.Check{Name: "forwarder", Run: func(context.Context) error { return h.forwards() }},
+		monitor.Check{Name: "database", Run: func(ctx context.Context) error { return h.check().Run(ctx) }},
+	))
+	h.http = &http.Server{Handler: h.mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	go func() {
-		defer close(s.done)
-		_ = s.http.Serve(l) // ends with Close
+		defer close(h.done)
+		_ = h.http.Serve(l) // ends with Close
 	}()
 	log.Info("Serving /healthz and /readyz", slog.String("address", l.Addr().String()))
-	return s, nil
+	return h, nil
 }
 
-// watch makes the database one that has to answer.
-func (s *health) watch(target database, db *sql.DB) {
-	if s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.target, s.db = target, db
+// watch makes a check that of the database.
+func (h *health) watch(database monitor.Check) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.database = database
+}
+
+func (h *health) check() monitor.Check {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.database
+}
+
+// joins makes the forwarder ready when joined is closed.
+func (h *health) joins(joined <-chan struct{}) {
+	if h != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.joined = joined
 	}
 }
 
-// joins makes the server ready when joined is closed.
-func (s *health) joins(joined <-chan struct{}) {
-	if s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.joined = joined
+// stopping makes the forwarder unready for good.
+func (h *health) stopping() {
+	if h != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.ends = true
 	}
 }
 
-// stopping makes the server unready for good.
-func (s *health) stopping() {
-	if s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.ends = true
-	}
-}
-
-func (s *health) close() {
-	if s != nil {
-		_ = s.http.Close()
-		<-s.done
-	}
-}
-
-func (s *health) readyz(w http.ResponseWriter, r *http.Request) {
-	if err := s.ready(r.Context()); err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	_, _ = io.WriteString(w, "ready\n")
-}
-
-const (
-	readyAnswer = time.Second     // for how long an answer of the database holds
-	readyWait   = 3 * time.Second // for an answer
-)
-
-// ready says what a forwarder lacks to forward.
-func (s *health) ready(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ends {
-		return errors.New("stopping")
-	}
-	if s.db == nil {
-		return errors.New("not connected to the database yet")
+// forwards says what the forwarder lacks to forward.
+func (h *health) forwards() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ends {
+		return errors.New("is stopping")
 	}
 	select {
-	case <-s.joined: // never while it is nil
+	case <-h.joined: // never while it is nil
+		return nil
 	default:
-		return errors.New("not a member of its group of forwarders yet")
+		return errors.New("is no member of its group yet")
 	}
-	if time.Since(s.asked) < readyAnswer {
-		return s.answer
+}
+
+func (h *health) close() {
+	if h != nil {
+		_ = h.http.Close()
+		<-h.done
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyWait)
-	defer cancel()
-	s.answer = s.target.explain(s.db.PingContext(ctx))
-	s.asked = time.Now()
-	return s.answer
 }

@@ -44,9 +44,13 @@ func (c *runCommand) Run(s *session) error {
 		return err
 	}
 	defer db.Close()
-	health.watch(d.target, db)
-
 	cfg := s.config.Forwarder()
+	hooks, unwatch, err := s.observe(ctx, health, d.target, db)
+	if err != nil {
+		return err
+	}
+	defer unwatch()
+	cfg.Subscriber.Hooks = hooks
 	cfg.Subscriber.Schema = d.target.tables
 	live := router.NewLive(d.routes.table)
 	cfg.Routes = live

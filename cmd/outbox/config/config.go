@@ -87,7 +87,8 @@ type Publishing struct {
 
 // Monitoring says what can be seen of a forwarder.
 type Monitoring struct {
-	MetricsPort string `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Port, on 127.0.0.1, or host:port of /healthz and /readyz over HTTP. Nothing is served without."`
+	MetricsPort string `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Port, on 127.0.0.1, or host:port of /healthz, /readyz and /metrics over HTTP. Nothing is served without."`
+	Performance bool   `key:"enable_performance_monitoring" help:"Measure what the forwarder does, serve /metrics and log alerts, where metrics_port is set."`
 	LogLevel    string `key:"log_level" env:"LOG_LEVEL" oneof:"trace,debug,info,warn,error" placeholder:"LEVEL" help:"Logs go to the standard error."`
 	LogFormat   string `key:"log_format" env:"LOG_FORMAT" oneof:"text,json" placeholder:"FORMAT" help:"How a line of the log is written."`
 }
@@ -101,7 +102,7 @@ func Default() Config {
 		},
 		Retries:      Retries{MaxAttempts: 5, ErrorRetryDelay: time.Second},
 		Destinations: Destinations{BreakerFailures: 5, BreakerProbe: 2 * time.Second},
-		Monitoring:   Monitoring{LogLevel: "info", LogFormat: "text"},
+		Monitoring:   Monitoring{Performance: true, LogLevel: "info", LogFormat: "text"},
 	}
 	c.take(forwarder.Defaults())
 	c.PublishTimeout = 0 // goes by the lease

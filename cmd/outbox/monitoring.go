@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/monitor"
+)
+
+// observe makes h look at the database, and unless it is switched off, serve metrics and log alerts until what it returns is called. The hooks
+// are for the forwarder.
+func (s *session) observe(ctx context.Context, h *health, target database, db *sql.DB) (forwarder.Hooks, func(), error) {
+	none := func() {}
+	if h == nil {
+		return forwarder.Hooks{}, none, nil
+	}
+	watch, err := monitor.New(ctx, db, monitor.Config{Schema: target.tables}, s.log.watermill)
+	if err != nil {
+		return forwarder.Hooks{}, none, target.explain(err)
+	}
+	h.watch(watch.Database())
+	if !s.config.Performance {
+		return forwarder.Hooks{}, none, nil
+	}
+	registry := prometheus.NewRegistry()
+	err = errors.Join(registry.Register(watch.Collector()), registry.Register(collectors.NewGoCollector()),
+		registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})))
+	metrics, other := monitor.NewMetrics(registry)
+	if err := errors.Join(err, other); err != nil {
+		return forwarder.Hooks{}, none, fmt.Errorf("cannot register metrics: %w", err)
+	}
+	h.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	watching.Go(func() { watch.Watch(ctx) })
+	hooks := forwarder.Hooks{
+		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Err) },
+		Died:      metrics.Died, Breaker: metrics.Breaker, Read: metrics.Read, Settled: metrics.Settled, Slots: metrics.Slots,
+	}
+	return hooks, func() {
+		cancel()
+		watching.Wait()
+	}, nil
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"database/sql"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What the forwarder does and what is in the database can be scraped, and alerts are logged.
+func TestMetricsAreServed(t *testing.T) {
+	t.Parallel()
+	file := binary(t)
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+		db := open()
+		insert(t, db, "orders", `{}`, `{}`)
+		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, routing_key) VALUES ('orders', '{}', 'nobody://x')`)
+		require.NoError(t, err)
+		p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--log-format", "text", "--database-url", url)
+		base := p.served(t)
+		require.Eventually(t, func() bool {
+			_, text := get(t, base+"/metrics")
+			for _, line := range []string{
+				`outbox_attempts_total{destination="orders",result="delivered"} 2`, `outbox_dead_total{destination="nobody://x"} 1`,
+				`outbox_destination_deliveries{destination="nobody://x",state="dead"} 1`, `outbox_up 1`,
+			} {
+				if !strings.Contains(text, line+"\n") {
+					return false
+				}
+			}
+			return strings.Contains(text, "go_goroutines ")
+		}, 20*time.Second, 50*time.Millisecond, "log:\n%s", p.logs())
+		p.waitFor(t, "dead_letters")
+		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+		require.Zero(t, p.end(t), p.logs())
+
+		p = start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--enable-performance-monitoring=false", "--database-url", url)
+		p.ready(t, http.StatusOK, `"ready":true`)
+		status, _ := get(t, p.served(t)+"/metrics")
+		require.Equal(t, http.StatusNotFound, status)
+		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+		require.Zero(t, p.end(t), p.logs())
+		require.NotContains(t, p.logs(), "dead_letters")
+	})
+}
