@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,13 +20,23 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
+var builds string // directory of what is built for tests
+
 func TestMain(m *testing.M) {
+	var err error
+	if builds, err = os.MkdirTemp("", "outbox-test-"); err != nil {
+		panic(err)
+	}
 	_ = os.Unsetenv(config.FileVariable)
 	for _, s := range config.Settings() {
 		_ = os.Unsetenv(s.Env)
 	}
 	redis.Disable()
 	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(status int) {
+			_ = os.RemoveAll(builds)
+			os.Exit(status)
+		}),
 		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
 		goleak.IgnoreTopFunction("os/signal.loop"),
 		// Watermill's Router leaves it behind when a subscription cannot be had, as in TestGroupConflict.
@@ -101,17 +113,25 @@ func insert(t *testing.T, db *sql.DB, topic string, payloads ...string) {
 	}
 }
 
-// binary builds the command as users do and returns its file.
+// binary builds the command as users do, once for all tests, and returns its file.
 func binary(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped: builds the binary")
 	}
-	file := filepath.Join(t.TempDir(), "outbox")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	file, err := built()
+	require.NoError(t, err)
 	return file
 }
+
+var built = sync.OnceValues(func() (string, error) {
+	file := filepath.Join(builds, "outbox")
+	out, err := exec.CommandContext(context.Background(), "go", "build", "-o", file, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return file, nil
+})
 
 func TestHelpAndVersion(t *testing.T) {
 	t.Parallel()
