@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +28,7 @@ type gates struct {
 	mu       sync.Mutex
 	breakers map[string]*breaker
 	paused   map[pause]bool
+	moves    int64 // counts changes of what is paused
 }
 
 type pause struct {
@@ -35,6 +38,7 @@ type pause struct {
 
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[struct{}]
+	moves atomic.Int64 // counts how often it closed and ceased to be closed
 	mu    sync.Mutex
 	cause error // the last failure
 }
@@ -52,6 +56,18 @@ func (g *gates) closed(u *unit, destination string) bool {
 	}
 	b := g.breakers[destination]
 	return b != nil && b.State() == gobreaker.StateOpen
+}
+
+// shut tells whether what is held for a destination must stay so, but for a probe, and counts how often that has changed.
+func (g *gates) shut(u *unit, destination string) (shut bool, moves int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	shut, moves = g.isPaused(u, destination), g.moves
+	if b := g.breakers[destination]; b != nil {
+		shut = b.State() != gobreaker.StateClosed || shut
+		moves += b.moves.Load()
+	}
+	return shut, moves
 }
 
 func (g *gates) isPaused(u *unit, destination string) bool {
@@ -103,8 +119,9 @@ func (g *gates) newBreaker(destination string) *breaker {
 	b.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1, Timeout: g.probe,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= g.failures },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
+		OnStateChange: func(_ string, from, to gobreaker.State) { // called with the breaker locked: nobody has seen the new state yet
 			if from == gobreaker.StateClosed || to == gobreaker.StateClosed { // a probe that fails is no news
+				b.moves.Add(1)
 				b.mu.Lock()
 				cause := b.cause
 				b.mu.Unlock()
@@ -148,6 +165,9 @@ func (g *gates) pause(controls []schema.Control) (resumed bool) {
 	defer g.mu.Unlock()
 	for p := range g.paused {
 		resumed = resumed || !now[p]
+	}
+	if !maps.Equal(g.paused, now) {
+		g.moves++
 	}
 	g.paused = now
 	return resumed

@@ -145,3 +145,32 @@ func TestPauseHoldsAndResumeGoesOn(t *testing.T) {
 		})
 	}
 }
+
+// Events keep coming while the destination comes and goes, and nothing sweeps: what is held must be found by the scans, and by what ends before it.
+func TestDestinationThatComesAndGoesWhileEventsCome(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		const keys, each, all = 7, 80, 7 * 80
+		rec := newRecorder()
+		rec.fail = func(string, *message.Message) error {
+			if rec.failures++; rec.failures%30 >= 27 {
+				return syscall.ECONNREFUSED
+			}
+			return nil
+		}
+		run(t, db, forwarder.Config{
+			BreakerFailures: 1, BreakerProbe: time.Millisecond, Routes: routes(t),
+			Subscriber: forwarder.SubscriberConfig{SweepInterval: time.Hour, BatchSize: 20, SettleBatch: 10},
+		}, map[string]message.Publisher{"x": rec})
+		for i := range each {
+			var batch []*message.Message
+			for k := range keys {
+				batch = append(batch, keyed(fmt.Sprint(k), fmt.Sprint(i)))
+			}
+			publish(t, db, "t", batch...)
+		}
+		eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == all })
+		require.Len(t, rec.payloads("t"), all, "once")
+		requireOrder(t, rec, "t")
+	})
+}

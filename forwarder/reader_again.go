@@ -13,6 +13,12 @@ type scan struct {
 	destination string
 	probe       bool // one delivery a slot is enough
 	after       map[int]int64
+	repeat      bool             // what it has passed by may have become free meanwhile
+	moves       map[string]int64 // by destination, of its gate when the first delivery to it was found
+}
+
+func newScan(destination string, probe bool) *scan {
+	return &scan{destination: destination, probe: probe, after: map[int]int64{}, moves: map[string]int64{}}
 }
 
 // heldRun is how many deliveries that are held behind one of their key are read with it, so that they need not be made due one by one.
@@ -47,7 +53,7 @@ func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, er
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	taken := r.takeAgain(due, false)
+	taken := r.takeAgain(due, nil)
 	if waiting {
 		if wait <= 0 && taken == 0 {
 			wait = 100 * time.Millisecond // in flight already, or another group's
@@ -60,9 +66,13 @@ func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, er
 	return taken, nil
 }
 
-// takeAgain queues deliveries that are tried again and returns how many are new. What is held for something that is closed stays held, unless it
-// is to probe. The caller holds mu.
-func (r *reader) takeAgain(list []schema.Due, probe bool) (taken int) {
+// takeAgain queues deliveries that are tried again, those that sc found or those that are due, and returns how many are new. What is held for
+// something that is closed stays held, unless it is to probe. The caller holds mu.
+//
+// A later delivery of a key must not be taken after an earlier one was passed by, or was left in memory, because something was shut for a
+// moment. So a scan begins anew where a gate has moved since the scan came to the first delivery behind it.
+func (r *reader) takeAgain(list []schema.Due, sc *scan) (taken int) {
+	passed := map[heldID]bool{}
 	for i := range list {
 		d := list[i].Delivery
 		s := r.slots[d.Slot]
@@ -70,10 +80,23 @@ func (r *reader) takeAgain(list []schema.Due, probe bool) (taken int) {
 			continue
 		}
 		u := &unit{event: list[i].Event, retry: &d, epoch: s.epoch, reader: r}
-		if _, known := r.known[u.id()]; known {
-			continue
+		if d.State == schema.Held && r.sub.gates != nil && (sc == nil || !sc.probe) {
+			shut, moves := r.sub.gates.shut(u, d.Destination)
+			if sc != nil && sc.moved(d.Destination, moves) {
+				sc.restart()
+				return taken
+			}
+			key := heldID{d.Slot, blockID{target: d.Target}}
+			if d.KeyHash != nil {
+				key.key = *d.KeyHash
+			}
+			if shut || d.KeyHash != nil && passed[key] {
+				passed[key] = true
+				continue
+			}
+			u.scan = sc
 		}
-		if d.State == schema.Held && !probe && r.sub.gates != nil && r.sub.gates.closed(u, d.Destination) {
+		if _, known := r.known[u.id()]; known {
 			continue
 		}
 		r.enqueue(u, s)
@@ -82,16 +105,29 @@ func (r *reader) takeAgain(list []schema.Due, probe bool) (taken int) {
 	return taken
 }
 
+// moved tells whether a gate has moved since the scan asked first.
+func (s *scan) moved(destination string, moves int64) bool {
+	before, asked := s.moves[destination]
+	s.moves[destination] = moves
+	return asked && before != moves
+}
+
+// restart makes the scan begin anew.
+func (s *scan) restart() {
+	clear(s.after)
+	clear(s.moves)
+}
+
 // scanHeld plans to go on with what is held, after something has opened. The caller holds mu.
 //
 // Scans under way begin anew: they have passed by what was closed, and must not come to a later delivery of the same key first.
 func (r *reader) scanHeld(destination string) {
 	r.openings++
 	for _, s := range r.scans {
-		clear(s.after)
+		s.restart()
 	}
 	r.scans = slices.DeleteFunc(r.scans, func(s *scan) bool { return s.destination == destination })
-	r.scans = append(r.scans, &scan{destination: destination, after: map[int]int64{}})
+	r.scans = append(r.scans, newScan(destination, false))
 	r.wakePoll.give()
 }
 
@@ -123,7 +159,11 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	if r.openings != openings {
 		return 0, true, nil
 	}
-	taken = r.takeAgain(list, sc.probe)
+	taken = r.takeAgain(list, sc)
+	if len(list) > 0 && len(sc.moves) == 0 && !sc.probe { // it begins anew
+		r.pump()
+		return taken, true, nil
+	}
 	count := map[int]int{}
 	for _, d := range list {
 		count[d.Slot]++
@@ -133,7 +173,12 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	for _, n := range count {
 		full = full || n == limit
 	}
-	if (!full || sc.probe) && len(r.scans) > 0 && r.scans[0] == sc {
+	switch {
+	case full && !sc.probe:
+	case sc.repeat:
+		sc.repeat = false
+		sc.restart()
+	case len(r.scans) > 0 && r.scans[0] == sc:
 		r.scans = r.scans[1:]
 	}
 	r.pump()
@@ -149,7 +194,7 @@ func (r *reader) planProbes() {
 	for _, destination := range r.sub.gates.unreachable() {
 		r.mu.Lock()
 		if !slices.ContainsFunc(r.scans, func(s *scan) bool { return s.destination == destination }) {
-			r.scans = append(r.scans, &scan{destination: destination, probe: true, after: map[int]int64{}})
+			r.scans = append(r.scans, newScan(destination, true))
 		}
 		r.mu.Unlock()
 	}

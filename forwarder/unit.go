@@ -25,6 +25,8 @@ type unit struct {
 	after   *unit              // held behind this one, which must be through first
 	outcome *delivery.Delivery // what middlewares around the handler decided
 	loaded  int64              // bytes of a payload that was fetched on its own
+	scan    *scan              // that found it held
+	passed  bool               // its scan comes by the next of the key, which need not be made due
 
 	mu        sync.Mutex
 	sealed    bool // nobody waits for results any more
