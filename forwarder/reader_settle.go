@@ -162,9 +162,11 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 				d.Error = cancelText(res.name)
 				b.Cancelled = append(b.Cancelled, d)
 			}
-			// With another of the key in memory behind it, that one will free the key.
+			// With another of the key in memory behind it, that one will free the key. A scan comes by the next one without its being made due.
 			if u.retry != nil && u.keyed && (res.state == "" || res.free) && r.tails[u.tail()] == u {
-				b.Freed = append(b.Freed, schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key})
+				if u.passed = u.scan != nil && slices.Contains(r.scans, u.scan); !u.passed {
+					b.Freed = append(b.Freed, schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key})
+				}
 			}
 		}
 		if routed {
@@ -190,6 +192,13 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 	for _, u := range batch {
 		r.settled = append(r.settled, u)
 		r.released(u)
+		switch {
+		case !u.passed:
+		case slices.Contains(r.scans, u.scan):
+			u.scan.repeat = true // it may have passed by, before what was just written could be seen
+		default:
+			opened[u.scan.destination] = true
+		}
 		s := r.slots[u.event.Slot]
 		if s != nil && found.Lost[u.event.Slot] {
 			s.reread() // the lease loop will find out too, or has already and got the slot again

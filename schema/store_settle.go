@@ -102,7 +102,7 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 			}
 		}
 		if len(b.Ended) > 0 {
-			if _, err := tx.ExecContext(ctx, s.q.ended, asJSON(b.Ended)); err != nil {
+			if _, err := tx.ExecContext(ctx, s.q.ended, asJSON(names(b.Ended))); err != nil {
 				return err
 			}
 		}
@@ -239,6 +239,20 @@ func keep(rows []Delivery, lost map[int]bool) []Delivery {
 		}
 	}
 	return kept
+}
+
+// deliveryName is what a delivery is found by.
+type deliveryName struct {
+	Seq    int64  `json:"seq"`
+	Target string `json:"target"`
+}
+
+func names(list []Delivery) []deliveryName {
+	short := make([]deliveryName, len(list))
+	for i := range list {
+		short[i] = deliveryName{list[i].Seq, list[i].Target}
+	}
+	return short
 }
 
 func refs(list []Ref, lost map[int]bool) (slots, seqs []int64) {

@@ -146,6 +146,9 @@ func (l *lab) template(ctx context.Context, name string, events int) (string, er
 	if err == nil {
 		err = backlog.Fill(ctx, conn, system.insert(l.Payload), backlog.Keys(events, l.Keys, l.Zipf))
 	}
+	if err == nil && system.prepare != nil {
+		err = system.prepare(ctx, conn)
+	}
 	if err = errors.Join(err, conn.Close(ctx)); err != nil {
 		return "", err
 	}

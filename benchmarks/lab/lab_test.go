@@ -68,7 +68,7 @@ func TestEverySystemDeliversItsBacklog(t *testing.T) {
 	}
 	var out, progress strings.Builder
 	err := Run(t.Context(), Settings{
-		DatabaseURL: url, Events: []int{2000}, Systems: []string{"stock", "loop", "ours"}, Repeats: 1, Finished: 500, Payload: 2000, Profile: t.TempDir(),
+		DatabaseURL: url, Events: []int{2000}, Systems: []string{"stock", "loop", "held", "ours"}, Repeats: 1, Finished: 500, Payload: 2000, Profile: t.TempDir(),
 	}, &out, &progress)
 	require.NoError(t, err, progress.String())
 	require.Contains(t, out.String(), "| nothing | 2000 |")

@@ -11,6 +11,7 @@ import (
 	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	stock "github.com/ThreeDotsLabs/watermill/components/forwarder"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/bento-outbox/watermill-outbox/benchmarks/internal/backlog"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
@@ -24,9 +25,10 @@ type system struct {
 	create  func(ctx context.Context, db *sql.DB) error // its tables
 	insert  func(payload int) string                    // its events, see backlog.Fill
 	forward func(ctx context.Context, r run) error
-	left    string // query of what is not finished; empty where there is no telling
-	whole   bool   // always drain the whole backlog
-	shared  bool   // several processes deliver, so that the order of a key cannot be seen at one place
+	prepare func(ctx context.Context, conn *pgx.Conn) error // changes the tables once they are filled; may be nil
+	left    string                                          // query of what is not finished; empty where there is no telling
+	whole   bool                                            // always drain the whole backlog
+	shared  bool                                            // several processes deliver, so that the order of a key cannot be seen at one place
 }
 
 // run is what a system gets.
@@ -39,13 +41,8 @@ type run struct {
 }
 
 var systems = map[string]system{
-	"ours": oursBy(func(ctx context.Context, r run) error {
-		f, err := r.forwarder(ctx)
-		if err != nil {
-			return err
-		}
-		return f.Run(ctx)
-	}),
+	"ours":          oursBy(forward),
+	"held":          held(),
 	"loop":          oursBy(loop),
 	"one-process":   processes(1),
 	"two-processes": processes(2),
@@ -78,9 +75,18 @@ var systems = map[string]system{
 	},
 }
 
-// Systems returns the names of what is compared: stock is Watermill's forwarder, ours this project's, loop a hand-written loop on our tables, and
+// Systems returns the names of what is compared: stock is Watermill's forwarder, ours this project's, held ours with a backlog of deliveries that were
+// held while their destination was out of reach, loop a hand-written loop on our tables, and
 // one-process and two-processes are ours as processes of their own with 8 events in flight each.
 func Systems() []string { return slices.Sorted(maps.Keys(systems)) }
+
+func forward(ctx context.Context, r run) error {
+	f, err := r.forwarder(ctx)
+	if err != nil {
+		return err
+	}
+	return f.Run(ctx)
+}
 
 func oursBy(forward func(context.Context, run) error) system {
 	return system{
