@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"maps"
@@ -173,8 +174,8 @@ func (g *gates) pause(controls []schema.Control) (resumed bool) {
 	return resumed
 }
 
-// reachability tells what err says of the destination: that it is down, for the connection was refused or broken, or that it was silent,
-// which may be the message's fault. Errors may say it themselves, by methods Unavailable() bool and Timeout() bool.
+// reachability tells what err says of the destination: that it is down, for the connection was refused or broken or its certificate is none to
+// trust, or that it was silent, which may be the message's fault. Errors may say it themselves, by methods Unavailable() bool and Timeout() bool.
 func reachability(err error) (down, silent bool) {
 	if err == nil {
 		return false, false
@@ -189,7 +190,8 @@ func reachability(err error) (down, silent bool) {
 	}
 	var operation *net.OpError
 	var name *net.DNSError
-	down = errors.As(err, &operation) || errors.As(err, &name) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	var certificate *tls.CertificateVerificationError // one that has expired, for instance
+	down = errors.As(err, &operation) || errors.As(err, &name) || errors.As(err, &certificate) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	return down, false
 }
