@@ -72,7 +72,7 @@ func TestEnvironmentOfOtherCommands(t *testing.T) {
 func TestConfigPrintHidesSecrets(t *testing.T) {
 	t.Parallel()
 	file := configFile(t, "database_url: postgres://scott:tiger@h/d?sslpassword=tiger\nto: redis://:tiger@h\ndestinations: {hook: 'https://u:tiger@h?header.Authorization=tiger'}\n")
-	r := outbox("config", "print", "--config", file, "--redis-url", "redis://:tiger@h2").require(t, statusDone)
+	r := outbox("config", "print", "--config", file, "--redis-url", "redis://:tiger@h2", "--action-token", "tiger0123456789abcdef").require(t, statusDone)
 	require.NotContains(t, r.stdout+r.stderr, "tiger")
 	require.Contains(t, r.stdout, "postgres://scott:xxxxx@h/d?sslpassword=xxxxx")
 	require.Equal(t, 4, strings.Count(r.stdout, ":xxxxx@"))
@@ -87,11 +87,11 @@ func TestSettingsAreUsed(t *testing.T) {
 		require.NoError(t, err)
 		address, err := c.MetricsAddress()
 		require.NoError(t, err)
-		return []any{c.Forwarder(), r, daemonPool(c.Database), address, c.Publisher(nil), c.ByName, c.Routes, c.LogLevel, c.LogFormat, c.Performance, c.DatabaseURL}
+		return []any{c.Forwarder(), r, daemonPool(c.Database), address, c.Publisher(nil), c.ByName, c.Routes, c.LogLevel, c.LogFormat, c.Performance, c.ActionToken, c.DatabaseURL}
 	}
 	values := map[string]string{
 		"profile": "low_latency", "metrics_port": "1", "policies": "a=1,1s,1,1s", "destinations": "a=b", "log_level": "warn", "log_format": "json",
-		"connection_ping": "false", "enable_performance_monitoring": "false",
+		"action_token": "0123456789abcdef", "connection_ping": "false", "enable_performance_monitoring": "false",
 	}
 	for _, s := range config.Settings() {
 		value := values[s.Key]

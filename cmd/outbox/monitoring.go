@@ -13,9 +13,10 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 )
 
-// observe makes h look at the database, and unless it is switched off, serve metrics and log alerts until what it returns is called. The hooks
+// observe makes h look at the database, and unless it is switched off, serve metrics and the status page and log alerts until what it returns is called. The hooks
 // are for the forwarder.
 func (s *session) observe(ctx context.Context, h *health, target database, db *sql.DB) (forwarder.Hooks, func(), error) {
 	none := func() {}
@@ -37,6 +38,11 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 	if err := errors.Join(err, other); err != nil {
 		return forwarder.Hooks{}, none, fmt.Errorf("cannot register metrics: %w", err)
 	}
+	page, err := statuspage.New(watch, statuspage.Config{Token: s.config.ActionToken}, s.log.watermill)
+	if err != nil {
+		return forwarder.Hooks{}, none, err
+	}
+	h.mux.Handle("/", page)
 	h.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var watching sync.WaitGroup

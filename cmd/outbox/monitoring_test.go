@@ -14,6 +14,7 @@ import (
 // What the forwarder does and what is in the database can be scraped, and alerts are logged.
 func TestMetricsAreServed(t *testing.T) {
 	t.Parallel()
+	const token = "0123456789abcdef"
 	file := binary(t)
 	each(t, func(t *testing.T, url string, open func() *sql.DB) {
 		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
@@ -21,7 +22,7 @@ func TestMetricsAreServed(t *testing.T) {
 		insert(t, db, "orders", `{}`, `{}`)
 		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, routing_key) VALUES ('orders', '{}', 'nobody://x')`)
 		require.NoError(t, err)
-		p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--log-format", "text", "--database-url", url)
+		p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--action-token", token, "--database-url", url)
 		base := p.served(t)
 		require.Eventually(t, func() bool {
 			_, text := get(t, base+"/metrics")
@@ -36,15 +37,40 @@ func TestMetricsAreServed(t *testing.T) {
 			return strings.Contains(text, "go_goroutines ")
 		}, 20*time.Second, 50*time.Millisecond, "log:\n%s", p.logs())
 		p.waitFor(t, "dead_letters")
+		status, page := get(t, base+"/")
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, page, "nobody://x")
+		require.Equal(t, http.StatusUnauthorized, post(t, base+"/actions/discard", "wrong"+token, `{"all":true}`))
+		require.Equal(t, http.StatusOK, post(t, base+"/actions/discard", token, `{"all":true}`))
+		require.Equal(t, "SKIPPED", eventStatus(t, db, "nobody://x"))
 		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 		require.Zero(t, p.end(t), p.logs())
 
 		p = start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--enable-performance-monitoring=false", "--database-url", url)
 		p.ready(t, http.StatusOK, `"ready":true`)
-		status, _ := get(t, p.served(t)+"/metrics")
+		status, _ = get(t, p.served(t)+"/metrics")
 		require.Equal(t, http.StatusNotFound, status)
 		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 		require.Zero(t, p.end(t), p.logs())
 		require.NotContains(t, p.logs(), "dead_letters")
 	})
+}
+
+// post sends what a script sends to the status page, and returns the answer's status.
+func post(t *testing.T, url, token, body string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response.StatusCode
+}
+
+func eventStatus(t *testing.T, db *sql.DB, routingKey string) (status string) {
+	t.Helper()
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT status FROM outbox_events WHERE routing_key = $1`, routingKey).Scan(&status))
+	return status
 }

@@ -87,8 +87,9 @@ type Publishing struct {
 
 // Monitoring says what can be seen of a forwarder.
 type Monitoring struct {
-	MetricsPort string `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Port, on 127.0.0.1, or host:port of /healthz, /readyz and /metrics over HTTP. Nothing is served without."`
-	Performance bool   `key:"enable_performance_monitoring" help:"Measure what the forwarder does, serve /metrics and log alerts, where metrics_port is set."`
+	MetricsPort string `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Port, on 127.0.0.1, or host:port of the status page, /healthz, /readyz and /metrics over HTTP. Nothing is served without."`
+	Performance bool   `key:"enable_performance_monitoring" help:"Measure what the forwarder does, serve /metrics and the status page, and log alerts, where metrics_port is set."`
+	ActionToken string `key:"action_token" secret:"value" placeholder:"TOKEN" help:"What people enter on the status page to replay, discard, pause and resume, at least 16 bytes; without one nobody can. A variable or a file keeps it out of the list of processes."`
 	LogLevel    string `key:"log_level" env:"LOG_LEVEL" oneof:"trace,debug,info,warn,error" placeholder:"LEVEL" help:"Logs go to the standard error."`
 	LogFormat   string `key:"log_format" env:"LOG_FORMAT" oneof:"text,json" placeholder:"FORMAT" help:"How a line of the log is written."`
 }

@@ -135,7 +135,7 @@ routes:
 			"BENTO_OUTBOX_BATCHSIZE=5", "BENTO_OUTBOX_MAX_CONCURRENT=5", "BENTO_OUTBOX_PROFILE=fast", "BENTO_OUTBOX_UNORDERED=perhaps",
 			"METRICS_PORT=localhost", "LOG_LEVEL=loud", "BENTO_OUTBOX_CONNECTION_POOL_SIZE=1", "BENTO_OUTBOX_CONNECTION_POOL_OVERFLOW=1",
 			"BENTO_OUTBOX_SLEEP_IDLE=10ms", "BENTO_OUTBOX_SLEEP_IDLE_MAX=5ms", "BENTO_OUTBOX_DESTINATIONS=tiger",
-			"BENTO_OUTBOX_DEFAULT_DESTINATION=none", "BENTO_OUTBOX_TO=http://x",
+			"BENTO_OUTBOX_DEFAULT_DESTINATION=none", "BENTO_OUTBOX_TO=http://x", "BENTO_OUTBOX_ACTION_TOKEN=tiger",
 		},
 		Flags: map[string][]string{"lease": {"10s"}, "publish-timeout": {"5s"}, "batch-commit-size": {"0"}},
 	})
@@ -160,6 +160,7 @@ routes:
 		`BENTO_OUTBOX_SLEEP_IDLE_MAX: 5ms is less than sleep_idle, 10ms`,
 		`--publish-timeout: 5s is not less than half of lease, 10s; lower it or raise lease`,
 		`BENTO_OUTBOX_DEFAULT_DESTINATION: there is no destination "none"; there are default`,
+		`BENTO_OUTBOX_ACTION_TOKEN: it has 5 bytes, want at least 16; leave it out to allow nothing`,
 		`METRICS_PORT: "localhost" is no port from 0 to 65535, nor host:port`,
 		at("10: policies slow") + `want ATTEMPTS,INITIAL,MULTIPLIER,MAX, such as 3,1m,2,1h`,
 	}

@@ -80,8 +80,11 @@ func secretName(name string) bool {
 
 // shown is what people may see of an item of the setting.
 func (s Setting) shown(item string) string {
-	if s.secret == "" {
+	switch s.secret {
+	case "":
 		return item
+	case "value":
+		return hidden
 	}
 	if !s.named() {
 		return Hide(item)

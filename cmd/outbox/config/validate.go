@@ -33,6 +33,9 @@ func (c Config) Validate() error {
 // forwarderConnections is what a forwarder needs; see forwarder.NewSubscriber.
 const forwarderConnections = 6
 
+// minToken is what the status page wants.
+const minToken = 16
+
 // validate checks what concerns several settings, and what is more than a number.
 func (c Config) validate(faults *Faults, place func(key string) string) {
 	needed := forwarderConnections
@@ -56,6 +59,9 @@ func (c Config) validate(faults *Faults, place func(key string) string) {
 	if c.DefaultDestination != "" && len(c.ByName) > 0 && c.ByName[c.DefaultDestination] == "" {
 		faults.addf("default_destination", place("default_destination"), "there is no destination %q; there are %s", c.DefaultDestination,
 			strings.Join(slices.Sorted(maps.Keys(c.ByName)), ", "))
+	}
+	if n := len(c.ActionToken); n > 0 && n < minToken {
+		faults.addf("action_token", place("action_token"), "it has %d bytes, want at least %d; leave it out to allow nothing", n, minToken)
 	}
 	if _, err := c.MetricsAddress(); err != nil {
 		faults.add("metrics_port", place("metrics_port"), err)
