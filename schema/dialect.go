@@ -94,6 +94,7 @@ type queries struct {
 	clean     cleanQueries
 	glance    glanceQueries
 	partition partitionQueries
+	diagnose  diagnoseQueries
 
 	backlog backlogQueries
 }

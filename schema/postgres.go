@@ -144,7 +144,7 @@ func (postgres) queries(t tables) queries {
 		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = $1::text AND name = $2::text`,
 
 		indexes: postgres{}.indexes(t), concurrently: "CONCURRENTLY ",
-		clean: postgres{}.cleanQueries(t), glance: postgres{}.glanceQueries(t), partition: postgres{}.partitionQueries(t),
+		clean: postgres{}.cleanQueries(t), glance: postgres{}.glanceQueries(t), partition: postgres{}.partitionQueries(t), diagnose: postgres{}.diagnoseQueries(t),
 
 		backlog: postgres{}.backlogQueries(t),
 	}

@@ -133,7 +133,7 @@ func (sqlite) queries(t tables) queries {
 
 		indexes: `SELECT name, tbl_name, 1, -1, -1, NULL FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND '"' || tbl_name || '"' IN (
 			'` + t.Outbox + `', '` + t.Pending + `', '` + t.Deliveries + `', '` + t.Controls + `', '` + t.Cleanup + `', '` + t.Forwarders + `', '` + t.Slots + `')`,
-		clean: sqlite{}.cleanQueries(t), glance: sqlite{}.glanceQueries(t),
+		clean: sqlite{}.cleanQueries(t), glance: sqlite{}.glanceQueries(t), diagnose: sqlite{}.diagnoseQueries(t),
 
 		backlog: sqlite{}.backlogQueries(t),
 	}

@@ -21,16 +21,17 @@ type cli struct {
 	LogFormat setting          `placeholder:"FORMAT" help:"${help_log_format}"`
 	Version   kong.VersionFlag `help:"Print the version."`
 
-	Migrate migrateCommand `cmd:"" help:"Create, change or show the tables."`
-	Run     runCommand     `cmd:"" help:"Forward events to their destinations."`
-	Config  configCommand  `cmd:"" help:"Show or check the configuration of run."`
-	Stats   statsCommand   `cmd:"" help:"Count what is not finished, and say what is paused or unreachable."`
-	Dead    deadCommand    `cmd:"" help:"List, show, replay or discard what gave up."`
-	Tail    tailCommand    `cmd:"" help:"Show events as they are stored."`
-	Cleanup cleanupCommand `cmd:"" help:"Remove finished events that are old."`
-	Indexes indexesCommand `cmd:"" help:"Check that the indexes are there and valid, and show what they weigh."`
-	Pause   pauseCommand   `cmd:"" help:"Hold what goes to a destination, or is of a tenant or of a key."`
-	Resume  resumeCommand  `cmd:"" help:"Let it go on, in its order."`
+	Migrate  migrateCommand  `cmd:"" help:"Create, change or show the tables."`
+	Run      runCommand      `cmd:"" help:"Forward events to their destinations."`
+	Config   configCommand   `cmd:"" help:"Show or check the configuration of run."`
+	Stats    statsCommand    `cmd:"" help:"Count what is not finished, and say what is paused or unreachable."`
+	Dead     deadCommand     `cmd:"" help:"List, show, replay or discard what gave up."`
+	Tail     tailCommand     `cmd:"" help:"Show events as they are stored."`
+	Cleanup  cleanupCommand  `cmd:"" help:"Remove finished events that are old."`
+	Diagnose diagnoseCommand `cmd:"" help:"Say what is wrong, why, and what to do about it."`
+	Indexes  indexesCommand  `cmd:"" help:"Check that the indexes are there and valid, and show what they weigh."`
+	Pause    pauseCommand    `cmd:"" help:"Hold what goes to a destination, or is of a tenant or of a key."`
+	Resume   resumeCommand   `cmd:"" help:"Let it go on, in its order."`
 
 	Bench benchCommand `cmd:"" help:"Measure on your own machine, beside Watermill's forwarder."`
 

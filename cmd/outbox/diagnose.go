@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+type diagnoseCommand struct {
+	databaseFlags
+	OlderThan string `default:"1h" placeholder:"AGE" help:"Count what is not finished of events that were stored longer ago (1h)."`
+	Top       string `default:"5" placeholder:"N" help:"Causes of failures to show (5), the most frequent first."`
+	Over      string `default:"2s" placeholder:"DURATION" help:"Measure so long how fast events get through, if any are pending (2s); 0s does not."`
+	JSON      bool   `name:"json" help:"Print one JSON object."`
+}
+
+// diagnosis is what --json prints.
+type diagnosis struct {
+	Healthy  bool           `json:"healthy"` // no finding is a warning or critical
+	Totals   monitor.Totals `json:"totals"`  // of all deliveries that are not finished, failed or were skipped, and of pending events
+	Exact    bool           `json:"exact"`   // false when some of the totals are estimates
+	Rates    *monitor.Rates `json:"rates"`   // null when they were not measured
+	Old      oldEvents      `json:"old"`
+	Causes   []cause        `json:"causes"`
+	Findings []finding      `json:"findings"` // the worst first
+}
+
+type oldEvents struct {
+	OlderThanSeconds float64 `json:"older_than_seconds"`
+	schema.Unfinished
+}
+
+// finding is something that somebody should know, and what to do about it.
+type finding struct {
+	Level   monitor.Level `json:"level"`
+	Message string        `json:"message"`
+	Action  string        `json:"action"`
+}
+
+const diagnoseTimeout = time.Minute
+
+// Run says what is wrong, why, and what to do. It fails unless all is well.
+func (c *diagnoseCommand) Run(s *session) error {
+	target := c.check(&s.faults)
+	older := s.faults.age("--older-than", c.OlderThan)
+	top := s.faults.number("--top", c.Top, 0, 1000)
+	over := s.faults.duration("--over", c.Over, 0)
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout+over)
+	defer cancel()
+	db, err := target.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	d, err := diagnose(ctx, db, target.tables, older, over, s.log)
+	if err != nil {
+		return target.explain(err)
+	}
+	d.Causes = d.Causes[:min(top, len(d.Causes))]
+	if c.JSON {
+		err = deadEncoder(s.stdout).Encode(d)
+	} else {
+		err = d.write(s.stdout, older)
+	}
+	if err == nil && !d.Healthy {
+		err = fmt.Errorf("not healthy: %s", d.verdict())
+	}
+	return err
+}
+
+// diagnose looks at everything.
+func diagnose(ctx context.Context, db *sql.DB, tables schema.Config, older, over time.Duration, l log) (diagnosis, error) {
+	var d diagnosis
+	m, err := monitor.New(ctx, db, monitor.Config{Schema: tables}, l.watermill)
+	if err != nil {
+		return d, err
+	}
+	snapshot, err := m.Take(ctx)
+	if err != nil {
+		return d, err
+	}
+	if snapshot.Totals.Pending > 0 && over > 0 {
+		timer := time.NewTimer(over)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return d, ctx.Err()
+		case <-timer.C:
+		}
+		if snapshot, err = m.Take(ctx); err != nil {
+			return d, err
+		}
+	}
+	d.Totals, d.Exact, d.Rates = snapshot.Totals, snapshot.Exact, snapshot.Rates
+	e := examiner{store: m.Store(), snapshot: snapshot, diagnosis: &d}
+	if err := e.examine(ctx, older); err != nil {
+		return d, err
+	}
+	return d, nil
+}
+
+// verdict counts the findings that matter.
+func (d diagnosis) verdict() string {
+	var parts []string
+	for _, level := range []monitor.Level{monitor.Critical, monitor.Warning} {
+		n := 0
+		for _, f := range d.Findings {
+			if f.Level == level {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, level))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// write writes d for people.
+func (d diagnosis) write(w io.Writer, older time.Duration) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	about := "~"
+	if d.Exact {
+		about = ""
+	}
+	count := func(status string, n int64, meaning string) {
+		fmt.Fprintf(t, "%s\t%s%d\t%s\n", status, about, n, meaning)
+	}
+	count("pending", d.Totals.Pending, "events that nobody has looked at")
+	count("waiting", d.Totals.Waiting, "deliveries that are tried when they are due")
+	count("held", d.Totals.Held, "deliveries behind another one, a pause, or a destination out of reach")
+	count("dead", d.Totals.Dead, "deliveries that gave up")
+	count("skipped", d.Totals.Skipped, "deliveries that nobody wanted")
+	about = ""
+	if d.Old.More {
+		about = ">"
+	}
+	count("old", d.Old.Pending+d.Old.Deliveries, fmt.Sprintf("of the pending, waiting and held, from events older than %s", shortDuration(older)))
+	if d.Rates != nil {
+		fmt.Fprintf(t, "rate\t%.0f/s\tevents get through, and %.0f/s come in\n", d.Rates.Out, d.Rates.In)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if len(d.Causes) > 0 {
+		fmt.Fprintln(t, "\ncount\tstate\tdestination\tcause")
+		for _, c := range d.Causes {
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\n", c.Count, c.State, orDash(c.Destination), orDash(shortCause(c.Error)))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(d.Findings) == 0 {
+		_, err := fmt.Fprintln(w, "\nall is well")
+		return err
+	}
+	for _, f := range d.Findings {
+		if _, err := fmt.Fprintf(w, "\n%s: %s\n    %s\n", f.Level, printable(f.Message), printable(f.Action)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shortDuration writes whole units only: 1h, not 1h0m0s.
+func shortDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// examiner finds out what is wrong.
+type examiner struct {
+	store    *schema.Store
+	snapshot monitor.Snapshot
+	*diagnosis
+}
+
+func (e *examiner) add(level monitor.Level, action, message string, args ...any) {
+	e.Findings = append(e.Findings, finding{Level: level, Message: fmt.Sprintf(message, args...), Action: action})
+}
+
+func (e *examiner) examine(ctx context.Context, older time.Duration) error {
+	e.Findings, e.Causes = []finding{}, []cause{}
+	e.Old.OlderThanSeconds = older.Seconds()
+	var err error
+	if e.Old.Unfinished, err = e.store.UnfinishedSince(ctx, older); err != nil {
+		return err
+	}
+	e.monitored()
+	for _, look := range []func(context.Context) error{e.failures, e.indexes, e.cleanup, e.partitions, e.transactions} {
+		if err := look(ctx); err != nil {
+			return err
+		}
+	}
+	e.forwarders()
+	order := []monitor.Level{monitor.Critical, monitor.Warning, monitor.Info}
+	slices.SortStableFunc(e.Findings, func(a, b finding) int { return cmp.Compare(slices.Index(order, a.Level), slices.Index(order, b.Level)) })
+	e.Healthy = e.verdict() == ""
+	return nil
+}
+
+// monitored takes over what the monitor says, once each: some of its bottlenecks are the reason for an alert, and others the same again.
+func (e *examiner) monitored() {
+	alive := slices.ContainsFunc(e.snapshot.Forwarders, func(f monitor.Forwarder) bool { return f.Alive })
+	for _, a := range e.snapshot.Alerts {
+		action := a.Action
+		switch a.Rule {
+		case monitor.RulePool: // of this command
+			continue
+		case monitor.RuleDeadLetters:
+			action = "outbox dead list shows them. Put the cause right, then: outbox dead replay --all"
+		}
+		e.add(a.Level, action, "%s", a.Message)
+	}
+	for _, b := range e.snapshot.Bottlenecks {
+		switch {
+		case b.Where == "pool", b.Where == "database", b.Where == "forwarders" && !alive:
+			continue
+		case b.Where == "destination": // the alert that it cannot be reached
+			continue
+		}
+		e.add(b.Severity, b.Action, "%s", b.Finding)
+	}
+}
+
+// forwarders finds those that died and left slots to nobody.
+func (e *examiner) forwarders() {
+	living := map[string]bool{}
+	for _, f := range e.snapshot.Forwarders {
+		living[f.Group] = living[f.Group] || f.Alive
+	}
+	for _, f := range e.snapshot.Forwarders {
+		if !f.Alive && f.Slots > 0 && !living[f.Group] {
+			e.add(monitor.Warning, "outbox run --group "+shellWord(f.Group), "The forwarder %s has died and nobody is left in its group %q, which has %d slots.", f.ID, f.Group, f.Slots)
+		}
+	}
+}
+
+// cause is an error that deliveries failed with. What differs from one to the next, such as numbers, is left out.
+type cause struct {
+	Count       int          `json:"count"` // among the newest 10,000 of the state
+	State       schema.State `json:"state"`
+	Destination string       `json:"destination"`
+	Error       string       `json:"error"`
+}
+
+var varying = regexp.MustCompile(`\d+(\.\d+){3}:\d+->|\d+(\.\d+){3}(:\d+)?|\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{16,}\b|\d+`)
+
+// failures groups the errors of deliveries that failed.
+func (e *examiner) failures(ctx context.Context) error {
+	const newest = 10_000
+	list, err := e.store.Failures(ctx, newest)
+	if err != nil {
+		return err
+	}
+	counts := map[cause]int{}
+	for _, f := range list {
+		counts[cause{State: f.State, Destination: f.Destination, Error: withoutDetails(f.Error)}]++
+	}
+	for c, n := range counts {
+		c.Count = n
+		e.Causes = append(e.Causes, c)
+	}
+	slices.SortFunc(e.Causes, func(a, b cause) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Error, b.Error))
+	})
+	for i, c := range e.Causes {
+		if i == 3 || c.State != schema.Dead {
+			break
+		}
+		e.add(monitor.Info, "outbox dead list --destination "+shellWord(c.Destination), "%d of the newest dead letters went to %s and have one cause: %s", c.Count, c.Destination, shortCause(c.Error))
+	}
+	return nil
+}
+
+// withoutDetails replaces what differs between errors of one cause. Status codes and the addresses of servers stay.
+func withoutDetails(text string) string {
+	return varying.ReplaceAllStringFunc(oneLine(text), func(s string) string {
+		switch {
+		case strings.HasSuffix(s, "->"): // the end of a connection that is here
+			return ""
+		case strings.Contains(s, "."), len(s) == 3 && s[0] >= '1' && s[0] <= '5':
+			return s
+		}
+		return "#"
+	})
+}
+
+// indexes finds what is missing.
+func (e *examiner) indexes(ctx context.Context) error {
+	list, err := e.store.Indexes(ctx)
+	for _, i := range list {
+		switch i.State {
+		case schema.IndexMissing, schema.IndexInvalid:
+			e.add(monitor.Warning, i.Fix, "The index %s of %s is %s.", i.Name, i.Table, i.State)
+		default:
+			if i.Fix != "" {
+				e.add(monitor.Info, i.Fix, "Of the index %s, %s, its rows need only %.0f %%.", i.Name, size(i.Bytes), (1-i.Bloat)*100)
+			}
+		}
+	}
+	return err
+}
+
+// cleanup finds out whether anybody cleans up.
+func (e *examiner) cleanup(ctx context.Context) error {
+	const kept, pause = 8 * 24 * time.Hour, 48 * time.Hour
+	last, err := e.store.LastCleanup(ctx)
+	if err != nil {
+		return err
+	}
+	age, any, err := e.store.OldestAge(ctx)
+	if err != nil || !any || age < kept || last.Now.Sub(last.FinishedAt) < pause {
+		return err
+	}
+	when := "never"
+	if !last.FinishedAt.IsZero() {
+		when = "at " + timeText(last.FinishedAt)
+	}
+	e.add(monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. Run it every night.",
+		"The oldest event was stored %d days ago, and the last clean-up came to its end %s.", int(age.Hours()/24), when)
+	return nil
+}
+
+// partitions finds out whether there are any for what comes.
+func (e *examiner) partitions(ctx context.Context) error {
+	list, err := e.store.Partitions(ctx)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	newest := schema.Partition{}
+	for _, p := range list {
+		if p.To > newest.To {
+			newest = p
+		}
+	}
+	if newest.To <= e.snapshot.Inserted+1 {
+		e.add(monitor.Warning, "outbox cleanup adds partitions. Run it more often, or take larger ones.",
+			"Events go to the default partition since number %d, for nobody has added others.", newest.To)
+	}
+	return nil
+}
+
+// transactions finds those that keep vacuum from its work. Forwarders do not wait for them.
+func (e *examiner) transactions(ctx context.Context) error {
+	list, err := e.store.LongTransactions(ctx, time.Hour)
+	for _, l := range list {
+		e.add(monitor.Info, "If it is of no use any more: "+l.End, "A transaction is open since %s: %s. It delays no event but its own, and keeps vacuum from removing rows.",
+			l.Age.Round(time.Second), l.Name)
+	}
+	return err
+}
+
+// shellWord is text as a shell takes it for one word.
+func shellWord(text string) string {
+	if text != "" && strings.IndexFunc(text, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-./:@%+=,", r)
+	}) < 0 {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
