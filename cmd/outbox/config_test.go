@@ -87,11 +87,12 @@ func TestSettingsAreUsed(t *testing.T) {
 		require.NoError(t, err)
 		address, err := c.MetricsAddress()
 		require.NoError(t, err)
-		return []any{c.Forwarder(), r, daemonPool(c.Database), address, c.Publisher(nil), c.ByName, c.Routes, c.LogLevel, c.LogFormat, c.Performance, c.ActionToken, c.DatabaseURL}
+		cleaner, on := c.Cleaner()
+		return []any{cleaner, on, c.Forwarder(), r, daemonPool(c.Database), address, c.Publisher(nil), c.ByName, c.Routes, c.LogLevel, c.LogFormat, c.Performance, c.ActionToken, c.DatabaseURL}
 	}
 	values := map[string]string{
 		"profile": "low_latency", "metrics_port": "1", "policies": "a=1,1s,1,1s", "destinations": "a=b", "log_level": "warn", "log_format": "json",
-		"action_token": "0123456789abcdef", "connection_ping": "false", "enable_performance_monitoring": "false",
+		"cleanup_at": "02:00", "action_token": "0123456789abcdef", "connection_ping": "false", "enable_performance_monitoring": "false",
 	}
 	for _, s := range config.Settings() {
 		value := values[s.Key]

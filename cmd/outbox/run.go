@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"maps"
@@ -67,7 +68,7 @@ func (c *runCommand) Run(s *session) error {
 	defer quiet()
 	forward := func(ctx context.Context) error { return f.Drain(ctx) }
 	if !c.Once {
-		forward = func(ctx context.Context) error { return s.serve(ctx, f, d, live, health) }
+		forward = func(ctx context.Context) error { return s.serve(ctx, f, d, live, health, db) }
 	}
 	err = forward(ctx)
 	switch {
@@ -83,8 +84,13 @@ func (c *runCommand) Run(s *session) error {
 	return nil
 }
 
-// serve forwards until ctx ends. Meanwhile the routes are reloaded.
-func (s *session) serve(ctx context.Context, f *forwarder.Forwarder, d daemon, live *router.Live, health *health) error {
+// serve forwards until ctx ends. Meanwhile the routes are reloaded, and finished events removed.
+func (s *session) serve(ctx context.Context, f *forwarder.Forwarder, d daemon, live *router.Live, health *health, db *sql.DB) error {
+	stopCleaning, err := s.clean(ctx, d.target, db)
+	if err != nil {
+		return err
+	}
+	defer stopCleaning()
 	watch, stop := context.WithCancel(ctx)
 	stopped := make(chan struct{})
 	go func() {

@@ -23,6 +23,7 @@ type Config struct {
 	Retries
 	Destinations
 	Publishing
+	Cleanup
 	Monitoring
 }
 
@@ -85,6 +86,16 @@ type Publishing struct {
 	DefaultTenantID string `key:"default_tenant_id" placeholder:"ID" help:"Tenant of messages that name none, for applications that publish by this configuration. outbox run publishes nothing."`
 }
 
+// Cleanup says when finished events are removed. Nothing is while neither of its times is set.
+type Cleanup struct {
+	CleanupAt        string        `key:"cleanup_at" placeholder:"TIME" help:"Time of day, local, at which finished events are removed, such as 02:00. One of several forwarders does it."`
+	CleanupEvery     time.Duration `key:"cleanup_every" min:"0s" help:"How often they are removed, instead."`
+	Retention        time.Duration `key:"retention" min:"1s" help:"How long events are kept that were sent."`
+	SkippedRetention time.Duration `key:"skipped_retention" min:"0s" help:"How long events are kept that were skipped; 0s for as long as those that were sent."`
+	DeadRetention    time.Duration `key:"dead_retention" min:"0s" help:"How long dead events are kept; 0s for ever."`
+	CleanupBatch     int           `key:"cleanup_batch_size" min:"1" max:"100000" help:"Events that one transaction of a clean-up looks at."`
+}
+
 // Monitoring says what can be seen of a forwarder.
 type Monitoring struct {
 	MetricsPort string `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Port, on 127.0.0.1, or host:port of the status page, /healthz, /readyz and /metrics over HTTP. Nothing is served without."`
@@ -103,6 +114,7 @@ func Default() Config {
 		},
 		Retries:      Retries{MaxAttempts: 5, ErrorRetryDelay: time.Second},
 		Destinations: Destinations{BreakerFailures: 5, BreakerProbe: 2 * time.Second},
+		Cleanup:      Cleanup{Retention: 7 * 24 * time.Hour, CleanupBatch: 5000},
 		Monitoring:   Monitoring{Performance: true, LogLevel: "info", LogFormat: "text"},
 	}
 	c.take(forwarder.Defaults())

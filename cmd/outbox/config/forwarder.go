@@ -49,6 +49,16 @@ func (c Config) Publisher(dialect schema.Dialect) forwarder.PublisherConfig {
 	}}
 }
 
+// Cleaner returns the configuration of the clean-up, and whether there is one.
+func (c Config) Cleaner() (forwarder.CleanerConfig, bool) {
+	cleaner := forwarder.CleanerConfig{
+		Schema: schema.Config{Names: c.Names()}, Tenants: c.Tenants,
+		Retention: c.Retention, SkippedRetention: c.SkippedRetention, DeadRetention: cmp.Or(c.DeadRetention, forwarder.Forever),
+		BatchSize: c.CleanupBatch, At: c.CleanupAt, Every: c.CleanupEvery,
+	}
+	return cleaner, c.CleanupAt != "" || c.CleanupEvery > 0
+}
+
 func (c Config) defaultPolicy() middleware.RetryPolicy {
 	p := middleware.Policies()["default"]
 	p.MaxAttempts, p.InitialInterval = c.MaxAttempts, c.ErrorRetryDelay

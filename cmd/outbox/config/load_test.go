@@ -73,6 +73,7 @@ func TestSettingsReachTheForwarder(t *testing.T) {
 		"BENTO_OUTBOX_QUERY_TIMEOUT_SECONDS=11", "BENTO_OUTBOX_BATCH_COMMIT_SIZE=12", "BENTO_OUTBOX_SLEEP_IDLE=2s",
 		"BENTO_OUTBOX_TENANTS=a, b", "BENTO_OUTBOX_POLICIES=slow=3,1m,2,1h fast=9,1ms,1,1s", "BENTO_OUTBOX_DEFAULT_TENANT_ID=zoo",
 		"BENTO_OUTBOX_DESTINATIONS=a=http://a b=http://b", "REDIS_URL=redis://r", "BENTO_OUTBOX_TO=console://", "BENTO_OUTBOX_LEASE=9s",
+		"BENTO_OUTBOX_CLEANUP_AT=02:00", "BENTO_OUTBOX_RETENTION=10d",
 	}})
 	require.NoError(t, err)
 	s := l.Forwarder().Subscriber
@@ -86,6 +87,9 @@ func TestSettingsReachTheForwarder(t *testing.T) {
 	require.Equal(t, 3*time.Second, s.PublishTimeout, "a third of the lease")
 	require.Equal(t, map[string]string{"a": "http://a", "b": "http://b", "redis": "redis://r", "default": "console://"}, l.ByName)
 	require.Equal(t, "zoo", l.Publisher(nil).DefaultTenantID)
+	cleaner, on := l.Cleaner()
+	require.True(t, on)
+	require.Equal(t, []any{"02:00", 10 * 24 * time.Hour, forwarder.Forever}, []any{cleaner.At, cleaner.Retention, cleaner.DeadRetention})
 	r, err := l.Router(nil)
 	require.NoError(t, err)
 	require.Equal(t, 8, r.Policies["default"].MaxAttempts)
@@ -136,6 +140,7 @@ routes:
 			"METRICS_PORT=localhost", "LOG_LEVEL=loud", "BENTO_OUTBOX_CONNECTION_POOL_SIZE=1", "BENTO_OUTBOX_CONNECTION_POOL_OVERFLOW=1",
 			"BENTO_OUTBOX_SLEEP_IDLE=10ms", "BENTO_OUTBOX_SLEEP_IDLE_MAX=5ms", "BENTO_OUTBOX_DESTINATIONS=tiger",
 			"BENTO_OUTBOX_DEFAULT_DESTINATION=none", "BENTO_OUTBOX_TO=http://x", "BENTO_OUTBOX_ACTION_TOKEN=tiger",
+			"BENTO_OUTBOX_CLEANUP_AT=2am", "BENTO_OUTBOX_CLEANUP_EVERY=1h", "BENTO_OUTBOX_RETENTION=0d",
 		},
 		Flags: map[string][]string{"lease": {"10s"}, "publish-timeout": {"5s"}, "batch-commit-size": {"0"}},
 	})
@@ -154,12 +159,15 @@ routes:
 		`BENTO_OUTBOX_PROFILE: "fast" is none of high_throughput, low_latency`,
 		`BENTO_OUTBOX_UNORDERED: "perhaps" is neither true nor false`,
 		`BENTO_OUTBOX_DESTINATIONS: number 1: want NAME=URL`,
+		`BENTO_OUTBOX_RETENTION: "0s" is no duration from 1s up, such as 30s or 1m30s`,
 		`LOG_LEVEL: "loud" is none of trace, debug, info, warn, error`,
 		`--batch-commit-size: "0" is no whole number from 1 to 100000`,
 		`BENTO_OUTBOX_CONNECTION_POOL_SIZE: 1 connections and 1 of connection_pool_overflow are too few; a forwarder needs up to 6`,
 		`BENTO_OUTBOX_SLEEP_IDLE_MAX: 5ms is less than sleep_idle, 10ms`,
 		`--publish-timeout: 5s is not less than half of lease, 10s; lower it or raise lease`,
 		`BENTO_OUTBOX_DEFAULT_DESTINATION: there is no destination "none"; there are default`,
+		`BENTO_OUTBOX_CLEANUP_AT: "2am" is no time of day, such as 02:00`,
+		`BENTO_OUTBOX_CLEANUP_EVERY: cleanup_at is set too; leave one out`,
 		`BENTO_OUTBOX_ACTION_TOKEN: it has 5 bytes, want at least 16; leave it out to allow nothing`,
 		`METRICS_PORT: "localhost" is no port from 0 to 65535, nor host:port`,
 		at("10: policies slow") + `want ATTEMPTS,INITIAL,MULTIPLIER,MAX, such as 3,1m,2,1h`,

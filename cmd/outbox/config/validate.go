@@ -60,6 +60,12 @@ func (c Config) validate(faults *Faults, place func(key string) string) {
 		faults.addf("default_destination", place("default_destination"), "there is no destination %q; there are %s", c.DefaultDestination,
 			strings.Join(slices.Sorted(maps.Keys(c.ByName)), ", "))
 	}
+	if _, err := time.Parse("15:04", c.CleanupAt); err != nil && c.CleanupAt != "" {
+		faults.addf("cleanup_at", place("cleanup_at"), "%q is no time of day, such as 02:00", c.CleanupAt)
+	}
+	if c.CleanupAt != "" && c.CleanupEvery > 0 {
+		faults.addf("cleanup_every", place("cleanup_every"), "cleanup_at is set too; leave one out")
+	}
 	if n := len(c.ActionToken); n > 0 && n < minToken {
 		faults.addf("action_token", place("action_token"), "it has %d bytes, want at least %d; leave it out to allow nothing", n, minToken)
 	}

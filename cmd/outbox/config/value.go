@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -127,8 +128,13 @@ func (s Setting) bounds() string {
 	return ""
 }
 
-// parseDuration reads 1m30s, or a number of seconds.
+// parseDuration reads 1m30s, 7d, or a number of seconds.
 func parseDuration(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
 		text = strconv.FormatFloat(seconds, 'f', -1, 64) + "s"
 	}
@@ -156,8 +162,11 @@ func (s Setting) format(v reflect.Value) []string {
 	return nil
 }
 
-// short is d without the zeros that String adds: 30m and not 30m0s.
+// short is d without the zeros that String adds, 30m and not 30m0s, and in days where it can be.
 func short(d time.Duration) string {
+	if days := d / (24 * time.Hour); days > 0 && days <= math.MaxUint16 && d%(24*time.Hour) == 0 {
+		return strconv.Itoa(int(days)) + "d"
+	}
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
