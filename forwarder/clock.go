@@ -6,21 +6,26 @@ import (
 	"time"
 )
 
-// deadline is a point in time by two clocks: the monotonic one, which a step of the wall clock does not move, and the wall clock, which
-// goes on while the machine is suspended. It has passed when either says so.
-type deadline struct {
+// instant is a point in time by two clocks: the monotonic one, which a step of the wall clock does not move, and the wall clock, which goes
+// on while the machine is suspended.
+type instant struct {
 	monotonic, wall time.Time
 }
 
-// deadlineAfter returns the deadline d after start, which must carry a monotonic reading.
-func deadlineAfter(start time.Time, d time.Duration) deadline {
-	t := start.Add(d)
-	return deadline{monotonic: t, wall: t.Round(0)}
+// systemNow reads the clocks of the system.
+func systemNow() instant {
+	t := time.Now()
+	return instant{monotonic: t, wall: t.Round(0)}
 }
 
-// left returns the time until the deadline, negative when it has passed.
-func (d deadline) left(now time.Time) time.Duration {
-	return min(d.monotonic.Sub(now), d.wall.Sub(now.Round(0)))
+// after returns the instant d after i.
+func (i instant) after(d time.Duration) instant {
+	return instant{monotonic: i.monotonic.Add(d), wall: i.wall.Add(d)}
+}
+
+// left returns the time until i, negative when it has passed, which it has when either clock says so.
+func (i instant) left(now instant) time.Duration {
+	return min(i.monotonic.Sub(now.monotonic), i.wall.Sub(now.wall))
 }
 
 // sharedDeadline gives out contexts that end within timeout, at the earliest after nine tenths of it. One context serves all that ask within

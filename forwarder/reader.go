@@ -23,6 +23,7 @@ type reader struct {
 	logger watermill.LoggerAdapter
 	group  string
 	filter schema.Filter
+	now    func() instant // what leases are counted by
 
 	out  chan *message.Message
 	ctx  context.Context // of messages; ends when the reader stops
@@ -40,8 +41,8 @@ type reader struct {
 	publishing sharedDeadline
 
 	mu       sync.Mutex
-	id       string // as a member of the group
-	lease    deadline
+	id       string  // as a member of the group
+	lease    instant // when it ends
 	slots    map[int]*slot
 	known    map[unitID]*unit // queued, in flight, or not settled yet
 	settled  []*unit          // to forget before the next read
@@ -105,7 +106,7 @@ func (s signal) give() {
 
 func newReader(s *Subscriber, group string, filter schema.Filter) *reader {
 	r := &reader{
-		sub: s, store: s.store, cfg: s.cfg, group: group, filter: filter,
+		sub: s, store: s.store, cfg: s.cfg, group: group, filter: filter, now: s.now,
 		logger: s.logger.With(watermill.LogFields{"outbox_group": group}),
 		out:    make(chan *message.Message), big: semaphore.NewWeighted(bigPayloads),
 		stopping: make(chan struct{}), abort: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),

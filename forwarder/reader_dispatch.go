@@ -91,7 +91,7 @@ func (r *reader) work(u *unit) (handedOver bool) {
 		}
 		u.after = nil
 	}
-	if !r.mayPublish(u, time.Now()) {
+	if !r.mayPublish(u, r.now()) {
 		u.abandon()
 		return false
 	}
@@ -348,7 +348,7 @@ func (r *reader) halt() {
 }
 
 // mayPublish tells whether a publish of u may be started now: the lease must outlast it, and outcomes must be writable.
-func (r *reader) mayPublish(u *unit, now time.Time) bool {
+func (r *reader) mayPublish(u *unit, now instant) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.slots[u.event.Slot]

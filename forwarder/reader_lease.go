@@ -16,12 +16,12 @@ import (
 func (r *reader) join(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)
 	defer cancel()
-	id, sent := watermill.NewUUID(), time.Now()
+	id, sent := watermill.NewUUID(), r.now()
 	if err := r.store.Join(ctx, r.group, id, r.filter, r.cfg.Lease); err != nil {
 		return err
 	}
 	r.mu.Lock()
-	r.id, r.lease = id, deadlineAfter(sent, r.cfg.Lease)
+	r.id, r.lease = id, sent.after(r.cfg.Lease)
 	r.mu.Unlock()
 	return nil
 }
@@ -75,7 +75,7 @@ func (r *reader) keep() error {
 	r.mu.Lock()
 	id := r.id
 	r.mu.Unlock()
-	sent := time.Now()
+	sent := r.now()
 	slots, err := r.store.Renew(ctx, id, r.cfg.Lease)
 	if errors.Is(err, schema.ErrNotMember) {
 		r.logger.Info("The lease had ended and others may have the slots; joining again", nil)
@@ -86,7 +86,7 @@ func (r *reader) keep() error {
 		return err
 	}
 	r.mu.Lock()
-	r.lease = deadlineAfter(sent, r.cfg.Lease)
+	r.lease = sent.after(r.cfg.Lease)
 	known := len(r.slots)
 	r.mu.Unlock()
 	if slots != known {

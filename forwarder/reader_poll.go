@@ -190,7 +190,7 @@ func (r *reader) prepare() (room int, slots []int) {
 	}
 	clear(r.settled)
 	r.settled = r.settled[:0]
-	if r.broken || r.lease.left(time.Now()) <= r.cfg.PublishTimeout {
+	if r.broken || r.lease.left(r.now()) <= r.cfg.PublishTimeout {
 		return 0, nil
 	}
 	room = 3*r.cfg.BatchSize + r.cfg.MaxConcurrent - len(r.known)

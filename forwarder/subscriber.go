@@ -41,6 +41,7 @@ type Subscriber struct {
 	gates *gates // nil without a forwarder
 	// alone tells that the forwarder runs on a Router of its own: no middleware of an application sees a message before or instead of its handler.
 	alone bool
+	now   func() instant // what leases are counted by
 
 	mu      sync.Mutex
 	closed  bool
@@ -71,7 +72,7 @@ func NewSubscriber(ctx context.Context, db *sql.DB, cfg SubscriberConfig, logger
 	if logger == nil {
 		logger = watermill.NopLogger{}
 	}
-	s := &Subscriber{db: db, store: store, cfg: cfg, logger: logger}
+	s := &Subscriber{db: db, store: store, cfg: cfg, logger: logger, now: systemNow}
 	s.finish, s.plain = s.finishPlain, true
 	return s, nil
 }

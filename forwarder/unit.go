@@ -257,11 +257,11 @@ func (u *unit) abandon() {
 
 // mayPublish tells whether a publish may be started now, and returns the context that bounds it.
 func (u *unit) mayPublish() (context.Context, bool) {
-	now := time.Now()
+	now := u.reader.now()
 	if !u.reader.mayPublish(u, now) {
 		return nil, false
 	}
-	return u.reader.publishing.context(now), true
+	return u.reader.publishing.context(now.monotonic), true
 }
 
 // heldBack tells whether an earlier event of the unit's key is not through to the named target.
