@@ -56,6 +56,7 @@ type queries struct {
 	pending string // tenants, topics -> whether any event is pending or any delivery is due
 
 	done      string // slots, seqs: delete pending
+	passed    string // the same -> seq of those that were there
 	guard     string // slots: one settling transaction after the other; empty where they are anyway
 	fence     string // group, slots, epochs -> slots that are still owned in these epochs
 	open      string // json: insert deliveries

@@ -29,6 +29,8 @@ func (postgres) queries(t tables) queries {
 	payload := func(inline int) string {
 		return fmt.Sprintf(`CASE WHEN octet_length(e.payload) <= $%d::int THEN e.payload END, COALESCE(octet_length(e.payload), 0)`, inline)
 	}
+	done := `DELETE FROM ` + t.Pending + ` WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM unnest($1::smallint[], $2::bigint[]) AS x(slot, seq)
+			CROSS JOIN LATERAL (SELECT p.ctid FROM ` + t.Pending + ` p WHERE p.slot = x.slot AND p.seq = x.seq LIMIT 1) p))`
 	return queries{
 		lockMigrations: `SELECT pg_advisory_xact_lock(hashtextextended('watermill-outbox ` + t.Prefix + `', 0))`,
 		currentSchema:  `SELECT COALESCE(current_schema(), '')`,
@@ -78,9 +80,9 @@ func (postgres) queries(t tables) queries {
 			OR EXISTS (SELECT 1 FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 				WHERE p.state = 'waiting' AND p.due <= clock_timestamp() AND ` + fmt.Sprintf(filter, 1, 2) + `)`,
 
-		done: `DELETE FROM ` + t.Pending + ` WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM unnest($1::smallint[], $2::bigint[]) AS x(slot, seq)
-			CROSS JOIN LATERAL (SELECT p.ctid FROM ` + t.Pending + ` p WHERE p.slot = x.slot AND p.seq = x.seq LIMIT 1) p))`,
-		guard: `SELECT 1 FROM ` + t.Slots + ` WHERE slot = ANY ($1::smallint[]) ORDER BY group_name, slot FOR NO KEY UPDATE`,
+		done:   done,
+		passed: done + ` RETURNING seq`,
+		guard:  `SELECT 1 FROM ` + t.Slots + ` WHERE slot = ANY ($1::smallint[]) ORDER BY group_name, slot FOR NO KEY UPDATE`,
 		fence: `SELECT o.slot FROM ` + t.Slots + ` o JOIN unnest($2::smallint[], $3::bigint[]) AS x(slot, epoch)
 			ON x.slot = o.slot AND x.epoch = o.epoch WHERE o.group_name = $1::text AND o.owner IS NOT NULL ORDER BY o.slot FOR SHARE OF o`,
 		open: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state, attempts, due, error)

@@ -36,6 +36,8 @@ func (sqlite) queries(t tables) queries {
 	event := func(inline int) string {
 		return eventColumns + fmt.Sprintf(`CASE WHEN length(e.payload) <= ?%d THEN e.payload END, COALESCE(length(e.payload), 0)`, inline)
 	}
+	done := `DELETE FROM ` + t.Pending + ` WHERE slot IN (SELECT value FROM json_each(?1)) AND seq IN (SELECT value FROM json_each(?2))`
+
 	return queries{
 		lockMigrations: `PRAGMA user_version = 0`,
 		currentSchema:  `SELECT ''`,
@@ -71,7 +73,8 @@ func (sqlite) queries(t tables) queries {
 			OR EXISTS (SELECT 1 FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
 				WHERE p.state = 'waiting' AND p.due <= ` + sqliteNow + ` AND ` + filter(1, 2) + `)`,
 
-		done: `DELETE FROM ` + t.Pending + ` WHERE slot IN (SELECT value FROM json_each(?1)) AND seq IN (SELECT value FROM json_each(?2))`,
+		done:   done,
+		passed: done + ` RETURNING seq`,
 		fence: `SELECT o.slot FROM ` + t.Slots + ` o WHERE o.group_name = ?1 AND o.owner IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(?2) s
 			JOIN json_each(?3) e ON e.key = s.key WHERE s.value = o.slot AND e.value = o.epoch)`,
 		open: `INSERT INTO ` + t.Deliveries + ` (seq, target, slot, key_hash, destination, state, attempts, due, error)

@@ -46,8 +46,8 @@ type Settled struct {
 }
 
 // Settle writes b in one transaction; on error nothing is written. Success is accepted from anybody, for it is true. What did not succeed
-// is written only for slots whose lease is still of the epoch of b, with the lease locked meanwhile. Settling the same batch
-// twice is harmless.
+// is written only for slots whose lease is still of the epoch of b, with the lease locked meanwhile, and only of events that have not ended:
+// New counts for nothing when the event of Passed is not pending any more. Settling the same batch twice is harmless.
 func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 	var result Settled
 	if len(b.Passed) == 0 && len(b.Failed) == 0 && len(b.Ended) == 0 && len(b.Freed) == 0 && len(b.Routed) == 0 {
@@ -73,11 +73,17 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 			_, err := tx.ExecContext(ctx, query, asJSON(kept))
 			return err
 		}
+		first, err := s.passed(ctx, tx, b, lost)
+		if err != nil {
+			return err
+		}
 		var open, held []Delivery
 		for _, d := range b.New {
-			if d.State == Held && !d.Parked {
+			switch {
+			case !first[d.Seq]:
+			case d.State == Held && !d.Parked:
 				held = append(held, d)
-			} else {
+			default:
 				open = append(open, d)
 			}
 		}
@@ -93,10 +99,7 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 		if err := exec(s.q.failed, b.Failed); err != nil {
 			return err
 		}
-		slots, seqs := refs(b.Done, nil)
-		passedSlots, passedSeqs := refs(b.Passed, lost)
-		slots, seqs = append(slots, passedSlots...), append(seqs, passedSeqs...)
-		if len(slots) > 0 {
+		if slots, seqs := refs(b.Done, nil); len(slots) > 0 {
 			if _, err := tx.ExecContext(ctx, s.q.done, s.d.ints(slots), s.d.ints(seqs)); err != nil {
 				return err
 			}
@@ -136,6 +139,32 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 		return Settled{}, err
 	}
 	return result, nil
+}
+
+// passed ends the first pass of events and returns those that it was the first pass of, now or by the replay of one that could not be routed. The
+// others have ended meanwhile, by the success of a former owner, and must not be opened again.
+func (s *Store) passed(ctx context.Context, tx *sqlx.Tx, b Settlement, lost map[int]bool) (map[int64]bool, error) {
+	first := map[int64]bool{}
+	for _, d := range b.Routed {
+		first[d.Seq] = true
+	}
+	slots, seqs := refs(b.Passed, lost)
+	if len(seqs) == 0 {
+		return first, nil
+	}
+	rows, err := tx.QueryContext(ctx, s.q.passed, s.d.ints(slots), s.d.ints(seqs))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, err
+		}
+		first[seq] = true
+	}
+	return first, rows.Err()
 }
 
 // cancel ends what is open of events and returns the keys that it held back.

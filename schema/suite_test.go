@@ -131,6 +131,11 @@ func exercise(t *testing.T, db *sql.DB) {
 	var n int
 	require.NoError(t, db.QueryRowContext(ctx, `SELECT count(*) FROM outbox_deliveries WHERE seq = $1`, lost.Seq).Scan(&n))
 	require.Zero(t, n)
+	// What a former owner has delivered is over, whatever the new one made of it.
+	over := insert("o")
+	settle(schema.Settlement{Epochs: old, Done: ref(over)})
+	settle(schema.Settlement{Passed: ref(over), New: []schema.Delivery{row(over, schema.Waiting, 1, false)}})
+	require.Equal(t, "SENT", status(over))
 	// A slot that nobody owns is as lost.
 	require.NoError(t, s.Release(ctx, "me", []int{lost.Slot}))
 	require.True(t, settle(schema.Settlement{Passed: ref(lost), New: []schema.Delivery{row(lost, schema.Waiting, 1, false)}}).Lost[lost.Slot])
