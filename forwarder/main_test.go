@@ -7,7 +7,14 @@ import (
 	"go.uber.org/goleak"
 )
 
+// checksGiven tells whether the command line says how often properties are checked.
+var checksGiven bool
+
 func TestMain(m *testing.M) {
-	_ = flag.Set("rapid.checks", "20000") // cheap here; the command line has the last word
+	flag.Parse()
+	flag.Visit(func(f *flag.Flag) { checksGiven = checksGiven || f.Name == "rapid.checks" })
+	if !checksGiven {
+		_ = flag.Set("rapid.checks", "20000") // cheap for most
+	}
 	goleak.VerifyTestMain(m)
 }
