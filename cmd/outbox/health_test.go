@@ -90,9 +90,12 @@ func TestUnreadyWhileStopping(t *testing.T) {
 	t.Parallel()
 	file := binary(t)
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		asked <- struct{}{}
-		<-answer
+		select {
+		case <-answer:
+		case <-r.Context().Done(): // the process was killed
+		}
 	}))
 	t.Cleanup(hook.Close)
 	each(t, func(t *testing.T, url string, open func() *sql.DB) {
