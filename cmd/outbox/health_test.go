@@ -91,6 +91,7 @@ func TestUnreadyWhileStopping(t *testing.T) {
 	file := binary(t)
 	asked, answer := make(chan struct{}, 10), make(chan struct{})
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the end of the connection is not seen
 		asked <- struct{}{}
 		select {
 		case <-answer:
