@@ -1,4 +1,4 @@
-// Page writes docs/configuration.md: the text of configuration.md in this directory, with tables made of the settings.
+// Page writes docs/configuration.md: the text of configuration.md.tmpl in this directory, with tables made of the settings.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
 )
 
-//go:embed configuration.md
+//go:embed configuration.md.tmpl
 var text string
 
 func main() {
@@ -31,7 +31,7 @@ func main() {
 }
 
 func render() ([]byte, error) {
-	t, err := template.New("configuration.md").Funcs(template.FuncMap{"settings": table}).Parse(text)
+	t, err := template.New("configuration.md.tmpl").Funcs(template.FuncMap{"settings": table}).Parse(text)
 	if err != nil {
 		return nil, err
 	}
