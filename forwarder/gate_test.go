@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -172,5 +174,32 @@ func TestDestinationThatComesAndGoesWhileEventsCome(t *testing.T) {
 		eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == all })
 		require.Len(t, rec.payloads("t"), all, "once")
 		requireOrder(t, rec, "t")
+	})
+}
+
+// More targets of one event are held than a scan reads of a slot at once.
+func TestEventWithManyHeldTargetsResumes(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		const targets, events = 150, 3
+		table, err := router.NewTable(router.Config{Limits: router.Limits{Targets: targets, ConfigSize: 1 << 18, Nodes: 1 << 16}})
+		require.NoError(t, err)
+		list := make([]string, targets)
+		for i := range list {
+			list[i] = fmt.Sprintf(`{"name":"t%d","destination":"a"}`, i)
+		}
+		config := `{"targets":[` + strings.Join(list, ",") + `]}`
+		rec := newRecorder()
+		rec.fail = refuse("a")
+		run(t, db, forwarder.Config{Routes: table, BreakerProbe: 10 * time.Millisecond}, map[string]message.Publisher{"x": rec})
+		for i := range events {
+			publishRouted(t, db, table, "t", configured("k", fmt.Sprint(i), config))
+		}
+		eventually(t, "everything is held", func() bool {
+			return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) == targets*events
+		})
+		rec.setFail(nil)
+		eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == events })
+		require.Len(t, rec.payloads("a"), targets*events)
 	})
 }

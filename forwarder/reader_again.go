@@ -13,6 +13,7 @@ type scan struct {
 	destination string
 	probe       bool // one delivery a slot is enough
 	after       map[int]int64
+	least       int              // to read of a slot
 	repeat      bool             // what it has passed by may have become free meanwhile
 	moves       map[string]int64 // by destination, of its gate when the first delivery to it was found
 }
@@ -74,12 +75,13 @@ func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, er
 func (r *reader) takeAgain(list []schema.Due, sc *scan) (taken int) {
 	passed := map[heldID]bool{}
 	for i := range list {
-		d := list[i].Delivery
+		d := &list[i].Delivery
 		s := r.slots[d.Slot]
 		if s == nil || s.draining || list[i].Event.Topic == "" {
 			continue
 		}
-		u := &unit{event: list[i].Event, retry: &d, epoch: s.epoch, reader: r}
+		own := *d // the list is long and must not be kept for one of it
+		u := &unit{event: list[i].Event, retry: &own, epoch: s.epoch, reader: r}
 		if d.State == schema.Held && r.sub.gates != nil && (sc == nil || !sc.probe) {
 			shut, moves := r.sub.gates.shut(u, d.Destination)
 			if sc != nil && sc.moved(d.Destination, moves) {
@@ -146,7 +148,7 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	}
 	r.mu.Unlock()
 
-	limit := max(room/len(slots), 64) // more than the targets of one event, whose rows share a number
+	limit := max(room/len(slots), 64, sc.least) // more than the targets of one event, whose rows share a number
 	if sc.probe {
 		limit = 1
 	}
@@ -164,10 +166,15 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 		r.pump()
 		return taken, true, nil
 	}
-	count := map[int]int{}
+	count, first := map[int]int{}, map[int]int64{}
 	for _, d := range list {
-		count[d.Slot]++
+		if count[d.Slot]++; count[d.Slot] == 1 {
+			first[d.Slot] = d.Seq
+		}
 		sc.after[d.Slot] = d.Seq - 1 // other targets of the same event may have been cut off
+		if count[d.Slot] == limit && first[d.Slot] == d.Seq {
+			sc.least = 2 * limit // they were, all of them: more must be read at once
+		}
 	}
 	full := false
 	for _, n := range count {
@@ -194,7 +201,7 @@ func (r *reader) planProbes() {
 	for _, destination := range r.sub.gates.unreachable() {
 		r.mu.Lock()
 		if !slices.ContainsFunc(r.scans, func(s *scan) bool { return s.destination == destination }) {
-			r.scans = append(r.scans, newScan(destination, true))
+			r.scans = append([]*scan{newScan(destination, true)}, r.scans...) // a long scan must not delay it
 		}
 		r.mu.Unlock()
 	}

@@ -231,11 +231,18 @@ func (s *Store) deliveries(ctx context.Context, what, query string, args ...any)
 	}
 	defer rows.Close()
 	var list []Due
+	var d Due
+	var key sql.NullInt64
+	into := append([]any{&d.Slot, &d.Seq, text{&d.Target}, text{&d.Destination}, text{(*string)(&d.State)}, &d.Attempts, &key, text{&d.Error}},
+		d.Event.scanner(s.d)...)
 	for rows.Next() {
-		var d Due
-		into := append([]any{&d.Slot, &d.Seq, &d.Target, &d.Destination, &d.State, &d.Attempts, &d.KeyHash, &d.Error}, d.Event.scanner(s.d)...)
+		d.Event.Payload, d.KeyHash = nil, nil
 		if err := rows.Scan(into...); err != nil {
 			return nil, wrap(what, err)
+		}
+		if key.Valid {
+			hash := key.Int64
+			d.KeyHash = &hash
 		}
 		d.Event.Slot, d.Event.Seq = d.Slot, d.Seq
 		list = append(list, d)
