@@ -84,11 +84,11 @@ func explore(t *testing.T, schedules int, open func(*rapid.T) (driver.Connector,
 		if raceDetector() {
 			schedules /= 6 // it takes ten times as long
 		}
-		standard := flag.Lookup("rapid.checks").Value.String()
-		require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(schedules)))
-		defer func() { require.NoError(t, flag.Set("rapid.checks", standard)) }()
+		defer set(t, "rapid.checks", strconv.Itoa(schedules))()
 	}
-	require.NoError(t, flag.Set("rapid.steps", "60"))
+	if flag.Lookup("rapid.steps").Value.String() == flag.Lookup("rapid.steps").DefValue {
+		defer set(t, "rapid.steps", "60")()
+	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // Go 1.26's race detector dies when two threads run timers of one bubble
 	rapid.Check(t, func(r *rapid.T) {
 		c, statements := open(r)
@@ -104,6 +104,13 @@ func explore(t *testing.T, schedules int, open func(*rapid.T) (driver.Connector,
 			panic(failure)
 		}
 	})
+}
+
+// set sets a flag, which no other test may read meanwhile.
+func set(t *testing.T, name, value string) (reset func()) {
+	before := flag.Lookup(name).Value.String()
+	require.NoError(t, flag.Set(name, value))
+	return func() { require.NoError(t, flag.Set(name, before)) }
 }
 
 func raceDetector() bool {
@@ -289,7 +296,11 @@ func (w *protocolWorld) work(t *rapid.T) {
 }
 
 func (w *protocolWorld) reply(t *rapid.T) {
-	p := pick(t, "publish", w.inFlight())
+	w.conclude(t, pick(t, "publish", w.inFlight()))
+}
+
+// conclude ends a publish in any way.
+func (w *protocolWorld) conclude(t *rapid.T, p *publishing) {
 	switch rapid.IntRange(0, 5).Draw(t, "result") {
 	case 0:
 		w.answer(p, errNotToday)
@@ -308,6 +319,11 @@ func (w *protocolWorld) tick(*rapid.T) { w.pass(protocolTick) }
 
 func (w *protocolWorld) wait(t *rapid.T) {
 	d := time.Duration(rapid.IntRange(1, 7).Draw(t, "tens of minutes")) * 10 * time.Minute
+	w.pause(t, d)
+}
+
+// pause lets the time go on while machines may be suspended.
+func (w *protocolWorld) pause(t *rapid.T, d time.Duration) {
 	for _, m := range w.alive() {
 		if !m.mayStep && rapid.Bool().Draw(t, "suspended") {
 			w.mu.Lock()
@@ -318,13 +334,14 @@ func (w *protocolWorld) wait(t *rapid.T) {
 	w.pass(d)
 }
 
-// takeOver stops a forwarder while it publishes, for longer than its lease, lets the others go on, and may let it find out that it got through.
+// takeOver stops a forwarder while it publishes, for longer than its lease, and lets the others go on. It may wake up then, and what it and they have
+// in flight ends; any of its loops may be the first to go on.
 func (w *protocolWorld) takeOver(t *rapid.T) {
 	stopped := pick(t, "publish", w.inFlight()).m
 	if len(w.alive()) < 2 {
 		t.Skip("nobody to take over")
 	}
-	w.pass(70 * time.Minute)
+	w.pause(t, 70*time.Minute)
 	for range 3 {
 		for _, m := range w.alive() {
 			if m != stopped {
@@ -333,8 +350,24 @@ func (w *protocolWorld) takeOver(t *rapid.T) {
 		}
 		w.pass(protocolTick)
 	}
-	if stopped.alive() && rapid.Bool().Draw(t, "wakes up") {
-		w.drive(stopped)
+	if !stopped.alive() || !rapid.Bool().Draw(t, "wakes up") {
+		return
+	}
+	first := pick(t, "loop", loops)
+	for _, mine := range []bool{true, false} {
+		for _, p := range w.inFlight() {
+			if (p.m == stopped) == mine && rapid.Bool().Draw(t, "ends") {
+				w.conclude(t, p)
+			}
+		}
+		for range 10 {
+			for _, c := range stopped.waiting() {
+				if c.loop == first {
+					stopped.let(c, nil)
+				}
+			}
+		}
+		w.drain(stopped)
 	}
 }
 
