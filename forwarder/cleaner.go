@@ -195,7 +195,7 @@ func (c *Cleaner) DryRun(ctx context.Context) (Cleaned, error) {
 }
 
 // Run cleans up every day at the time that is configured, until ctx ends, and returns nil then. A clean-up that fails is logged and tried
-// again after some minutes; one that finds another cleaner at work leaves it to that one.
+// again after some minutes, and so is one that finds another cleaner at work, which may keep what this one removes.
 func (c *Cleaner) Run(ctx context.Context) error {
 	failures := 0
 	for {
@@ -211,7 +211,9 @@ func (c *Cleaner) Run(ctx context.Context) error {
 		fields := watermill.LogFields{"sent": result.Removed.Sent, "skipped": result.Removed.Skipped, "dead": result.Removed.Dead, "took": result.Took.String()}
 		switch {
 		case errors.Is(err, schema.ErrCleanupRunning):
-			c.logger.Debug("Somebody else is cleaning up", watermill.LogFields{"err": err.Error()})
+			c.logger.Debug("Somebody else is cleaning up; trying again", watermill.LogFields{"err": err.Error()})
+			failures = 1
+			continue
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:

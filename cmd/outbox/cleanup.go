@@ -148,8 +148,10 @@ func (c *cleanupCommand) print(s *session, r forwarder.Cleaned) error {
 		}
 	}
 	_, err := fmt.Fprintf(s.stdout, "%s %s: %d SENT, %d SKIPPED, %d DEAD\n", did, events(r.Removed.Total()), r.Removed.Sent, r.Removed.Skipped, r.Removed.Dead)
-	if err == nil && r.Held > 0 {
-		_, err = fmt.Fprintf(s.stdout, "kept %s that died and hold their key: replay or discard them\n", events(r.Held))
+	if err == nil && r.Held == 1 {
+		_, err = fmt.Fprintln(s.stdout, "kept 1 dead event, for later ones of its key wait for it; replay or discard it")
+	} else if err == nil && r.Held > 1 {
+		_, err = fmt.Fprintf(s.stdout, "kept %d dead events, for later ones of their keys wait for them; replay or discard them\n", r.Held)
 	}
 	return err
 }

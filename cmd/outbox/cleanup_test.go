@@ -32,7 +32,7 @@ func TestCleanup(t *testing.T) {
 
 		require.Equal(t, "removed 2 events: 0 SENT, 0 SKIPPED, 2 DEAD\n",
 			b.outbox("cleanup", "--status", "dead=0s", "--tenant", "acme").require(t, statusDone).stdout)
-		require.Equal(t, "removed 1 event: 0 SENT, 0 SKIPPED, 1 DEAD\nkept 1 event that died and hold their key: replay or discard them\n",
+		require.Equal(t, "removed 1 event: 0 SENT, 0 SKIPPED, 1 DEAD\nkept 1 dead event, for later ones of its key wait for it; replay or discard it\n",
 			b.outbox("cleanup", "--status", "SENT", "--status", "DEAD=0s").require(t, statusDone).stdout)
 		require.Equal(t, []string{"DEAD", "NEW"}, b.statuses())
 

@@ -113,7 +113,7 @@ func (e *examiner) failures(ctx context.Context) error {
 		if i == 3 || c.State != schema.Dead {
 			break
 		}
-		e.add(monitor.Info, "outbox dead list --destination "+shellWord(c.Destination), "%d of the newest dead letters went to %s and have one cause: %s", c.Count, c.Destination, shortCause(c.Error))
+		e.add(monitor.Info, "outbox dead list --destination "+shellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
 	}
 	return nil
 }
@@ -158,12 +158,12 @@ func (e *examiner) cleanup(ctx context.Context) error {
 	if err != nil || !any || age < kept || last.Now.Sub(last.FinishedAt) < pause {
 		return err
 	}
-	when := "never"
+	when := "no clean-up has come to its end yet"
 	if !last.FinishedAt.IsZero() {
-		when = "at " + timeText(last.FinishedAt)
+		when = "the last clean-up ended at " + timeText(last.FinishedAt)
 	}
 	e.add(monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. Run it every night.",
-		"The oldest event was stored %d days ago, and the last clean-up came to its end %s.", int(age.Hours()/24), when)
+		"The oldest event was stored %d days ago, and %s.", int(age.Hours()/24), when)
 	return nil
 }
 

@@ -52,8 +52,8 @@ func TestDiagnose(t *testing.T) {
 		require.Equal(t, schema.Unfinished{}, d.Old.Unfinished)
 		require.Equal(t, monitor.Critical, d.find("No forwarder is alive").Level)
 		require.Contains(t, d.find("4 deliveries gave up").Action, "outbox dead replay --all")
-		require.Equal(t, "outbox dead list --destination shop://orders", d.find("one cause").Action)
-		b.outbox(strings.Fields(strings.TrimPrefix(d.find("one cause").Action, "outbox "))...).require(t, statusDone)
+		require.Equal(t, "outbox dead list --destination shop://orders", d.find("died of").Action)
+		b.outbox(strings.Fields(strings.TrimPrefix(d.find("died of").Action, "outbox "))...).require(t, statusDone)
 		require.Len(t, look(statusFailed, "--top", "0").Causes, 0)
 
 		// Old events, pending and held.
@@ -63,7 +63,7 @@ func TestDiagnose(t *testing.T) {
 		d = look(statusFailed)
 		require.Equal(t, schema.Unfinished{Deliveries: 1}, d.Old.Unfinished)
 		require.NotNil(t, d.Rates)
-		require.Contains(t, d.find("the last clean-up came to its end never").Action, "outbox cleanup")
+		require.Contains(t, d.find("no clean-up has come to its end yet").Action, "outbox cleanup")
 		b.outbox("cleanup").require(t, statusDone)
 		require.Empty(t, look(statusFailed).find("clean-up"))
 
