@@ -143,8 +143,8 @@ func (f *Forwarder) breakerChanged(destination string, open bool, cause error) {
 	}
 }
 
-// Drain forwards until no event that the forwarder serves is pending and no delivery is due, and returns. What waits for a later retry
-// stays. With other forwarders of the group alive it waits for their share too.
+// Drain forwards until no event that the forwarder serves is pending and no delivery is due or free to go on, and returns. What waits for a later
+// retry stays, and so does what is held. With other forwarders of the group alive it waits for their share too.
 func (f *Forwarder) Drain(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -178,7 +178,7 @@ func (f *Forwarder) drained(ctx context.Context) error {
 		open, err := s.store.Open(ctx, s.cfg.filter())
 		if err != nil {
 			f.logger.Error("Cannot tell whether the outbox is drained; trying again", err, nil)
-		} else if !open {
+		} else if !open && s.idle() {
 			return errDrained
 		}
 	}

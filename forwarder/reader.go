@@ -43,6 +43,7 @@ type reader struct {
 	mu       sync.Mutex
 	id       string  // as a member of the group
 	lease    instant // when it ends
+	kept     bool    // the share of slots was taken, once at least
 	slots    map[int]*slot
 	known    map[unitID]*unit // queued, in flight, or not settled yet
 	settled  []*unit          // to forget before the next read

@@ -55,6 +55,11 @@ func (r *reader) leaseLoop(end <-chan struct{}) {
 		case <-r.wakeLease:
 		}
 		err := r.keep()
+		if err == nil {
+			r.mu.Lock()
+			r.kept = true
+			r.mu.Unlock()
+		}
 		switch {
 		case err == nil && failures > 0:
 			r.logger.Info("The lease is kept again", watermill.LogFields{"failures": failures})

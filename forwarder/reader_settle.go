@@ -65,7 +65,7 @@ func (r *reader) outcomeBatch() (batch []*unit, more bool) {
 		batch = append(batch, u)
 	}
 	r.outcomes = later
-	return batch, len(batch) > 0 || !r.halted || r.active > 0 && !(r.sub.alone && r.aborted())
+	return batch, len(batch) > 0 || !r.halted || r.active > 0 && (!r.sub.alone || !r.aborted())
 }
 
 // settle writes one batch, as often as it takes. It returns false when the reader stopped and it could not be written.

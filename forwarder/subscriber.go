@@ -121,6 +121,17 @@ func (s *Subscriber) Close() error {
 	return errors.Join(errs...)
 }
 
+// idle tells whether the readers have looked at everything that is held in their slots, and have nothing in memory.
+func (s *Subscriber) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.readers, func(r *reader) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return !r.kept || len(r.scans) > 0 || len(r.known) > len(r.settled)
+	})
+}
+
 // scanHeld makes the readers go on with what is held for a destination, or with all that is held for the empty one.
 func (s *Subscriber) scanHeld(destination string) {
 	s.mu.Lock()
