@@ -200,7 +200,20 @@ func (postgres) time(t time.Time) any {
 
 type nullTime struct{ dst *time.Time }
 
+// Scan takes infinity, which drivers hand on as they like, as the last and first time that RFC 3339 can write: one such row must not stop the rest.
 func (n nullTime) Scan(v any) error {
+	if t, ok := v.(time.Time); ok {
+		*n.dst = t
+		return nil
+	}
+	switch fmt.Sprint(v) {
+	case "infinity":
+		*n.dst = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+		return nil
+	case "-infinity":
+		*n.dst = time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC)
+		return nil
+	}
 	var t sql.NullTime
 	err := t.Scan(v)
 	*n.dst = t.Time

@@ -28,10 +28,12 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	s, from, err := parse(os.Args[1:], os.Stderr)
+	s, from, chart, err := parse(os.Args[1:], os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return
+	case err == nil && chart != "":
+		err = lab.Chart(strings.Split(chart, ","), os.Stdout)
 	case err == nil && from != "":
 		err = lab.Table(from, os.Stdout)
 	case err == nil:
@@ -43,7 +45,7 @@ func main() {
 	}
 }
 
-func parse(args []string, out io.Writer) (s lab.Settings, from string, err error) {
+func parse(args []string, out io.Writer) (s lab.Settings, from, chart string, err error) {
 	var events, destinations, systems string
 	f := flag.NewFlagSet("compare", flag.ContinueOnError)
 	f.SetOutput(out)
@@ -66,8 +68,9 @@ func parse(args []string, out io.Writer) (s lab.Settings, from string, err error
 	f.StringVar(&s.Results, "results", "results", "`directory` for raw results; none when empty")
 	f.StringVar(&s.Profile, "profile", "", "`directory` for CPU and allocation profiles of ours")
 	f.StringVar(&from, "from", "", "print the table of a `file` of raw results and measure nothing")
+	f.StringVar(&chart, "chart", "", "draw `files` of raw results, separated by commas, as an SVG and measure nothing")
 	if err := f.Parse(args); err != nil {
-		return s, "", err
+		return s, "", "", err
 	}
 	var faults []error
 	if f.NArg() > 0 {
@@ -81,5 +84,5 @@ func parse(args []string, out io.Writer) (s lab.Settings, from string, err error
 		s.Events = append(s.Events, n)
 	}
 	s.Destinations, s.Systems = strings.Split(destinations, ","), strings.Split(systems, ",")
-	return s, from, errors.Join(faults...)
+	return s, from, chart, errors.Join(faults...)
 }

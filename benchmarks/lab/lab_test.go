@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/xml"
 	"io"
 	"os"
 	"strings"
@@ -89,4 +90,19 @@ func TestSteadyLoadArrives(t *testing.T) {
 	s := Steady{DatabaseURL: url, Rate: 100, Duration: 4 * time.Second, Held: true, LowLatency: true, Late: 500 * time.Millisecond}
 	require.NoError(t, RunSteady(t.Context(), s, &out, io.Discard))
 	require.Regexp(t, `^\| 100/s for 4s, .* \| 40\d \| \d+/s \| .* \(1\) \|`, out.String())
+}
+
+func TestChartShowsMedians(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := report{Settings: Settings{Events: []int{10}, Systems: []string{"stock", "ours"}, Destinations: []string{"<a>"}}}
+	for _, v := range []float64{1000, 3000, 2000} {
+		r.Runs = append(r.Runs, measurement{System: "ours", Destination: "<a>", Events: 10, PerSecond: v})
+	}
+	require.NoError(t, r.save(dir))
+	var out strings.Builder
+	require.NoError(t, Chart([]string{dir + "/" + r.Started.Format("2006-01-02T150405") + "-stock-ours.json"}, &out))
+	require.Contains(t, out.String(), "ours 2000/s")
+	require.Contains(t, out.String(), "&lt;a&gt;, 10 waiting")
+	require.NoError(t, xml.Unmarshal([]byte(out.String()), new(struct{ XMLName xml.Name })))
 }

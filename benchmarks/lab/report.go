@@ -113,9 +113,12 @@ func series(values []float64, format func(float64) string) string {
 	if len(values) == 0 {
 		return ""
 	}
+	return fmt.Sprintf("%s (%s-%s)", format(median(values)), format(slices.Min(values)), format(slices.Max(values)))
+}
+
+func median(values []float64) float64 {
 	v := slices.Sorted(slices.Values(values))
-	median := (v[(len(v)-1)/2] + v[len(v)/2]) / 2
-	return fmt.Sprintf("%s (%s-%s)", format(median), format(v[0]), format(v[len(v)-1]))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
 func perSecond(v float64) string {
