@@ -136,8 +136,9 @@ func TestCleanerRemovesWhatIsFinishedAndOld(t *testing.T) {
 					require.Equal(t, c.held, dry.Held)
 				}
 				require.Len(t, seqs(t, db), 8, "a dry run changes nothing")
-				c.cfg.BatchSize = 2
-				one := cleaner(t, db, c.cfg)
+				cfg := c.cfg
+				cfg.BatchSize = 2
+				one := cleaner(t, db, cfg)
 				result, err := one.Once(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, c.removed, result.Removed)
