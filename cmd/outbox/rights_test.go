@@ -33,7 +33,7 @@ func TestWithoutRights(t *testing.T) {
 	refused := func(what string, args ...string) {
 		t.Helper()
 		r := outbox(append(args, "--log-level", "error", "--database-url", own.String())...).require(t, statusFailed)
-		require.Regexp(t, `^outbox: PostgreSQL at \S+, database "postgres": user "`+role+`" may not do that: permission denied for `+what+
+		require.Regexp(t, `^outbox: PostgreSQL at \S+, database "[^"]+": user "`+role+`" may not do that: permission denied for `+what+
 			`[^\n]*; grant the right, or have somebody who has it run what "outbox migrate print" prints\n$`, r.stderr)
 		require.Empty(t, r.stdout)
 	}
