@@ -52,7 +52,7 @@ type hasty struct{ message.Publisher }
 func (h hasty) Publish(topic string, msgs ...*message.Message) error {
 	for _, m := range msgs {
 		later := m.Copy() // without the context, which ends
-		time.AfterFunc(50*time.Millisecond, func() { _ = h.Publisher.Publish(topic, later) })
+		time.AfterFunc(500*time.Millisecond, func() { _ = h.Publisher.Publish(topic, later) })
 	}
 	return nil
 }
