@@ -25,8 +25,9 @@ import (
 func BenchmarkPublish(b *testing.B) {
 	b.Run("postgres", func(b *testing.B) {
 		db := testdb.Postgres(b)
-		db.SetMaxIdleConns(20)
-		publish(b, db, schema.PostgreSQL, []int{1, 8})
+		db.SetMaxOpenConns(40)
+		db.SetMaxIdleConns(40)
+		publish(b, db, schema.PostgreSQL, []int{1, 8, 32})
 	})
 	b.Run("sqlite", func(b *testing.B) {
 		db := testdb.SQLite(b)

@@ -13,6 +13,7 @@ import (
 	"runtime/pprof"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 
@@ -194,9 +195,11 @@ func (l *lab) measure(ctx context.Context, name, destination string, events int)
 	if err := empty(ctx, l.Settings, destination); err != nil {
 		return m, err
 	}
-	to, err := destinations[destination](ctx, l.Settings, name)
-	if err != nil {
-		return m, err
+	var to message.Publisher
+	if !systems[name].shared { // else the processes open it
+		if to, err = destinations[destination](ctx, l.Settings, name); err != nil {
+			return m, err
+		}
 	}
 	if to != nil {
 		defer to.Close()

@@ -151,7 +151,7 @@ func (r *steadyResult) run(ctx context.Context, l *lab, db *sql.DB) error {
 	a := &arrivals{committed: map[int]time.Time{}, arrived: map[int]time.Time{}, late: map[int]bool{}}
 	cfg := forwarder.Config{}
 	if r.LowLatency {
-		cfg.Subscriber = forwarder.SubscriberConfig{SleepBusy: time.Millisecond, SleepIdle: time.Millisecond, SleepIdleMax: 5 * time.Millisecond}
+		cfg.Subscriber = forwarder.LowLatency()
 	}
 	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"default": a}, cfg, errorLog{})
 	if err != nil {

@@ -15,6 +15,9 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // the heap is small and everything in it short-lived: a tenth less CPU for some ten megabytes
 	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(512 << 20) // soft: long payloads make the heap large, and then that is too seldom
+	}
 	redis.Disable() // go-redis prints to the standard error by itself; its errors are returned as well
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
