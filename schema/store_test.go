@@ -125,3 +125,19 @@ func TestPlainInsertIsPending(t *testing.T) {
 		require.ErrorIs(t, err, schema.ErrNotMember)
 	})
 }
+
+// Plain SQL can store a time that Go does not have.
+func TestEventOfAnInfiniteTimeIsRead(t *testing.T) {
+	t.Parallel()
+	db := testdb.Postgres(t)
+	s := open(t, db)
+	_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, occurred_at) VALUES ('t', '1', 'infinity'), ('t', '2', '-infinity'), ('t', '3', now())`)
+	require.NoError(t, err)
+	events, err := s.Read(t.Context(), nil, everySlot(s), 1<<16, schema.Filter{}, nil)
+	require.NoError(t, err)
+	years := map[string]int{}
+	for _, e := range events {
+		years[string(e.Payload)] = e.OccurredAt.Year()
+	}
+	require.Equal(t, map[string]int{"1": 9999, "2": 1, "3": time.Now().UTC().Year()}, years)
+}
