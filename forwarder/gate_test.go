@@ -203,3 +203,45 @@ func TestEventWithManyHeldTargetsResumes(t *testing.T) {
 		require.Len(t, rec.payloads("a"), targets*events)
 	})
 }
+
+// What other groups hold fills all that a scan reads at once; what is the group's own comes after it.
+func TestWhatOtherGroupsHoldDoesNotStopAScan(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		const foreign = 1100
+		ctx := context.Background()
+		store, err := schema.OpenStore(ctx, db, schema.Config{})
+		require.NoError(t, err)
+		for _, tenant := range []string{"ours", "theirs"} {
+			require.NoError(t, store.Pause(ctx, schema.PausedTenant, tenant, ""))
+		}
+		rec := newRecorder()
+		group := func(tenant string) {
+			run(t, db, forwarder.Config{
+				HandlerName: tenant, Subscriber: forwarder.SubscriberConfig{Group: tenant, Tenants: []string{tenant}, SweepInterval: time.Hour},
+			}, map[string]message.Publisher{"x": rec})
+		}
+		group("theirs")
+		group("ours")
+		of := func(tenant string) *message.Message {
+			key := 0
+			for schema.Slot(tenant, fmt.Sprint("order:", key)) != 0 {
+				key++
+			}
+			m := keyed(fmt.Sprint(key), tenant)
+			schema.SetTenant(m, tenant)
+			return m
+		}
+		batch := make([]*message.Message, foreign)
+		for i := range batch {
+			batch[i] = of("theirs")
+		}
+		publish(t, db, "t", batch...)
+		publish(t, db, "t", of("ours"))
+		held := func() int { return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) }
+		eventually(t, "everything is held", func() bool { return held() == foreign+1 })
+		require.NoError(t, store.Resume(ctx, schema.PausedTenant, "ours"))
+		eventually(t, "ours is sent", func() bool { return len(rec.payloads("t")) == 1 })
+		require.Equal(t, []string{"ours"}, rec.payloads("t"))
+	})
+}

@@ -49,7 +49,6 @@ type reader struct {
 	settled  []*unit          // to forget before the next read
 	tails    map[heldID]*unit // the last unit in memory, or unsettled, of what is tried again in the order of its key
 	scans    []*scan          // of held deliveries, to go on with
-	openings int              // counts what makes a scan under way begin anew
 	probed   time.Time        // when destinations out of reach were given a delivery to probe with
 	chains   map[int64]*chain // by ordering key: one unit runs or is ready, the others queue
 	ready    []*unit

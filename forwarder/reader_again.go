@@ -16,6 +16,7 @@ type scan struct {
 	least       int              // to read of a slot
 	repeat      bool             // what it has passed by may have become free meanwhile
 	moves       map[string]int64 // by destination, of its gate when the first delivery to it was found
+	restarts    int              // what was read before the last one does not count
 }
 
 func newScan(destination string, probe bool) *scan {
@@ -116,6 +117,7 @@ func (s *scan) moved(destination string, moves int64) bool {
 
 // restart makes the scan begin anew.
 func (s *scan) restart() {
+	s.restarts++
 	clear(s.after)
 	clear(s.moves)
 }
@@ -124,7 +126,6 @@ func (s *scan) restart() {
 //
 // Scans under way begin anew: they have passed by what was closed, and must not come to a later delivery of the same key first.
 func (r *reader) scanHeld(destination string) {
-	r.openings++
 	for _, s := range r.scans {
 		s.restart()
 	}
@@ -141,7 +142,8 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 		r.mu.Unlock()
 		return 0, false, nil
 	}
-	sc, openings := r.scans[0], r.openings
+	sc := r.scans[0]
+	restarts := sc.restarts
 	ranges := make([]schema.Range, len(slots))
 	for i, n := range slots {
 		ranges[i] = schema.Range{Slot: n, After: sc.after[n]}
@@ -158,11 +160,11 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.openings != openings {
+	if sc.restarts != restarts {
 		return 0, true, nil
 	}
 	taken = r.takeAgain(list, sc)
-	if len(list) > 0 && len(sc.moves) == 0 && !sc.probe { // it begins anew
+	if sc.restarts != restarts {
 		r.pump()
 		return taken, true, nil
 	}
