@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"mime"
 	"net/http"
+	"strconv"
 
 	"github.com/ThreeDotsLabs/watermill"
 
@@ -49,7 +51,13 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	case !p.actions:
 		send(w, http.StatusForbidden, answer{Error: "actions are off: no action token is set"})
 		return
-	case !p.allowed(r):
+	}
+	switch ok, wait := p.allowed(r); {
+	case wait > 0:
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+		send(w, http.StatusTooManyRequests, answer{Error: fmt.Sprintf("too many wrong tokens; try again in %d s", int(math.Ceil(wait.Seconds())))})
+		return
+	case !ok:
 		p.log.Info("Refused an action without the right token", watermill.LogFields{"action": r.PathValue("action"), "from": r.RemoteAddr})
 		w.Header().Set("WWW-Authenticate", `Bearer realm="outbox"`)
 		send(w, http.StatusUnauthorized, answer{Error: "wrong token"})

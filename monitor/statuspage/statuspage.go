@@ -16,6 +16,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 
@@ -27,6 +29,10 @@ import (
 type Config struct {
 	// Token is what people must know to replay, discard, pause and resume; at least 16 bytes. Empty means that nobody can.
 	Token string
+	// Hosts are the names, without port, by which browsers reach the page, such as status.example.com. Addresses in digits and localhost are known.
+	// Requests by any other name are refused, for a web site can make its own name one of this machine. [AnyHost] is any; it is for a page behind
+	// something that checks names.
+	Hosts []string
 	// Title of the page. Defaults to "Outbox".
 	Title string
 }
@@ -38,6 +44,7 @@ type page struct {
 	title   string
 	token   [sha256.Size]byte
 	actions bool
+	guesses guesses
 	log     watermill.LoggerAdapter
 }
 
@@ -54,10 +61,15 @@ var templates = template.Must(template.New("page").Funcs(functions).Parse(source
 //	mux.Handle("/outbox/", http.StripPrefix("/outbox", handler))
 //
 // Whoever reaches it can read it: causes of dead letters may name hosts, and names of tenants are shown, but no payload. Listen on loopback, or
-// put what authenticates people in front. Requests of other sites that change something are refused, with or without a token.
+// put what authenticates people in front. Requests of other sites that change something are refused, with or without a token, and so are requests by a
+// host name that is not known. An address that sends ten wrong tokens waits for the rest of the minute.
 func New(m *monitor.Monitor, cfg Config, logger watermill.LoggerAdapter) (http.Handler, error) {
 	if cfg.Token != "" && len(cfg.Token) < minToken {
 		return nil, fmt.Errorf("status page: Token has %d bytes, want at least %d", len(cfg.Token), minToken)
+	}
+	names, err := newHosts(cfg.Hosts)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Title == "" {
 		cfg.Title = "Outbox"
@@ -77,7 +89,7 @@ func New(m *monitor.Monitor, cfg Config, logger watermill.LoggerAdapter) (http.H
 	mux.HandleFunc("GET /status.json", p.status)
 	mux.Handle("GET /static/", http.StripPrefix("/static", http.FileServerFS(files)))
 	mux.HandleFunc("POST /actions/{action}", p.act)
-	return headers(http.NewCrossOriginProtection().Handler(mux)), nil
+	return headers(names.guard(http.NewCrossOriginProtection().Handler(mux), logger)), nil
 }
 
 func headers(next http.Handler) http.Handler {
@@ -193,13 +205,20 @@ func send(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // who asked is gone
 }
 
-// allowed tells whether a request carries the token. It takes as long whatever is wrong with it.
-func (p *page) allowed(r *http.Request) bool {
-	const scheme = "Bearer "
-	given := r.Header.Get("Authorization")
-	if len(given) < len(scheme) || given[:len(scheme)] != scheme {
-		return false
+// allowed tells whether a request carries the token, and how long it has to wait if that was tried too often. It takes as long whatever is wrong with
+// the token.
+func (p *page) allowed(r *http.Request) (ok bool, wait time.Duration) {
+	given, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !found {
+		return false, 0 // no guess
 	}
-	sum := sha256.Sum256([]byte(given[len(scheme):]))
-	return subtle.ConstantTimeCompare(sum[:], p.token[:]) == 1
+	if wait = p.guesses.wait(r.RemoteAddr); wait > 0 {
+		return false, wait
+	}
+	sum := sha256.Sum256([]byte(given))
+	ok = subtle.ConstantTimeCompare(sum[:], p.token[:]) == 1
+	if !ok {
+		p.guesses.add(r.RemoteAddr)
+	}
+	return ok, 0
 }

@@ -43,6 +43,7 @@ func open(t *testing.T, db *sql.DB, cfg statuspage.Config) site {
 	t.Helper()
 	m, err := monitor.New(context.Background(), db, monitor.Config{}, nil)
 	require.NoError(t, err)
+	cfg.Hosts = append(cfg.Hosts, "status.example")
 	h, err := statuspage.New(m, cfg, nil)
 	require.NoError(t, err)
 	return site{t, m.Store(), http.StripPrefix("/outbox", h)}

@@ -1,0 +1,57 @@
+package statuspage
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill"
+)
+
+// AnyHost among [Config.Hosts] lets the page answer by any name.
+const AnyHost = "*"
+
+// hosts are the names that the page answers by.
+type hosts map[string]bool
+
+func newHosts(names []string) (hosts, error) {
+	list := hosts{}
+	for _, name := range names {
+		if name != AnyHost && (name == "" || strings.ContainsAny(name, "/*: ")) {
+			return nil, fmt.Errorf("status page: Hosts: %q is no host name; want one without scheme and port, or %s", name, AnyHost)
+		}
+		list[canonical(name)] = true
+	}
+	return list, nil
+}
+
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+
+// known tells whether the page answers to a Host header. A web site can make its own name one of this machine, and then reads what is here as its own
+// (DNS rebinding). It cannot do so with an address in digits, nor with localhost.
+func (h hosts) known(header string) bool {
+	name := header
+	if host, _, err := net.SplitHostPort(header); err == nil {
+		name = host
+	}
+	name = canonical(name)
+	if h[AnyHost] || h[name] || name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil
+}
+
+// guard refuses requests that come by a name of somebody else.
+func (h hosts) guard(next http.Handler, log watermill.LoggerAdapter) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !h.known(r.Host) {
+			log.Info("Refused a request by a host name that is not configured", watermill.LogFields{"host": r.Host, "from": r.RemoteAddr})
+			send(w, http.StatusForbidden, answer{Error: "this page does not answer by this host name; statuspage.Config.Hosts, or status_hosts of outbox run, lists others"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
