@@ -26,6 +26,12 @@ type Thresholds struct {
 	UnreachableCritical time.Duration
 }
 
+// DefaultThresholds returns the thresholds that zero ones stand for.
+func DefaultThresholds() Thresholds {
+	t, _ := Thresholds{}.withDefaults() // the defaults are right
+	return t
+}
+
 func (t Thresholds) withDefaults() (Thresholds, error) {
 	faults := errors.Join(
 		levels("Backlog", &t.BacklogWarning, &t.BacklogCritical, 10_000, 50_000),

@@ -63,7 +63,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func (s *session) run(args []string) (status int) {
-	c := cli{Run: newRunCommand(), Config: newConfigCommand()}
+	c := cli{Run: newRunCommand(), Config: newConfigCommand(), Diagnose: newDiagnoseCommand()}
 	parser, err := kong.New(&c,
 		kong.Name("outbox"),
 		kong.Description("A transactional outbox for Watermill. The database is named by --database-url or DATABASE_URL."),

@@ -9,17 +9,22 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 type diagnoseCommand struct {
 	databaseFlags
-	OlderThan string `default:"1h" placeholder:"AGE" help:"Count what is not finished of events that were stored longer ago (1h)."`
-	Top       string `default:"5" placeholder:"N" help:"Causes of failures to show (5), the most frequent first."`
-	Over      string `default:"2s" placeholder:"DURATION" help:"Measure so long how fast events get through, if any are pending (2s); 0s does not."`
-	JSON      bool   `name:"json" help:"Print one JSON object."`
+	Alerts    kong.Plugins `embed:""`
+	OlderThan string       `default:"1h" placeholder:"AGE" help:"Count what is not finished of events that were stored longer ago (1h)."`
+	Top       string       `default:"5" placeholder:"N" help:"Causes of failures to show (5), the most frequent first."`
+	Over      string       `default:"2s" placeholder:"DURATION" help:"Measure so long how fast events get through, if any are pending (2s); 0s does not."`
+	JSON      bool         `name:"json" help:"Print one JSON object."`
 }
+
+func newDiagnoseCommand() diagnoseCommand { return diagnoseCommand{Alerts: alertFlags()} }
 
 // diagnosis is what --json prints.
 type diagnosis struct {
@@ -64,7 +69,7 @@ func (c *diagnoseCommand) Run(s *session) error {
 		return err
 	}
 	defer db.Close()
-	d, err := diagnose(ctx, db, target.tables, older, over, s.log)
+	d, err := diagnose(ctx, db, monitor.Config{Schema: target.tables, Thresholds: s.config.Thresholds()}, older, over, s.log)
 	if err != nil {
 		return target.explain(err)
 	}
@@ -81,9 +86,9 @@ func (c *diagnoseCommand) Run(s *session) error {
 }
 
 // diagnose looks at everything.
-func diagnose(ctx context.Context, db *sql.DB, tables schema.Config, older, over time.Duration, l log) (diagnosis, error) {
+func diagnose(ctx context.Context, db *sql.DB, cfg monitor.Config, older, over time.Duration, l log) (diagnosis, error) {
 	var d diagnosis
-	m, err := monitor.New(ctx, db, monitor.Config{Schema: tables}, l.watermill)
+	m, err := monitor.New(ctx, db, cfg, l.watermill)
 	if err != nil {
 		return d, err
 	}

@@ -50,6 +50,9 @@ func TestDiagnose(t *testing.T) {
 			return c
 		}(), "one cause, whatever the numbers")
 		require.Equal(t, schema.Unfinished{}, d.Old.Unfinished)
+		require.Equal(t, monitor.Warning, d.find("4 deliveries gave up").Level)
+		require.Equal(t, monitor.Critical, look(statusFailed, "--alert-dead-critical", "4").find("4 deliveries gave up").Level)
+		require.Empty(t, look(statusFailed, "--alert-dead-warning", "0", "--alert-dead-critical", "0").find("deliveries gave up"))
 		require.Equal(t, monitor.Critical, d.find("No forwarder is alive").Level)
 		require.Contains(t, d.find("4 deliveries gave up").Action, "outbox dead replay --all")
 		require.Equal(t, "outbox dead list --destination shop://orders", d.find("died of").Action)

@@ -23,7 +23,7 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 	if h == nil {
 		return forwarder.Hooks{}, none, nil
 	}
-	watch, err := monitor.New(ctx, db, monitor.Config{Schema: target.tables}, s.log.watermill)
+	watch, err := monitor.New(ctx, db, monitor.Config{Schema: target.tables, Thresholds: s.config.Thresholds()}, s.log.watermill)
 	if err != nil {
 		return forwarder.Hooks{}, none, target.explain(err)
 	}
@@ -38,7 +38,7 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 	if err := errors.Join(err, other); err != nil {
 		return forwarder.Hooks{}, none, fmt.Errorf("cannot register metrics: %w", err)
 	}
-	page, err := statuspage.New(watch, statuspage.Config{Token: s.config.ActionToken}, s.log.watermill)
+	page, err := statuspage.New(watch, statuspage.Config{Token: s.config.ActionToken, Hosts: s.config.PageHosts()}, s.log.watermill)
 	if err != nil {
 		return forwarder.Hooks{}, none, err
 	}

@@ -22,7 +22,8 @@ func TestMetricsAreServed(t *testing.T) {
 		insert(t, db, "orders", `{}`, `{}`)
 		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, routing_key) VALUES ('orders', '{}', 'nobody://x')`)
 		require.NoError(t, err)
-		p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--action-token", token, "--database-url", url)
+		p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--action-token", token, "--status-hosts", "status.example",
+			"--alert-dead-critical", "1", "--database-url", url)
 		base := p.served(t)
 		require.Eventually(t, func() bool {
 			_, text := get(t, base+"/metrics")
@@ -36,7 +37,9 @@ func TestMetricsAreServed(t *testing.T) {
 			}
 			return strings.Contains(text, "go_goroutines ")
 		}, 20*time.Second, 50*time.Millisecond, "log:\n%s", p.logs())
-		p.waitFor(t, "dead_letters")
+		p.waitFor(t, "dead_letters level=critical")
+		require.Equal(t, http.StatusOK, byName(t, base, "status.example"))
+		require.Equal(t, http.StatusForbidden, byName(t, base, "evil.example"))
 		status, page := get(t, base+"/")
 		require.Equal(t, http.StatusOK, status)
 		require.Contains(t, page, "nobody://x")
@@ -54,6 +57,18 @@ func TestMetricsAreServed(t *testing.T) {
 		require.Zero(t, p.end(t), p.logs())
 		require.NotContains(t, p.logs(), "dead_letters")
 	})
+}
+
+// byName returns the status of the status page when it is asked for by a host name.
+func byName(t *testing.T, url, host string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	request.Host = host
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response.StatusCode
 }
 
 // post sends what a script sends to the status page, and returns the answer's status.

@@ -63,6 +63,18 @@ func settingFlags() kong.Plugins {
 	return kong.Plugins{reflect.New(reflect.StructOf(fields)).Interface()}
 }
 
+// alertFlags returns flags for the thresholds of alerts, for a command that has not all settings.
+func alertFlags() kong.Plugins {
+	var fields []reflect.StructField
+	for _, s := range config.Settings() {
+		if s.Section == "Alerts" {
+			tag := `group:"Thresholds of alerts, as run has them:" name:"` + s.Flag + `" placeholder:"` + s.Placeholder + `" help:"${help_` + s.Key + `}"`
+			fields = append(fields, reflect.StructField{Name: "F_" + s.Key, Type: reflect.TypeFor[setting](), Tag: reflect.StructTag(tag)})
+		}
+	}
+	return kong.Plugins{reflect.New(reflect.StructOf(fields)).Interface()}
+}
+
 // configure loads the settings. A command is told what is wrong with those that it has flags for, and with the file; a command that has them
 // all, of variables that are unknown too.
 func (s *session) configure(command *kong.Context, file string) {

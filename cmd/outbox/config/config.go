@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/monitor"
 )
 
 //go:generate go run ./page ../../../docs/configuration.md
@@ -25,6 +26,7 @@ type Config struct {
 	Publishing
 	Cleanup
 	Monitoring
+	Alerts
 }
 
 // Database says where the tables are, and how they are reached.
@@ -98,11 +100,12 @@ type Cleanup struct {
 
 // Monitoring says what can be seen of a forwarder.
 type Monitoring struct {
-	MetricsPort string `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Port, on 127.0.0.1, or host:port of the status page, /healthz, /readyz and /metrics over HTTP. Nothing is served without."`
-	Performance bool   `key:"enable_performance_monitoring" help:"Measure what the forwarder does, serve /metrics and the status page, and log alerts, where metrics_port is set."`
-	ActionToken string `key:"action_token" secret:"value" placeholder:"TOKEN" help:"What people enter on the status page to replay, discard, pause and resume, at least 16 bytes; without one nobody can. A variable or a file keeps it out of the list of processes."`
-	LogLevel    string `key:"log_level" env:"LOG_LEVEL" oneof:"trace,debug,info,warn,error" placeholder:"LEVEL" help:"Logs go to the standard error."`
-	LogFormat   string `key:"log_format" env:"LOG_FORMAT" oneof:"text,json" placeholder:"FORMAT" help:"How a line of the log is written."`
+	MetricsPort string   `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Port, on 127.0.0.1, or host:port of the status page, /healthz, /readyz and /metrics over HTTP. Nothing is served without."`
+	Performance bool     `key:"enable_performance_monitoring" help:"Measure what the forwarder does, serve /metrics and the status page, and log alerts, where metrics_port is set."`
+	StatusHosts []string `key:"status_hosts" placeholder:"NAME" help:"Host names by which browsers reach the status page, besides localhost, addresses in digits and the host of metrics_port. It answers to no other, so that no web site can make its own name one of this machine; * is any."`
+	ActionToken string   `key:"action_token" secret:"value" placeholder:"TOKEN" help:"What people enter on the status page to replay, discard, pause and resume, at least 16 bytes; without one nobody can. A variable or a file keeps it out of the list of processes."`
+	LogLevel    string   `key:"log_level" env:"LOG_LEVEL" oneof:"trace,debug,info,warn,error" placeholder:"LEVEL" help:"Logs go to the standard error."`
+	LogFormat   string   `key:"log_format" env:"LOG_FORMAT" oneof:"text,json" placeholder:"FORMAT" help:"How a line of the log is written."`
 }
 
 // Default returns a Config with every default. It lacks a database and a destination.
@@ -117,6 +120,7 @@ func Default() Config {
 		Cleanup:      Cleanup{Retention: 7 * 24 * time.Hour, CleanupBatch: 5000},
 		Monitoring:   Monitoring{Performance: true, LogLevel: "info", LogFormat: "text"},
 	}
+	c.Alerts = newAlerts(monitor.DefaultThresholds())
 	c.take(forwarder.Defaults())
 	c.PublishTimeout = 0 // goes by the lease
 	return c

@@ -80,6 +80,7 @@ func Load(src Sources) (Loaded, error) {
 	if l.Origins["sleep_idle_max"].Layer < File {
 		l.SleepIdleMax = max(l.SleepIdleMax, l.SleepIdle)
 	}
+	l.adjust()
 	l.validate(&faults, func(key string) string { return l.Origins[key].Place })
 	return l, faults.err()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 )
 
 // Validate reports all that is wrong with c, as [Faults] that name the keys. It does not look at what URLs lead to, and a database and a
@@ -72,6 +73,12 @@ func (c Config) validate(faults *Faults, place func(key string) string) {
 	if _, err := c.MetricsAddress(); err != nil {
 		faults.add("metrics_port", place("metrics_port"), err)
 	}
+	for _, name := range c.StatusHosts {
+		if strings.ContainsAny(name, "/: ") || strings.Contains(name, "*") && name != statuspage.AnyHost {
+			faults.addf("status_hosts", place("status_hosts"), "%q is no host name; want one without scheme and port, or *", name)
+		}
+	}
+	c.validateAlerts(faults, place)
 	_, wrong := c.policies(place)
 	*faults = append(*faults, wrong...)
 }
@@ -92,6 +99,15 @@ func (c Config) MetricsAddress() (string, error) {
 		return "", fmt.Errorf("%q is no port from 0 to 65535, nor host:port", c.MetricsPort)
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// PageHosts returns the host names by which the status page is reached.
+func (c Config) PageHosts() []string {
+	list := slices.Clone(c.StatusHosts)
+	if host, _, err := net.SplitHostPort(c.MetricsPort); err == nil && host != "" && net.ParseIP(host) == nil {
+		list = append(list, host)
+	}
+	return list
 }
 
 // policies returns the retry policies by name, the changed default one among them.

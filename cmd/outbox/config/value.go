@@ -53,6 +53,12 @@ func (s Setting) parse(into reflect.Value, items []string) error {
 			return fmt.Errorf("%q is no whole number%s", text, s.bounds())
 		}
 		into.SetInt(int64(n))
+	case s.kind.Kind() == reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("%q is no number%s", text, s.bounds())
+		}
+		into.SetFloat(f)
 	default:
 		into.SetString(s.spelled(text))
 	}
@@ -109,6 +115,12 @@ func (s Setting) check(v reflect.Value) error {
 		most, _ := strconv.ParseInt(s.most, 10, 64)
 		if n := v.Int(); n < least || n > most {
 			return fmt.Errorf("\"%d\" is no whole number%s", n, s.bounds())
+		}
+	case s.kind.Kind() == reflect.Float64:
+		least, _ := strconv.ParseFloat(s.least, 64)
+		most, _ := strconv.ParseFloat(s.most, 64)
+		if f := v.Float(); !(f >= least && f <= most) { // it may be NaN
+			return fmt.Errorf("\"%g\" is no number%s", f, s.bounds())
 		}
 	case s.oneOf != nil:
 		if text := v.String(); text != "" && !slices.Contains(s.oneOf, text) {
