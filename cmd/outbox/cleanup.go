@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
@@ -99,35 +100,27 @@ func (f *faults) age(flag, text string) time.Duration {
 // Run removes finished events batch by batch, and says how many.
 func (c *cleanupCommand) Run(s *session) error {
 	target, cfg := c.check(s)
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, err := target.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	bar := newProgress(s.stderr)
-	cfg.Progress = func(p forwarder.CleanerProgress) { bar.show(p.Done, events(p.Removed.Total())) }
-	cleaner, err := forwarder.NewCleaner(ctx, db, cfg, s.log.watermill)
-	if err != nil {
+	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+		bar := newProgress(s.stderr)
+		cfg.Progress = func(p forwarder.CleanerProgress) { bar.show(p.Done, events(p.Removed.Total())) }
+		cleaner, err := forwarder.NewCleaner(ctx, db, cfg, s.log.watermill)
+		if err != nil {
+			return target.explain(err)
+		}
+		work := cleaner.Once
+		if c.DryRun {
+			work = cleaner.DryRun
+		}
+		result, err := work(ctx)
+		bar.clear()
+		if printErr := c.print(s, result); err == nil {
+			return printErr
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted; run it again for the rest")
+		}
 		return target.explain(err)
-	}
-	work := cleaner.Once
-	if c.DryRun {
-		work = cleaner.DryRun
-	}
-	result, err := work(ctx)
-	bar.clear()
-	if printErr := c.print(s, result); err == nil {
-		return printErr
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted; run it again for the rest")
-	}
-	return target.explain(err)
+	})
 }
 
 func (c *cleanupCommand) print(s *session, r forwarder.Cleaned) error {

@@ -74,24 +74,36 @@ func (d database) connect(ctx context.Context, create bool) (*sql.DB, error) {
 	return db, nil
 }
 
-// openStore connects and checks that the tables are there.
-func (d database) openStore(ctx context.Context) (*sql.DB, *schema.Store, error) {
-	db, err := d.open(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	store, err := schema.OpenStore(ctx, db, d.tables)
-	if err != nil {
-		_ = db.Close()
-		return nil, nil, d.explain(err)
-	}
-	return db, store, nil
-}
-
 func (d database) migrator(db *sql.DB) (*schema.Migrator, error) {
 	m, err := schema.NewMigrator(db, d.tables)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.name, err)
 	}
 	return m, nil
+}
+
+// withDatabase does work on what open connects to, when the command line has no fault. Its context ends with SIGINT or SIGTERM.
+func (s *session) withDatabase(open func(context.Context) (*sql.DB, error), work func(context.Context, *sql.DB) error) error {
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	db, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return work(ctx, db)
+}
+
+// withStore is withDatabase for tables, which must be there.
+func (s *session) withStore(target database, work func(context.Context, *schema.Store) error) error {
+	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+		store, err := schema.OpenStore(ctx, db, target.tables)
+		if err != nil {
+			return target.explain(err)
+		}
+		return work(ctx, store)
+	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
@@ -127,14 +126,10 @@ type selected struct {
 	letters []schema.DeadLetter // kept when asked for
 }
 
-// openSelection connects, and finds what filter means. An event that was asked for by its number and is not dead is an error.
-func (d deadSelection) openSelection(ctx context.Context, target database, filter schema.DeadFilter) (*sql.DB, *schema.Store, selected, error) {
+// find returns what filter means. An event that was asked for by its number and is not dead is an error.
+func (d deadSelection) find(ctx context.Context, target database, store *schema.Store, filter schema.DeadFilter) (selected, error) {
 	var found selected
-	db, store, err := target.openStore(ctx)
-	if err != nil {
-		return nil, nil, found, err
-	}
-	err = eachDeadPage(ctx, store, filter, func(page []schema.DeadLetter) error {
+	err := eachDeadPage(ctx, store, filter, func(page []schema.DeadLetter) error {
 		for _, letter := range page {
 			if n := len(found.seqs); n == 0 || found.seqs[n-1] != letter.Seq {
 				found.seqs = append(found.seqs, letter.Seq)
@@ -147,15 +142,9 @@ func (d deadSelection) openSelection(ctx context.Context, target database, filte
 		return nil
 	})
 	if err != nil {
-		err = target.explain(err)
-	} else {
-		err = notDead(ctx, target, store, filter, found.seqs)
+		return found, target.explain(err)
 	}
-	if err != nil {
-		_ = db.Close()
-		return nil, nil, found, err
-	}
-	return db, store, found, nil
+	return found, notDead(ctx, target, store, filter, found.seqs)
 }
 
 // notDead says which events that were asked for by their numbers have no dead letter.

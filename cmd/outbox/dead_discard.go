@@ -29,39 +29,35 @@ func (c *deadDiscard) Run(s *session) error {
 	if !c.Yes && !c.DryRun && !ask {
 		s.faults.add("dead discard gives events up for good: say --yes, or look first with --dry-run")
 	}
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, found, err := c.openSelection(ctx, target, filter)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	if c.DryRun {
-		return c.print(s, discarded{DryRun: true, Discarded: found.count, Letters: found.letters})
-	}
-	if ask && found.count > 0 {
-		fmt.Fprintf(s.stderr, "Discard %s in %s, so that they are never delivered? Type yes: ", letters(found.count), target.name)
-		answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
-		if strings.TrimSpace(answer) != "yes" {
-			return errors.New("nothing was changed, for the answer was not yes")
+	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+		found, err := c.find(ctx, target, store, filter)
+		if err != nil {
+			return err
 		}
-	}
-	var result discarded
-	// By their numbers: an event that dies only now was not in what the answer was about.
-	err = batches(found.seqs, func(seqs []int64) error {
-		only := filter
-		only.Seqs = seqs
-		n, err := store.Discard(ctx, only)
-		result.Discarded += n
-		return err
+		if c.DryRun {
+			return c.print(s, discarded{DryRun: true, Discarded: found.count, Letters: found.letters})
+		}
+		if ask && found.count > 0 {
+			fmt.Fprintf(s.stderr, "Discard %s in %s, so that they are never delivered? Type yes: ", letters(found.count), target.name)
+			answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
+			if strings.TrimSpace(answer) != "yes" {
+				return errors.New("nothing was changed, for the answer was not yes")
+			}
+		}
+		var result discarded
+		// By their numbers: an event that dies only now was not in what the answer was about.
+		err = batches(found.seqs, func(seqs []int64) error {
+			only := filter
+			only.Seqs = seqs
+			n, err := store.Discard(ctx, only)
+			result.Discarded += n
+			return err
+		})
+		if printErr := c.print(s, result); err == nil {
+			return printErr
+		}
+		return target.explain(err)
 	})
-	if printErr := c.print(s, result); err == nil {
-		return printErr
-	}
-	return target.explain(err)
 }
 
 func (c *deadDiscard) print(s *session, d discarded) error {

@@ -23,38 +23,30 @@ func (c *deadList) Run(s *session) error {
 	target := c.databaseFlags.check(&s.faults)
 	filter := c.deadFilters.check(&s.faults, time.Now())
 	limit := s.faults.number("--limit", c.Limit, 1, 1_000_000)
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, err := target.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	list, err := store.Dead(ctx, filter, nil, limit+1)
-	if err != nil {
-		return target.explain(err)
-	}
-	more := len(list) > limit
-	if more {
-		list = list[:limit]
-	}
-	if c.JSON {
-		enc := deadEncoder(s.stdout)
-		for _, letter := range inUTC(list) {
-			if err := enc.Encode(letter); err != nil {
-				return err
-			}
+	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+		list, err := store.Dead(ctx, filter, nil, limit+1)
+		if err != nil {
+			return target.explain(err)
 		}
-	} else if err := writeLetters(s.stdout, list); err != nil {
-		return err
-	}
-	if more {
-		fmt.Fprintf(s.stderr, "outbox: there are more than %d; filter, or raise --limit\n", limit)
-	}
-	return nil
+		more := len(list) > limit
+		if more {
+			list = list[:limit]
+		}
+		if c.JSON {
+			enc := deadEncoder(s.stdout)
+			for _, letter := range inUTC(list) {
+				if err := enc.Encode(letter); err != nil {
+					return err
+				}
+			}
+		} else if err := writeLetters(s.stdout, list); err != nil {
+			return err
+		}
+		if more {
+			fmt.Fprintf(s.stderr, "outbox: there are more than %d; filter, or raise --limit\n", limit)
+		}
+		return nil
+	})
 }
 
 func deadEncoder(w io.Writer) *json.Encoder {

@@ -41,64 +41,62 @@ func (c *deadReplay) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, found, err := c.openSelection(ctx, target, filter)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-
-	result := replayed{DryRun: c.DryRun, Refused: []refusal{}}
-	refused := map[int64]bool{}
-	err = batches(found.seqs, func(seqs []int64) error {
-		events, err := store.Events(ctx, seqs, 0)
+	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+		found, err := c.find(ctx, target, store, filter)
 		if err != nil {
 			return err
 		}
-		only := filter
-		only.Seqs = seqs
-		targets := map[int64][]string{} // that gave up
-		err = eachDeadPage(ctx, store, only, func(page []schema.DeadLetter) error {
-			for _, letter := range page {
-				targets[letter.Seq] = append(targets[letter.Seq], letter.Target)
+		result := replayed{DryRun: c.DryRun, Refused: []refusal{}}
+		refused := map[int64]bool{}
+		err = batches(found.seqs, func(seqs []int64) error {
+			events, err := store.Events(ctx, seqs, 0)
+			if err != nil {
+				return err
 			}
-			return nil
+			only := filter
+			only.Seqs = seqs
+			targets := map[int64][]string{} // that gave up
+			err = eachDeadPage(ctx, store, only, func(page []schema.DeadLetter) error {
+				for _, letter := range page {
+					targets[letter.Seq] = append(targets[letter.Seq], letter.Target)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			only.Seqs = nil
+			for i := range events {
+				if err := c.routable(table, &events[i], targets[events[i].Seq]); err != nil {
+					result.Refused = append(result.Refused, refusal{events[i].Seq, oneLine(err.Error())})
+					refused[events[i].Seq] = true
+					continue
+				}
+				only.Seqs = append(only.Seqs, events[i].Seq)
+			}
+			if c.DryRun || len(only.Seqs) == 0 {
+				return nil
+			}
+			n, err := store.Replay(ctx, only)
+			result.Replayed += n
+			return err
 		})
-		if err != nil {
-			return err
-		}
-		only.Seqs = nil
-		for i := range events {
-			if err := c.routable(table, &events[i], targets[events[i].Seq]); err != nil {
-				result.Refused = append(result.Refused, refusal{events[i].Seq, oneLine(err.Error())})
-				refused[events[i].Seq] = true
-				continue
+		for _, letter := range found.letters {
+			if !refused[letter.Seq] {
+				result.Letters = append(result.Letters, letter)
+				result.Replayed++
 			}
-			only.Seqs = append(only.Seqs, events[i].Seq)
 		}
-		if c.DryRun || len(only.Seqs) == 0 {
-			return nil
+		if printErr := c.print(s, result); err == nil {
+			err = printErr
+		} else {
+			err = target.explain(err)
 		}
-		n, err := store.Replay(ctx, only)
-		result.Replayed += n
+		if err == nil && len(refused) > 0 {
+			err = fmt.Errorf("%d of %d events cannot be routed and stay dead as they are", len(refused), len(found.seqs))
+		}
 		return err
 	})
-	for _, letter := range found.letters {
-		if !refused[letter.Seq] {
-			result.Letters = append(result.Letters, letter)
-			result.Replayed++
-		}
-	}
-	if printErr := c.print(s, result); err == nil {
-		err = printErr
-	} else {
-		err = target.explain(err)
-	}
-	if err == nil && len(refused) > 0 {
-		err = fmt.Errorf("%d of %d events cannot be routed and stay dead as they are", len(refused), len(found.seqs))
-	}
-	return err
 }
 
 // routable tells why the forwarder would not deliver e to targets.

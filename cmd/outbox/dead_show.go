@@ -60,41 +60,33 @@ func (c *deadShow) Run(s *session) error {
 	target := c.check(&s.faults)
 	filter := deadFilters{Target: c.Target}.check(&s.faults, time.Time{})
 	filter.Seqs = []int64{s.faults.seq("SEQ", c.Seq)}
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, err := target.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	events, err := store.Events(ctx, filter.Seqs, math.MaxInt32)
-	if err != nil {
-		return target.explain(err)
-	}
-	if len(events) == 0 {
-		return fmt.Errorf("there is no event %d", filter.Seqs[0])
-	}
-	var dead []schema.DeadLetter
-	err = eachDeadPage(ctx, store, filter, func(page []schema.DeadLetter) error {
-		dead = append(dead, page...)
-		return nil
+	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+		events, err := store.Events(ctx, filter.Seqs, math.MaxInt32)
+		if err != nil {
+			return target.explain(err)
+		}
+		if len(events) == 0 {
+			return fmt.Errorf("there is no event %d", filter.Seqs[0])
+		}
+		var dead []schema.DeadLetter
+		err = eachDeadPage(ctx, store, filter, func(page []schema.DeadLetter) error {
+			dead = append(dead, page...)
+			return nil
+		})
+		switch {
+		case err != nil:
+			return target.explain(err)
+		case len(dead) == 0 && filter.Target != "":
+			return fmt.Errorf("event %d has no dead letter for target %q", filter.Seqs[0], filter.Target)
+		case len(dead) == 0:
+			return fmt.Errorf("event %d is not dead", filter.Seqs[0])
+		}
+		shown := newDeadEvent(&events[0], dead)
+		if c.JSON {
+			return deadEncoder(s.stdout).Encode(shown)
+		}
+		return shown.write(s.stdout)
 	})
-	switch {
-	case err != nil:
-		return target.explain(err)
-	case len(dead) == 0 && filter.Target != "":
-		return fmt.Errorf("event %d has no dead letter for target %q", filter.Seqs[0], filter.Target)
-	case len(dead) == 0:
-		return fmt.Errorf("event %d is not dead", filter.Seqs[0])
-	}
-	shown := newDeadEvent(&events[0], dead)
-	if c.JSON {
-		return deadEncoder(s.stdout).Encode(shown)
-	}
-	return shown.write(s.stdout)
 }
 
 func newDeadEvent(e *schema.Event, dead []schema.DeadLetter) deadEvent {

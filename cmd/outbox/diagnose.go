@@ -57,32 +57,24 @@ func (c *diagnoseCommand) Run(s *session) error {
 	older := s.faults.age("--older-than", c.OlderThan)
 	top := s.faults.number("--top", c.Top, 0, 1000)
 	over := s.faults.duration("--over", c.Over, 0)
-	if err := s.faults.err(); err != nil {
+	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+		ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout+over)
+		defer cancel()
+		d, err := diagnose(ctx, db, monitor.Config{Schema: target.tables, Thresholds: s.config.Thresholds()}, older, over, s.log)
+		if err != nil {
+			return target.explain(err)
+		}
+		d.Causes = d.Causes[:min(top, len(d.Causes))]
+		if c.JSON {
+			err = deadEncoder(s.stdout).Encode(d)
+		} else {
+			err = d.write(s.stdout, older)
+		}
+		if err == nil && !d.Healthy {
+			err = fmt.Errorf("not healthy: %s", d.verdict())
+		}
 		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout+over)
-	defer cancel()
-	db, err := target.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	d, err := diagnose(ctx, db, monitor.Config{Schema: target.tables, Thresholds: s.config.Thresholds()}, older, over, s.log)
-	if err != nil {
-		return target.explain(err)
-	}
-	d.Causes = d.Causes[:min(top, len(d.Causes))]
-	if c.JSON {
-		err = deadEncoder(s.stdout).Encode(d)
-	} else {
-		err = d.write(s.stdout, older)
-	}
-	if err == nil && !d.Healthy {
-		err = fmt.Errorf("not healthy: %s", d.verdict())
-	}
-	return err
+	})
 }
 
 // diagnose looks at everything.

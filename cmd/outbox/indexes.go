@@ -16,36 +16,28 @@ type indexesCommand struct {
 // Run lists the indexes, and fails when one is missing or of no use.
 func (c *indexesCommand) Run(s *session) error {
 	target := c.check(&s.faults)
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, err := target.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	list, err := store.Indexes(ctx)
-	if err != nil {
-		return target.explain(err)
-	}
-	if err := c.print(s, list); err != nil {
-		return err
-	}
-	lacking := 0
-	for _, i := range list {
-		if i.State == schema.IndexMissing || i.State == schema.IndexInvalid {
-			lacking++
+	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+		list, err := store.Indexes(ctx)
+		if err != nil {
+			return target.explain(err)
 		}
-	}
-	switch lacking {
-	case 0:
-		return nil
-	case 1:
-		return fmt.Errorf("1 index is missing or invalid; the statement above puts it right")
-	}
-	return fmt.Errorf("%d indexes are missing or invalid; the statements above put them right", lacking)
+		if err := c.print(s, list); err != nil {
+			return err
+		}
+		lacking := 0
+		for _, i := range list {
+			if i.State == schema.IndexMissing || i.State == schema.IndexInvalid {
+				lacking++
+			}
+		}
+		switch lacking {
+		case 0:
+			return nil
+		case 1:
+			return fmt.Errorf("1 index is missing or invalid; the statement above puts it right")
+		}
+		return fmt.Errorf("%d indexes are missing or invalid; the statements above put them right", lacking)
+	})
 }
 
 func (c *indexesCommand) print(s *session, list []schema.Index) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -42,32 +43,24 @@ func (p partitionFlags) check(dialect schema.Dialect, f *faults) int64 {
 func (c *migrateUp) Run(s *session) error {
 	target := c.databaseFlags.check(&s.faults)
 	target.tables.PartitionSize = c.partitionFlags.check(target.dialect, &s.faults)
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, err := target.openOrCreate(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	m, err := target.migrator(db)
-	if err != nil {
-		return err
-	}
-	applied, err := m.Up(ctx)
-	for _, one := range applied {
-		fmt.Fprintln(s.stdout, "applied", migrationName(one))
-	}
-	if err != nil {
-		return target.explain(err)
-	}
-	if len(applied) == 0 && target.tables.PartitionSize > 0 {
-		return errors.New("the tables are up to date; whether they are partitioned is decided when they are created")
-	}
-	if len(applied) == 0 {
-		fmt.Fprintln(s.stdout, "nothing to do: the tables are up to date")
-	}
-	return nil
+	return s.withDatabase(target.openOrCreate, func(ctx context.Context, db *sql.DB) error {
+		m, err := target.migrator(db)
+		if err != nil {
+			return err
+		}
+		applied, err := m.Up(ctx)
+		for _, one := range applied {
+			fmt.Fprintln(s.stdout, "applied", migrationName(one))
+		}
+		if err != nil {
+			return target.explain(err)
+		}
+		if len(applied) == 0 && target.tables.PartitionSize > 0 {
+			return errors.New("the tables are up to date; whether they are partitioned is decided when they are created")
+		}
+		if len(applied) == 0 {
+			fmt.Fprintln(s.stdout, "nothing to do: the tables are up to date")
+		}
+		return nil
+	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -12,32 +13,24 @@ type migrateStatus struct{ databaseFlags }
 // Run lists all migrations and when they were applied.
 func (c *migrateStatus) Run(s *session) error {
 	target := c.check(&s.faults)
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, err := target.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	m, err := target.migrator(db)
-	if err != nil {
-		return err
-	}
-	list, err := m.Status(ctx)
-	if err != nil {
-		return target.explain(err)
-	}
-	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "migration\tapplied")
-	for _, one := range list {
-		applied := "no"
-		if !one.AppliedAt.IsZero() {
-			applied = one.AppliedAt.UTC().Format(time.RFC3339)
+	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+		m, err := target.migrator(db)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(t, "%s\t%s\n", migrationName(one), applied)
-	}
-	return t.Flush()
+		list, err := m.Status(ctx)
+		if err != nil {
+			return target.explain(err)
+		}
+		t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
+		fmt.Fprintln(t, "migration\tapplied")
+		for _, one := range list {
+			applied := "no"
+			if !one.AppliedAt.IsZero() {
+				applied = one.AppliedAt.UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(t, "%s\t%s\n", migrationName(one), applied)
+		}
+		return t.Flush()
+	})
 }

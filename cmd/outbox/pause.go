@@ -22,14 +22,26 @@ func (p pausable) check(f *faults) {
 
 func (p pausable) String() string { return p.Kind + " " + printable(p.Name) }
 
-// find returns the pause of p, if it is paused.
-func (p pausable) find(ctx context.Context, store *schema.Store) (schema.Control, bool, error) {
-	list, err := store.Controls(ctx)
-	i := slices.IndexFunc(list, func(c schema.Control) bool { return string(c.Kind) == p.Kind && c.Name == p.Name })
-	if i < 0 {
-		return schema.Control{}, false, err
-	}
-	return list[i], true, err
+// change calls do with the pause of p, nil when it is not paused, and prints what do says.
+func (p pausable) change(s *session, d databaseFlags, do func(ctx context.Context, store *schema.Store, now *schema.Control) (string, error)) error {
+	target := d.check(&s.faults)
+	p.check(&s.faults)
+	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+		list, err := store.Controls(ctx)
+		if err != nil {
+			return target.explain(err)
+		}
+		var now *schema.Control
+		if i := slices.IndexFunc(list, func(c schema.Control) bool { return string(c.Kind) == p.Kind && c.Name == p.Name }); i >= 0 {
+			now = &list[i]
+		}
+		said, err := do(ctx, store, now)
+		if err != nil {
+			return target.explain(err)
+		}
+		_, err = fmt.Fprintln(s.stdout, said)
+		return err
+	})
 }
 
 type pauseCommand struct {
@@ -40,31 +52,12 @@ type pauseCommand struct {
 
 // Run holds deliveries until somebody resumes them.
 func (c *pauseCommand) Run(s *session) error {
-	target := c.databaseFlags.check(&s.faults)
-	c.pausable.check(&s.faults)
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, err := target.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	now, paused, err := c.find(ctx, store)
-	if err != nil {
-		return target.explain(err)
-	}
-	if paused && (c.Reason == "" || c.Reason == now.Reason) { // else the reason would be lost
-		fmt.Fprintf(s.stdout, "nothing to do: %s is paused since %s\n", c.pausable, timeText(now.Since))
-		return nil
-	}
-	if err := store.Pause(ctx, schema.ControlKind(c.Kind), c.Name, c.Reason); err != nil {
-		return target.explain(err)
-	}
-	fmt.Fprintln(s.stdout, "paused", c.pausable)
-	return nil
+	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, now *schema.Control) (string, error) {
+		if now != nil && (c.Reason == "" || c.Reason == now.Reason) { // else the reason would be lost
+			return fmt.Sprintf("nothing to do: %s is paused since %s", c.pausable, timeText(now.Since)), nil
+		}
+		return fmt.Sprintf("paused %s", c.pausable), store.Pause(ctx, schema.ControlKind(c.Kind), c.Name, c.Reason)
+	})
 }
 
 type resumeCommand struct {
@@ -74,29 +67,10 @@ type resumeCommand struct {
 
 // Run ends a pause.
 func (c *resumeCommand) Run(s *session) error {
-	target := c.databaseFlags.check(&s.faults)
-	c.pausable.check(&s.faults)
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, err := target.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	_, paused, err := c.find(ctx, store)
-	if err != nil {
-		return target.explain(err)
-	}
-	if !paused {
-		fmt.Fprintf(s.stdout, "nothing to do: %s is not paused\n", c.pausable)
-		return nil
-	}
-	if err := store.Resume(ctx, schema.ControlKind(c.Kind), c.Name); err != nil {
-		return target.explain(err)
-	}
-	fmt.Fprintln(s.stdout, "resumed", c.pausable)
-	return nil
+	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, now *schema.Control) (string, error) {
+		if now == nil {
+			return fmt.Sprintf("nothing to do: %s is not paused", c.pausable), nil
+		}
+		return fmt.Sprintf("resumed %s", c.pausable), store.Resume(ctx, schema.ControlKind(c.Kind), c.Name)
+	})
 }

@@ -74,52 +74,44 @@ type topicStats struct {
 // Run counts what is not finished.
 func (c *statsCommand) Run(s *session) error {
 	target := c.check(&s.faults)
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, err := target.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	backlog, err := store.Backlog(ctx, c.Exact)
-	if err != nil {
-		return target.explain(err)
-	}
-	controls, err := store.Controls(ctx)
-	if err != nil {
-		return target.explain(err)
-	}
-	if c.JSON {
-		return json.NewEncoder(s.stdout).Encode(newStats(backlog, controls))
-	}
-	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(t, "state\t%s\tcount\toldest\n", c.By)
-	for _, n := range c.counts(backlog) {
-		oldest, about := "-", ""
-		if n.Count > 0 {
-			oldest = n.Oldest.Round(time.Millisecond).String()
+	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+		backlog, err := store.Backlog(ctx, c.Exact)
+		if err != nil {
+			return target.explain(err)
 		}
-		if !n.Exact {
-			about = "~"
+		controls, err := store.Controls(ctx)
+		if err != nil {
+			return target.explain(err)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s%d\t%s\n", n.State, orDash(n.Name), about, n.Count, oldest)
-	}
-	if err := t.Flush(); err != nil || len(controls) == 0 {
-		return err
-	}
-	fmt.Fprintln(t)
-	fmt.Fprintln(t, "held\tname\tsince\treason")
-	for _, c := range controls {
-		held := "paused " + string(c.Kind)
-		if c.Kind == schema.Unreachable {
-			held = "unreachable destination"
+		if c.JSON {
+			return json.NewEncoder(s.stdout).Encode(newStats(backlog, controls))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", held, printable(c.Name), timeText(c.Since), orDash(c.Reason))
-	}
-	return t.Flush()
+		t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
+		fmt.Fprintf(t, "state\t%s\tcount\toldest\n", c.By)
+		for _, n := range c.counts(backlog) {
+			oldest, about := "-", ""
+			if n.Count > 0 {
+				oldest = n.Oldest.Round(time.Millisecond).String()
+			}
+			if !n.Exact {
+				about = "~"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s%d\t%s\n", n.State, orDash(n.Name), about, n.Count, oldest)
+		}
+		if err := t.Flush(); err != nil || len(controls) == 0 {
+			return err
+		}
+		fmt.Fprintln(t)
+		fmt.Fprintln(t, "held\tname\tsince\treason")
+		for _, c := range controls {
+			held := "paused " + string(c.Kind)
+			if c.Kind == schema.Unreachable {
+				held = "unreachable destination"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", held, printable(c.Name), timeText(c.Since), orDash(c.Reason))
+		}
+		return t.Flush()
+	})
 }
 
 // counts are the lines of the table. Pending events go somewhere that nobody knows yet: by destination they are one line.

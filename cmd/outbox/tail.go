@@ -51,29 +51,21 @@ func (c *tailCommand) Run(s *session) error {
 			s.faults.add("%s: is empty; leave it out for all", flag)
 		}
 	}
-	if err := s.faults.err(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible(context.Background())
-	defer stop()
-	db, store, err := target.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	inline := 0
-	if c.Payload {
-		inline = tailPayload
-	}
-	f := follower{store: store, look: schema.Look{Inline: inline, Filter: schema.Filter{Tenants: c.Tenant, Topics: c.Topic}}}
-	first, err := f.begin(ctx, lines)
-	if err != nil {
-		return target.explain(err)
-	}
-	if err := c.print(s, first); err != nil || c.NoFollow {
-		return err
-	}
-	return c.follow(ctx, s, target, &f, interval)
+	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+		inline := 0
+		if c.Payload {
+			inline = tailPayload
+		}
+		f := follower{store: store, look: schema.Look{Inline: inline, Filter: schema.Filter{Tenants: c.Tenant, Topics: c.Topic}}}
+		first, err := f.begin(ctx, lines)
+		if err != nil {
+			return target.explain(err)
+		}
+		if err := c.print(s, first); err != nil || c.NoFollow {
+			return err
+		}
+		return c.follow(ctx, s, target, &f, interval)
+	})
 }
 
 // follow prints what is new. A database that cannot be reached is waited for.
