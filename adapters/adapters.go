@@ -25,6 +25,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 )
 
 // ErrUnknownScheme is returned by [Open] for a URL whose scheme nobody registered.
@@ -123,7 +125,7 @@ func unknownScheme(scheme string) error {
 	for name := range packages {
 		all = append(all, name)
 	}
-	if near := nearest(scheme, all); near != "" {
+	if near := nearest.Name(scheme, slices.Sorted(slices.Values(all))); near != "" {
 		return fmt.Errorf("%w %q (%s): did you mean %s?", ErrUnknownScheme, scheme, known, near)
 	}
 	return fmt.Errorf("%w %q (%s): import its adapter or Register one", ErrUnknownScheme, scheme, known)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 )
 
 // Options reads the query of an adapter's URL with types, and collects every fault instead of stopping at the first.
@@ -124,7 +126,7 @@ func (o *Options) Err() error {
 			continue
 		}
 		slices.Sort(o.known)
-		switch near := nearest(name, o.known); {
+		switch near := nearest.Name(name, o.known); {
 		case near != "":
 			faults = append(faults, fmt.Errorf("unknown option %q: did you mean %s?", name, near))
 		case len(o.known) == 0:

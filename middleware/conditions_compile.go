@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
 )
 
@@ -402,4 +403,12 @@ func (c *compiler) members(raw, pointer string, f func(key, val, at string)) {
 		seen[key] = true
 		f(key, it.Value, at)
 	}
+}
+
+// didYouMean is the end of a message about an unknown name.
+func didYouMean(name string, known []string) string {
+	if near := nearest.Name(name, known); near != "" {
+		return ", did you mean " + near + "?"
+	}
+	return "; known are " + strings.Join(known, ", ")
 }

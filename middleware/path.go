@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 )
 
 // segment is one name of a path, which is an index as well when it is a number.
@@ -115,7 +117,7 @@ func parsePath(text string, maxLength int) (path, error) {
 		}
 		return p, nil
 	}
-	if near := Nearest(segments[0].name, roots); near != "" {
+	if near := nearest.Name(segments[0].name, roots); near != "" {
 		return path{}, fmt.Errorf("paths do not start at %s, did you mean %s?", segments[0].name, near)
 	}
 	return path{}, fmt.Errorf("paths do not start at %s, did you mean payload.%s?", segments[0].name, text)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -158,7 +159,7 @@ func (d *decoder) destination(destination, at string, r rules) {
 
 func (d *decoder) unknown(at, what, name string, known []string) {
 	hint := "; known are " + strings.Join(known, ", ")
-	if near := middleware.Nearest(name, known); near != "" {
+	if near := nearest.Name(name, known); near != "" {
 		hint = fmt.Sprintf(", did you mean %q?", near)
 	}
 	d.add(at, "unknown %s %.60q%s", what, name, hint)

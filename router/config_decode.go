@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -123,7 +124,7 @@ func (d *decoder) object(n *node, what string, known []string, f func(key string
 	}
 	for _, m := range n.members {
 		if known != nil && !slices.Contains(known, m.key) {
-			if near := middleware.Nearest(m.key, known); near != "" {
+			if near := nearest.Name(m.key, known); near != "" {
 				d.add(m.pointer, "unknown key %.60q, did you mean %q?", m.key, near)
 			} else {
 				d.add(m.pointer, "unknown key %.60q; known are %s", m.key, strings.Join(known, ", "))

@@ -10,7 +10,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
@@ -96,7 +96,7 @@ func setAttribute(e *router.Event, key string, value json.RawMessage) (err error
 			e.RoutingConfig, err = textOf(key, value)
 		}
 	default:
-		if near := middleware.Nearest(key, eventKeys); near != "" {
+		if near := nearest.Name(key, eventKeys); near != "" {
 			return fmt.Errorf("unknown key %.60q, did you mean %q?", key, near)
 		}
 		return fmt.Errorf("unknown key %.60q; known are %s", key, strings.Join(eventKeys, ", "))

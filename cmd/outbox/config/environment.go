@@ -26,7 +26,7 @@ func environment(environ []string, faults *Faults) map[string]given {
 			}
 			set[s.Key] = given{items: items, origin: Origin{Layer: Environment, Place: name}}
 		case !known && strings.HasPrefix(name, prefix) && name != FileVariable:
-			*faults = append(*faults, Fault{Place: name, Misspelled: true, Err: fmt.Errorf("unknown variable%s", nearest(name, byEnv))})
+			*faults = append(*faults, Fault{Place: name, Misspelled: true, Err: fmt.Errorf("unknown variable%s", didYouMean(name, byEnv))})
 		}
 	}
 	return set

@@ -39,7 +39,7 @@ func file(path string, faults *Faults) map[string]given {
 		place := fmt.Sprintf("%s:%d", path, key.Line)
 		s, known := find(byKey, key.Value)
 		if !known {
-			faults.addf("", place, "unknown key %q%s", key.Value, nearest(key.Value, byKey))
+			faults.addf("", place, "unknown key %q%s", key.Value, didYouMean(key.Value, byKey))
 			continue
 		}
 		place += ": " + s.Key

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 )
 
 // Setting describes one field of [Config].
@@ -129,3 +131,19 @@ func find(name func(Setting) string, text string) (Setting, bool) {
 func byKey(s Setting) string  { return s.Key }
 func byFlag(s Setting) string { return s.Flag }
 func byEnv(s Setting) string  { return s.Env }
+
+// didYouMean is the end of a message about an unknown name. One whose beginning it is, up to an underscore, is taken for what was meant.
+func didYouMean(word string, name func(Setting) string) string {
+	var known []string
+	for _, s := range settings {
+		known = append(known, name(s))
+	}
+	near := nearest.Name(word, known)
+	if i := slices.IndexFunc(known, func(k string) bool { return strings.HasPrefix(k, word+"_") }); i >= 0 {
+		near = known[i]
+	}
+	if near != "" {
+		return ", did you mean " + near + "?"
+	}
+	return ""
+}
