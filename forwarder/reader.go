@@ -60,6 +60,7 @@ type reader struct {
 	nextDue  time.Time
 	turn     int            // of the slots, when deliveries are due; the poll loop's own
 	batch    []schema.Event // memory of the last read; the poll loop's own
+	held     []schema.Due   // the same, of what was held
 	quiet    chan struct{}  // closed when the last worker has gone after halted
 }
 

@@ -154,7 +154,7 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	if sc.probe {
 		limit = 1
 	}
-	list, err := r.store.Held(ctx, ranges, limit, inlinePayload, r.filter, sc.destination)
+	list, err := r.store.Held(ctx, r.held[:0], ranges, limit, inlinePayload, r.filter, sc.destination)
 	if err != nil {
 		return 0, false, err
 	}
@@ -163,6 +163,10 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	if sc.restarts != restarts {
 		return 0, true, nil
 	}
+	defer func() {
+		clear(list) // which hold on to payloads
+		r.held = list
+	}()
 	taken = r.takeAgain(list, sc)
 	if sc.restarts != restarts {
 		r.pump()

@@ -61,7 +61,7 @@ type queries struct {
 	fence     string // group, slots, epochs -> slots that are still owned in these epochs
 	open      string // json: insert deliveries
 	hold      string // json: insert deliveries behind others of their key
-	ended     string // json: delete deliveries
+	ended     string // seqs, targets: delete deliveries
 	failed    string // json: update deliveries
 	cancelled string // json -> keys of the open deliveries of events
 	cancel    string // json: what is open of an event is dead

@@ -75,7 +75,7 @@ func TestPlansUseIndexes(t *testing.T) {
 				"due":      {slots, 10, 1000, nil, nil, 10},
 				"next due": {slots},
 				"done":     {slots, seqs},
-				"ended":    {rows}, "failed": {rows}, "release": {rows}, "still": {rows}, "hold": {rows},
+				"ended":    {seqs, "{t,t,t}"}, "failed": {rows}, "release": {rows}, "still": {rows}, "hold": {rows},
 				"clean renew": {"me", 60, 100}, "clean look": {100, 5000, "2020-01-01", nil}, "clean unsent": {100, 5000, "{skipped}"}, "clean weigh": {seqs, "2020-01-01", nil, "{a}"},
 				"clean deliveries": {seqs}, "clean events": {seqs, 100, 300},
 				"heads": {}, "count waiting": {10001}, "count held": {10001}, "count dead": {10001}, "count skipped": {10001}, "all deliveries": {10001},

@@ -93,7 +93,7 @@ func (postgres) queries(t tables) queries {
 				AND NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.slot = x.slot AND d.target = x.target
 					AND d.key_hash = x.key_hash AND d.seq < x.seq) THEN 'waiting' ELSE 'held' END
 			FROM ` + rows + ` ON CONFLICT (seq, target) DO NOTHING`,
-		ended: `DELETE FROM ` + t.Deliveries + ` WHERE ctid = ANY (ARRAY(SELECT d.ctid FROM ` + rows + ` CROSS JOIN LATERAL
+		ended: `DELETE FROM ` + t.Deliveries + ` WHERE ctid = ANY (ARRAY(SELECT d.ctid FROM unnest($1::bigint[], $2::text[]) AS x(seq, target) CROSS JOIN LATERAL
 			(SELECT d.ctid FROM ` + t.Deliveries + ` d WHERE d.seq = x.seq AND d.target = x.target LIMIT 1) d))`,
 		failed: `UPDATE ` + t.Deliveries + ` d SET state = x.state, destination = x.destination, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
 			due = clock_timestamp() + make_interval(secs => x.wait), updated_at = clock_timestamp()
@@ -179,16 +179,22 @@ func (postgres) ints(v []int64) string {
 }
 
 func (postgres) strs(v []string) string {
-	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-	var b strings.Builder
-	b.WriteByte('{')
+	b := make([]byte, 0, 2+16*len(v))
+	b = append(b, '{')
 	for i, s := range v {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		b.WriteString(`"` + escape.Replace(s) + `"`)
+		b = append(b, '"')
+		for j := range len(s) {
+			if s[j] == '\\' || s[j] == '"' {
+				b = append(b, '\\')
+			}
+			b = append(b, s[j])
+		}
+		b = append(b, '"')
 	}
-	return b.String() + "}"
+	return string(append(b, '}'))
 }
 
 func (postgres) time(t time.Time) any {

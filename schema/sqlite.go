@@ -85,7 +85,8 @@ func (sqlite) queries(t tables) queries {
 				AND NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.slot = x.slot AND d.target = x.target
 					AND d.key_hash = x.key_hash AND d.seq < x.seq) THEN 'waiting' ELSE 'held' END
 			FROM ` + rows + ` WHERE true ON CONFLICT (seq, target) DO NOTHING`,
-		ended: `DELETE FROM ` + t.Deliveries + ` WHERE (seq, target) IN (SELECT seq, target FROM ` + rows + `)`,
+		ended: `DELETE FROM ` + t.Deliveries + ` WHERE (seq, target) IN (WITH s AS MATERIALIZED (SELECT key, value FROM json_each(?1)),
+			t AS MATERIALIZED (SELECT key, value FROM json_each(?2)) SELECT s.value, t.value FROM s JOIN t ON t.key = s.key)`,
 		failed: `UPDATE ` + t.Deliveries + ` AS d SET state = x.state, destination = x.destination, attempts = x.attempts, error = x.error, key_hash = x.key_hash,
 			due = ` + later("x.wait") + `, updated_at = ` + sqliteNow + ` FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state <> 'dead'`,
 		cancelled: `SELECT d.slot, d.target, d.key_hash FROM ` + rows + ` JOIN ` + t.Deliveries + ` d ON d.seq = x.seq

@@ -209,28 +209,27 @@ func (s *Store) Payload(ctx context.Context, seq int64) ([]byte, error) {
 // followed by up to run deliveries that are held behind it, in their order, with state [Held]; SQLite returns none of these.
 func (s *Store) Due(ctx context.Context, slots []int, limit, run, inline int, f Filter) ([]Due, error) {
 	tenants, topics := s.filterArgs(f)
-	return s.deliveries(ctx, "read due deliveries", s.q.due, s.ints(slots), limit, inline, tenants, topics, run)
+	return s.deliveries(ctx, nil, "read due deliveries", s.q.due, s.ints(slots), limit, inline, tenants, topics, run)
 }
 
 // Held returns deliveries of ranges, those of a slot in the order of their numbers, that are held and not behind one of their key that waits
 // or is dead: what they wait for is a destination, or something that operators paused. Empty destination means all. An event that f leaves
-// out has an empty Topic.
-func (s *Store) Held(ctx context.Context, ranges []Range, limit, inline int, f Filter, destination string) ([]Due, error) {
+// out has an empty Topic. Deliveries are appended to into, which may be nil.
+func (s *Store) Held(ctx context.Context, into []Due, ranges []Range, limit, inline int, f Filter, destination string) ([]Due, error) {
 	slots, afters := make([]int64, len(ranges)), make([]int64, len(ranges))
 	for i, r := range ranges {
 		slots[i], afters[i] = int64(r.Slot), r.After
 	}
 	tenants, topics := s.filterArgs(f)
-	return s.deliveries(ctx, "read held deliveries", s.q.held, s.d.ints(slots), s.d.ints(afters), limit, inline, tenants, topics, null(destination))
+	return s.deliveries(ctx, into, "read held deliveries", s.q.held, s.d.ints(slots), s.d.ints(afters), limit, inline, tenants, topics, null(destination))
 }
 
-func (s *Store) deliveries(ctx context.Context, what, query string, args ...any) ([]Due, error) {
+func (s *Store) deliveries(ctx context.Context, list []Due, what, query string, args ...any) ([]Due, error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, wrap(what, err)
 	}
 	defer rows.Close()
-	var list []Due
 	var d Due
 	var key sql.NullInt64
 	into := append([]any{&d.Slot, &d.Seq, text{&d.Target}, text{&d.Destination}, text{(*string)(&d.State)}, &d.Attempts, &key, text{&d.Error}},

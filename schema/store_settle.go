@@ -50,10 +50,11 @@ type Settled struct {
 // New counts for nothing when the event of Passed is not pending any more. Settling the same batch twice is harmless.
 func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 	var result Settled
-	if len(b.Passed) == 0 && len(b.Failed) == 0 && len(b.Ended) == 0 && len(b.Freed) == 0 && len(b.Routed) == 0 {
-		slots, seqs := refs(b.Done, nil)
-		_, err := s.db.ExecContext(ctx, s.q.done, s.d.ints(slots), s.d.ints(seqs))
-		return result, wrap("settle", err)
+	if len(b.Ended) == 0 && b.succeeded() {
+		return result, wrap("settle", s.done(ctx, s.db, b.Done))
+	}
+	if len(b.Done) == 0 && b.succeeded() {
+		return result, wrap("settle", s.ended(ctx, s.db, b.Ended))
 	}
 	err := s.transact(ctx, "settle", func(tx *sqlx.Tx) error {
 		result = Settled{}
@@ -87,7 +88,7 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 				open = append(open, d)
 			}
 		}
-		if err := exec(s.q.ended, b.Routed); err != nil {
+		if err := s.ended(ctx, tx, keep(b.Routed, lost)); err != nil {
 			return err
 		}
 		if err := exec(s.q.open, open); err != nil {
@@ -99,15 +100,11 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 		if err := exec(s.q.failed, b.Failed); err != nil {
 			return err
 		}
-		if slots, seqs := refs(b.Done, nil); len(slots) > 0 {
-			if _, err := tx.ExecContext(ctx, s.q.done, s.d.ints(slots), s.d.ints(seqs)); err != nil {
-				return err
-			}
+		if err := s.done(ctx, tx, b.Done); err != nil {
+			return err
 		}
-		if len(b.Ended) > 0 {
-			if _, err := tx.ExecContext(ctx, s.q.ended, asJSON(names(b.Ended))); err != nil {
-				return err
-			}
+		if err := s.ended(ctx, tx, b.Ended); err != nil {
+			return err
 		}
 		freed, err := s.cancel(ctx, tx, keep(b.Cancelled, lost))
 		if err != nil {
@@ -139,6 +136,34 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 		return Settled{}, err
 	}
 	return result, nil
+}
+
+// succeeded tells whether b has nothing but events that are done and deliveries that have ended.
+func (b *Settlement) succeeded() bool {
+	return len(b.Passed)+len(b.New)+len(b.Failed)+len(b.Cancelled)+len(b.Routed)+len(b.Freed) == 0
+}
+
+// done ends the first pass of events, of which nothing is left.
+func (s *Store) done(ctx context.Context, db sqlx.ExecerContext, events []Ref) error {
+	if len(events) == 0 {
+		return nil
+	}
+	slots, seqs := refs(events, nil)
+	_, err := db.ExecContext(ctx, s.q.done, s.d.ints(slots), s.d.ints(seqs))
+	return err
+}
+
+// ended deletes deliveries.
+func (s *Store) ended(ctx context.Context, db sqlx.ExecerContext, list []Delivery) error {
+	if len(list) == 0 {
+		return nil
+	}
+	seqs, targets := make([]int64, len(list)), make([]string, len(list))
+	for i := range list {
+		seqs[i], targets[i] = list[i].Seq, list[i].Target
+	}
+	_, err := db.ExecContext(ctx, s.q.ended, s.d.ints(seqs), s.d.strs(targets))
+	return err
 }
 
 // passed ends the first pass of events and returns those that it was the first pass of, now or by the replay of one that could not be routed. The
@@ -268,20 +293,6 @@ func keep(rows []Delivery, lost map[int]bool) []Delivery {
 		}
 	}
 	return kept
-}
-
-// deliveryName is what a delivery is found by.
-type deliveryName struct {
-	Seq    int64  `json:"seq"`
-	Target string `json:"target"`
-}
-
-func names(list []Delivery) []deliveryName {
-	short := make([]deliveryName, len(list))
-	for i := range list {
-		short[i] = deliveryName{list[i].Seq, list[i].Target}
-	}
-	return short
 }
 
 func refs(list []Ref, lost map[int]bool) (slots, seqs []int64) {
