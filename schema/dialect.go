@@ -39,6 +39,7 @@ type queries struct {
 	lockMigrations string // first statement of a migration's transaction; waits for others
 	currentSchema  string // name of the schema that unqualified names resolve to; empty when there is none
 	hasTable       string // $1 table
+	missing        string // -> one of the tables that is not there
 	createVersions string
 	versions       string
 

@@ -6,5 +6,12 @@ type diagnoseQueries struct {
 	oldest       string // -> age of the first event in seconds
 	unfinished   string // before seq, limit -> pending, deliveries
 	failures     string // limit -> state, destination, error
-	transactions string // seconds -> seconds, name, SQL that ends it; empty where long ones do not matter
+	holding      string // -> dead letters that later deliveries of their keys wait for, how many of these
+	hotKey       string // -> key, its pending events of those looked at, those looked at
+	trigger      string // -> whether what is stored becomes pending, and the SQL that makes it so
+	transactions string // seconds, whether only those that hold rows back -> seconds, name, SQL that ends it; empty where long ones do not matter
+
+	deletedRows string // -> table, deleted rows that are not removed, rows; empty where the database does not tell
+	slots       string // -> replication slots that nobody reads: name, bytes kept, whether it holds rows back; empty where there are none
+	connections string // -> in use, most; empty where there is no limit
 }

@@ -208,3 +208,23 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 		require.ErrorIs(t, err, schema.ErrSchema)
 	})
 }
+
+// A table that somebody has dropped is noticed before anything is begun, and its own statement of the printed SQL brings it back.
+func TestTableThatWasDropped(t *testing.T) {
+	t.Parallel()
+	for _, table := range []string{"pending", "deliveries", "controls", "cleanup", "slots"} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			testdb.Each(t, func(t *testing.T, db *sql.DB) {
+				ctx := context.Background()
+				_, err := db.ExecContext(ctx, "DROP VIEW outbox_events")
+				require.NoError(t, err)
+				_, err = db.ExecContext(ctx, "DROP TABLE outbox_"+table)
+				require.NoError(t, err)
+				_, err = schema.OpenStore(ctx, db, schema.Config{})
+				require.ErrorIs(t, err, schema.ErrSchema)
+				require.ErrorContains(t, err, `"outbox_`+table+`" is missing`)
+			})
+		})
+	}
+}

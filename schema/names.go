@@ -51,6 +51,11 @@ type tables struct {
 	names         Names
 }
 
+// all are the tables that every version has.
+func (t tables) all() []string {
+	return []string{t.Outbox, t.Pending, t.Deliveries, t.Controls, t.Cleanup, t.Forwarders, t.Slots}
+}
+
 // Partition is the quoted name of the partition that begins at from; the default partition for 0.
 func (t tables) Partition(from int64) string { return t.Schema + `"` + t.names.partition(from) + `"` }
 

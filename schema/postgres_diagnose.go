@@ -10,11 +10,40 @@ func (postgres) diagnoseQueries(t tables) diagnoseQueries {
 			(SELECT count(*) FROM (SELECT 1 FROM ` + t.Deliveries + ` WHERE seq < $1::bigint AND state IN ('waiting', 'held') ORDER BY seq, target LIMIT $2::int) d)`,
 		failures: `(SELECT state, destination, left(error, 1000) FROM ` + t.Deliveries + ` WHERE state = 'waiting' AND error <> '' ORDER BY seq DESC LIMIT $1::int)
 			UNION ALL (SELECT state, destination, left(error, 1000) FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq DESC LIMIT $1::int)`,
+		holding: holding(t),
+		// Events at even distances, those that are pending, and the key that most of them have.
+		hotKey: `WITH seen AS (SELECT e.slot, e.tenant_id, COALESCE(NULLIF(COALESCE(e.aggregate_type, '') || ':' || NULLIF(e.aggregate_id, ''), ''), NULLIF(e.ordering_key, '')) AS key
+				FROM (SELECT DISTINCT e.seq FROM generate_series(0, 499) i CROSS JOIN (SELECT min(p.seq) AS first, max(p.last) AS last
+						FROM generate_series(0, 63) s CROSS JOIN LATERAL (SELECT (SELECT seq FROM ` + t.Pending + ` p WHERE p.slot = s ORDER BY p.seq LIMIT 1) AS seq,
+							(SELECT seq FROM ` + t.Pending + ` p WHERE p.slot = s ORDER BY p.seq DESC LIMIT 1) AS last) p) r
+					CROSS JOIN LATERAL (SELECT seq FROM ` + t.Outbox + ` e WHERE e.seq >= r.first + (r.last - r.first) * i / 499 AND e.seq <= r.last ORDER BY e.seq LIMIT 1) e) x
+				JOIN ` + t.Outbox + ` e USING (seq) WHERE (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = e.slot AND p.seq = e.seq) IS NOT NULL)
+			SELECT key, count(*), (SELECT count(*) FROM seen) FROM seen WHERE key IS NOT NULL GROUP BY tenant_id, key ORDER BY 2 DESC, 1 LIMIT 1`,
+		trigger: `SELECT COALESCE((SELECT tgenabled IN ('O', 'A') FROM pg_trigger WHERE tgrelid = '` + t.Outbox + `'::regclass AND tgname = '` + t.Prefix + `_to_pending'), false),
+			CASE WHEN EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = '` + t.Outbox + `'::regclass AND tgname = '` + t.Prefix + `_to_pending')
+			THEN 'ALTER TABLE ' || '` + t.Outbox + `'::regclass || ' ENABLE TRIGGER "` + t.Prefix + `_to_pending";'
+			ELSE 'CREATE TRIGGER "` + t.Prefix + `_to_pending" AFTER INSERT ON ' || '` + t.Outbox + `'::regclass ||
+				' REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION ` + t.ToPending + `();' END`,
+		deletedRows: `SELECT c.oid::regclass::text, s.n_dead_tup, s.n_live_tup FROM pg_class c JOIN pg_stat_all_tables s ON s.relid = c.oid
+			WHERE c.oid IN ('` + t.Pending + `'::regclass, '` + t.Deliveries + `'::regclass) ORDER BY c.relname`,
+		slots: `SELECT slot_name, CASE WHEN pg_is_in_recovery() OR restart_lsn IS NULL THEN 0 ELSE (pg_current_wal_lsn() - restart_lsn)::bigint END, xmin IS NOT NULL
+			FROM pg_replication_slots WHERE NOT active AND NOT temporary ORDER BY slot_name LIMIT 10`,
+		connections: `SELECT (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid()), current_setting('max_connections')::int -
+			current_setting('superuser_reserved_connections')::int`,
 		transactions: `SELECT extract(epoch FROM clock_timestamp() - since)::float8 AS age, name, ending FROM (
 				SELECT xact_start AS since, 'process ' || pid || COALESCE(' of ' || usename, '') || COALESCE(' (' || NULLIF(application_name, '') || ')', '') || ', ' ||
 					COALESCE(state, 'unknown') AS name, 'SELECT pg_terminate_backend(' || pid || ');' AS ending
 				FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+					AND (NOT $2::bool OR COALESCE(backend_xmin, backend_xid) IS NOT NULL)
 				UNION ALL SELECT prepared, 'prepared transaction ' || gid || ' of ' || owner, format('ROLLBACK PREPARED %L;', gid) FROM pg_prepared_xacts) x
 			WHERE since < clock_timestamp() - make_interval(secs => $1::float8) ORDER BY since LIMIT 10`,
 	}
+}
+
+// holding looks at a thousand dead letters, and at a thousand deliveries behind each.
+func holding(t tables) string {
+	return `SELECT count(CASE WHEN behind > 0 THEN 1 END), COALESCE(CAST(sum(behind) AS bigint), 0) FROM (
+			SELECT (SELECT count(*) FROM (SELECT 1 FROM ` + t.Deliveries + ` h WHERE h.slot = d.slot AND h.target = d.target AND h.key_hash = d.key_hash AND h.seq > d.seq
+				AND h.state = 'held' LIMIT 1000) h) AS behind
+			FROM (SELECT slot, target, key_hash, seq FROM ` + t.Deliveries + ` WHERE state = 'dead' AND key_hash IS NOT NULL ORDER BY seq LIMIT 1000) d) x`
 }

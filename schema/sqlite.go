@@ -41,7 +41,9 @@ func (sqlite) queries(t tables) queries {
 	return queries{
 		lockMigrations: `PRAGMA user_version = 0`,
 		currentSchema:  `SELECT ''`,
-		hasTable:       `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE '"' || name || '"' = ?1)`,
+		missing: `SELECT column1 FROM (VALUES ('` + strings.Join(t.all(), `'), ('`) + `'))
+			WHERE column1 NOT IN (SELECT '"' || name || '"' FROM sqlite_master WHERE type = 'table') LIMIT 1`,
+		hasTable: `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE '"' || name || '"' = ?1)`,
 		createVersions: `CREATE TABLE IF NOT EXISTS ` + t.Migrations + ` (version INTEGER PRIMARY KEY, name TEXT NOT NULL,
 			identity TEXT NOT NULL, applied_at TEXT NOT NULL DEFAULT (` + sqliteNow + `))`,
 		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` ORDER BY version`,

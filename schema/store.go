@@ -50,6 +50,13 @@ func OpenStore(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("%w: at version %d, want %d; bring them up with \"outbox migrate up\" or schema.Migrator",
 			ErrSchema, done[len(done)-1].Version, newest)
 	}
+	var name string
+	switch err := db.QueryRowContext(ctx, cfg.queries().missing).Scan(&name); {
+	case err == nil:
+		return nil, fmt.Errorf("%w: %s is missing, though its migration was applied; bring it back from a backup, or create it as \"outbox migrate print\" says", ErrSchema, name)
+	case !errors.Is(err, sql.ErrNoRows):
+		return nil, wrap("look for the outbox tables", err)
+	}
 	return &Store{
 		db: sqlx.NewDb(db, cfg.Dialect.String()), d: cfg.Dialect, cfg: cfg, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
 		countTime: countTime,

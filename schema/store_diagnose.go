@@ -92,6 +92,42 @@ func (s *Store) Failures(ctx context.Context, limit int) ([]Failure, error) {
 	return list, wrap("read why deliveries fail", rows.Err())
 }
 
+// Holding returns how many dead letters later deliveries of their keys wait for, and how many these are. It looks at the first thousand dead letters that
+// may hold a key, and a thousand deliveries behind each.
+func (s *Store) Holding(ctx context.Context) (dead, behind int64, err error) {
+	err = s.db.QueryRowContext(ctx, s.q.diagnose.holding).Scan(&dead, &behind)
+	return dead, behind, wrap("count what dead letters hold", err)
+}
+
+// KeyShare is how much of what is pending is of one ordering key.
+type KeyShare struct {
+	Key  string // as an operator pauses it
+	Of   int    // of those looked at, how many are of the key
+	Seen int    // how many were looked at, at most 500; on SQLite the oldest, else at even distances
+}
+
+// HottestKey returns the ordering key that most pending events have, of those that it looks at. The zero value means that none has one.
+func (s *Store) HottestKey(ctx context.Context) (KeyShare, error) {
+	var k KeyShare
+	err := s.db.QueryRowContext(ctx, s.q.diagnose.hotKey).Scan(&k.Key, &k.Of, &k.Seen)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return k, wrap("look for the hottest key", err)
+}
+
+// Untriggered returns the SQL that puts the trigger right which makes stored events pending; empty when it is there and fires.
+func (s *Store) Untriggered(ctx context.Context) (fix string, err error) {
+	var fires bool
+	if err := s.db.QueryRowContext(ctx, s.q.diagnose.trigger).Scan(&fires, &fix); err != nil {
+		return "", wrap("look at the trigger", err)
+	}
+	if fires {
+		return "", nil
+	}
+	return fix, nil
+}
+
 // LongTransaction is one that is open for long: it keeps vacuum from removing rows, of any table.
 type LongTransaction struct {
 	Age  time.Duration
@@ -99,12 +135,13 @@ type LongTransaction struct {
 	End  string // the SQL that ends it
 }
 
-// LongTransactions returns transactions of the database server that are open for longer than age, as far as the user may see them, the longest first.
-func (s *Store) LongTransactions(ctx context.Context, age time.Duration) ([]LongTransaction, error) {
+// LongTransactions returns transactions of the database server that are open for longer than age, as far as the user may see them, the longest first. With
+// holding it leaves out those of other processes that keep vacuum from nothing now.
+func (s *Store) LongTransactions(ctx context.Context, age time.Duration, holding bool) ([]LongTransaction, error) {
 	if s.q.diagnose.transactions == "" {
 		return nil, nil
 	}
-	rows, err := s.db.QueryContext(ctx, s.q.diagnose.transactions, age.Seconds())
+	rows, err := s.db.QueryContext(ctx, s.q.diagnose.transactions, age.Seconds(), holding)
 	if err != nil {
 		return nil, wrap("list long transactions", err)
 	}

@@ -58,7 +58,7 @@ func TestLongTransactions(t *testing.T) {
 	var pid int
 	require.NoError(t, tx.QueryRowContext(t.Context(), `SELECT pg_backend_pid()`).Scan(&pid))
 	mine := func() (found *schema.LongTransaction) {
-		list, err := s.LongTransactions(t.Context(), 0)
+		list, err := s.LongTransactions(t.Context(), 0, false)
 		require.NoError(t, err)
 		for i := range list {
 			if list[i].End == "SELECT pg_terminate_backend("+strconv.Itoa(pid)+");" {
@@ -71,7 +71,7 @@ func TestLongTransactions(t *testing.T) {
 	require.Contains(t, mine().Name, "idle in transaction")
 	require.NoError(t, tx.Rollback())
 	require.Nil(t, mine())
-	list, err := s.LongTransactions(t.Context(), 1000*time.Hour)
+	list, err := s.LongTransactions(t.Context(), 1000*time.Hour, false)
 	require.NoError(t, err)
 	require.Empty(t, list)
 }

@@ -32,7 +32,7 @@ func (e *examiner) examine(ctx context.Context, older time.Duration) error {
 		return err
 	}
 	e.monitored()
-	for _, look := range []func(context.Context) error{e.failures, e.indexes, e.cleanup, e.partitions, e.transactions} {
+	for _, look := range []func(context.Context) error{e.failures, e.holding, e.hotKey, e.trigger, e.indexes, e.cleanup, e.partitions, e.vacuum, e.connections} {
 		if err := look(ctx); err != nil {
 			return err
 		}
@@ -109,11 +109,17 @@ func (e *examiner) failures(ctx context.Context) error {
 	slices.SortFunc(e.Causes, func(a, b cause) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Error, b.Error))
 	})
-	for i, c := range e.Causes {
-		if i == 3 || c.State != schema.Dead {
-			break
+	shown := map[schema.State]int{}
+	for _, c := range e.Causes {
+		if shown[c.State]++; shown[c.State] > 3 {
+			continue
 		}
-		e.add(monitor.Info, "outbox dead list --destination "+shellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
+		if c.State == schema.Dead {
+			e.add(monitor.Info, "outbox dead list --destination "+shellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
+			continue
+		}
+		e.add(monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause destination "+shellWord(c.Destination),
+			"%d deliveries to %s have failed and wait for another attempt: %s", c.Count, c.Destination, shortCause(c.Error))
 	}
 	return nil
 }
@@ -184,16 +190,6 @@ func (e *examiner) partitions(ctx context.Context) error {
 			"Events go to the default partition since number %d, for nobody has added others.", newest.To)
 	}
 	return nil
-}
-
-// transactions finds those that keep vacuum from its work. Forwarders do not wait for them.
-func (e *examiner) transactions(ctx context.Context) error {
-	list, err := e.store.LongTransactions(ctx, time.Hour)
-	for _, l := range list {
-		e.add(monitor.Info, "If it is of no use any more: "+l.End, "A transaction is open since %s: %s. It delays no event but its own, and keeps vacuum from removing rows.",
-			l.Age.Round(time.Second), l.Name)
-	}
-	return err
 }
 
 // shellWord is text as a shell takes it for one word.

@@ -59,8 +59,14 @@ func (s source) explainPostgres(refused *pgconn.PgError, err error) error {
 	case "42501":
 		return fmt.Errorf("%s: user %q may not do that: %s; grant the right, or have somebody who has it run what \"outbox migrate print\" prints",
 			s.name, user, refused.Message)
-	case "53300", "57P03":
+	case "53300":
+		return fmt.Errorf("%s takes no more connections: %s; end some, make pools smaller, or raise max_connections", s.name, refused.Message)
+	case "57P03":
 		return fmt.Errorf("%s takes no connections now: %s; try again later", s.name, refused.Message)
+	case "26000", "42P05":
+		return fmt.Errorf("%s: %s; a pooler in transaction mode stands between: add default_query_exec_mode=simple_protocol to the database URL", s.name, refused.Message)
+	case "42P01":
+		return fmt.Errorf("%s: %w; somebody has dropped it: bring it back from a backup, or create it as \"outbox migrate print\" says", s.name, err)
 	}
 	return fmt.Errorf("%s: %w", s.name, err)
 }

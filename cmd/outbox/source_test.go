@@ -150,7 +150,7 @@ func TestExplainTellsWhatToDo(t *testing.T) {
 	require.NoError(t, err)
 	for code, want := range map[string]string{
 		"28P01": "correct user and password", "28000": "correct user and password", "3D000": "create it or correct",
-		"3F000": "correct --schema", "42501": "outbox migrate print", "53300": "try again later", "57P03": "try again later", "XX000": "boom",
+		"3F000": "correct --schema", "42501": "outbox migrate print", "53300": "raise max_connections", "26000": "simple_protocol", "42P01": "outbox migrate print", "57P03": "try again later", "XX000": "boom",
 	} {
 		err := fmt.Errorf("cannot migrate: %w", &pgconn.PgError{Code: code, Message: "boom"})
 		require.ErrorContains(t, s.explain(err), want, code)

@@ -1,0 +1,79 @@
+package schema_test
+
+import (
+	"context"
+	"database/sql"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// A trigger that is gone is found, and what is said puts it right.
+func TestUntriggered(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		exec := func(query string) {
+			t.Helper()
+			_, err := db.ExecContext(t.Context(), query)
+			require.NoError(t, err, query)
+		}
+		untriggered := func() string {
+			fix, err := s.Untriggered(t.Context())
+			require.NoError(t, err)
+			return fix
+		}
+		require.Empty(t, untriggered())
+		before := objects(t, db)
+		dialect, err := schema.DialectOf(db)
+		require.NoError(t, err)
+		if dialect == schema.SQLite {
+			exec(`DROP TRIGGER outbox_to_pending`)
+		} else {
+			exec(`ALTER TABLE outbox DISABLE TRIGGER outbox_to_pending`)
+			require.Contains(t, untriggered(), "ENABLE TRIGGER")
+			exec(untriggered())
+			require.Empty(t, untriggered())
+			exec(`DROP TRIGGER outbox_to_pending ON outbox`)
+		}
+		exec(untriggered())
+		require.Empty(t, untriggered())
+		require.Equal(t, len(before), len(objects(t, db)))
+		exec(`INSERT INTO outbox (topic, payload) VALUES ('t', '')`)
+		var n int
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_pending`).Scan(&n))
+		require.Equal(t, 1, n)
+	})
+}
+
+// The key that has most of a backlog is named as operators pause it.
+func TestHottestKey(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		hottest := func() schema.KeyShare {
+			k, err := s.HottestKey(t.Context())
+			require.NoError(t, err)
+			return k
+		}
+		require.Zero(t, hottest())
+		insert := func(n int, columns, values string) {
+			t.Helper()
+			_, err := db.ExecContext(t.Context(), `WITH RECURSIVE g (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < `+strconv.Itoa(n)+`)
+				INSERT INTO outbox (topic, payload, `+columns+`) SELECT 't', '', `+values+` FROM g`)
+			require.NoError(t, err)
+		}
+		insert(50, "tenant_id", "''")
+		require.Zero(t, hottest(), "without a key there is no order")
+		insert(300, "aggregate_type, aggregate_id", "'order', '17'")
+		insert(50, "ordering_key", "'a' || i")
+		require.Equal(t, schema.KeyShare{Key: "order:17", Of: 300, Seen: 400}, hottest())
+		_, err := db.ExecContext(context.Background(), `DELETE FROM outbox_pending WHERE seq BETWEEN 51 AND 350`)
+		require.NoError(t, err)
+		require.Equal(t, 1, hottest().Of)
+	})
+}
