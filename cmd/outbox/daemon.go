@@ -37,7 +37,7 @@ func (s *session) prepare(ctx context.Context) (daemon, error) {
 	}
 	d.target.pool = daemonPool(s.config.Database)
 	d.publishers = s.publishers(ctx)
-	d.routes = s.routes(slices.Sorted(maps.Keys(d.publishers)))
+	d.routes = s.routes()
 	return d, s.faults.err()
 }
 

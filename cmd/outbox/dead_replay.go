@@ -12,7 +12,7 @@ import (
 type deadReplay struct {
 	deadSelection
 	routingFlags
-	AllowWhen bool `help:"Allow when in the configs that events carry, as a forwarder with AllowExprPerEvent does."`
+	AllowWhen bool `help:"Allow when in the configs that events carry, as a forwarder with allow_when_per_event does."`
 }
 
 // replayed is what --json prints.
@@ -32,8 +32,8 @@ type refusal struct {
 // Run makes dead letters due again, but for those of events that cannot be routed.
 func (c *deadReplay) Run(s *session) error {
 	target, filter := c.deadSelection.check(&s.faults)
-	config := c.routingFlags.check(&s.faults)
-	config.AllowExprPerEvent = c.AllowWhen
+	config := c.routingFlags.check(s)
+	config.AllowExprPerEvent = config.AllowExprPerEvent || c.AllowWhen
 	if err := s.faults.err(); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (c *deadReplay) Run(s *session) error {
 			}
 			only.Seqs = nil
 			for i := range events {
-				if err := c.routable(table, &events[i], targets[events[i].Seq]); err != nil {
+				if err := routable(table, config.Publishers, &events[i], targets[events[i].Seq]); err != nil {
 					result.Refused = append(result.Refused, refusal{events[i].Seq, oneLine(err.Error())})
 					refused[events[i].Seq] = true
 					continue
@@ -100,8 +100,8 @@ func (c *deadReplay) Run(s *session) error {
 }
 
 // routable tells why the forwarder would not deliver e to targets.
-func (c *deadReplay) routable(table *router.Table, e *schema.Event, targets []string) error {
-	if e.RoutingConfig == "" && e.RoutingKey != "" && len(c.Publisher) > 0 {
+func routable(table *router.Table, known []string, e *schema.Event, targets []string) error {
+	if e.RoutingConfig == "" && e.RoutingKey != "" && len(known) > 0 {
 		config, err := router.SimpleRouting(e.RoutingKey).JSON()
 		if err != nil {
 			return err

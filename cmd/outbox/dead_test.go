@@ -285,6 +285,38 @@ func TestDeadReplayKnowsPolicies(t *testing.T) {
 	})
 }
 
+// What the file of run says is known to those who look before, and after.
+func TestRoutingCommandsReadTheFileOfRun(t *testing.T) {
+	t.Parallel()
+	dir := files(t, "outbox.yaml", "policies: {patient: '3,1m,2,1h'}\ndestinations: {shop: console://}\nroutes: routes.yaml\n",
+		"wrong.yaml", "policies: {patient: often}\ndestinations: [console://]\nbatch_size: many\n",
+		"routes.yaml", "- topic: '*'\n  config: {targets: [{destination: shop://orders, retry_policy: patient}, {destination: shpo://a}]}\n",
+		"good.yaml", "targets: [{destination: shop://orders, retry_policy: patient}, {destination: mail://a}]", "events", `{"topic":"a"}`)
+	settings := []string{"--config", dir + "outbox.yaml"}
+
+	require.Equal(t, dir+"routes.yaml: /0/config/targets/1/destination: unknown publisher \"shpo\", did you mean \"shop\"?\n",
+		outbox(append(settings, "validate", dir+"routes.yaml")...).require(t, statusUsage).stdout)
+	outbox(append(settings, "validate", "--publisher", "mail", dir+"good.yaml")...).require(t, statusDone)
+	r := outbox(append(settings, "explain", "--events", dir+"events")...).require(t, statusUsage)
+	require.Contains(t, r.stderr, dir+`routes.yaml: /0/config/targets/1/destination: unknown publisher "shpo"`)
+	r = outbox(append(settings, "explain", "--events", dir+"events", "--publisher", "shpo", "--json")...).require(t, statusDone)
+	require.Contains(t, r.stdout, `"destination":"shop://orders","decision":"deliver","reason":"matched","delay_seconds":0,"retry_policy":"patient"`)
+	require.Contains(t, outbox("explain").require(t, statusUsage).stderr, "no routing: set --routing FILE")
+
+	// Faults of what they read, and of nothing else.
+	want := "outbox: DIRwrong.yaml:2: destinations: want names with values, as in kafka: kafka://localhost:9092\n" +
+		"outbox: DIRwrong.yaml:1: policies patient: want ATTEMPTS,INITIAL,MULTIPLIER,MAX, such as 3,1m,2,1h\n"
+	require.Equal(t, strings.ReplaceAll(want, "DIR", dir), outbox("--config", dir+"wrong.yaml", "validate", dir+"good.yaml").require(t, statusUsage).stderr)
+
+	each(t, func(t *testing.T, url string, open func() *sql.DB) {
+		b := bury(t, url, open)
+		_, err := b.db.ExecContext(t.Context(), `UPDATE outbox_deliveries SET target = 'shop://orders' WHERE seq = 2`)
+		require.NoError(t, err)
+		require.Contains(t, b.outbox("dead", "replay", "--seq", "2").require(t, statusFailed).stderr, "patient")
+		b.outbox("dead", "replay", "--seq", "2", "--config", dir+"outbox.yaml").require(t, statusDone)
+	})
+}
+
 // Destinations that the forwarder does not have are refused when the names of its publishers are given.
 func TestDeadReplayKnowsPublishers(t *testing.T) {
 	t.Parallel()
@@ -389,7 +421,7 @@ func TestDeadWrongUse(t *testing.T) {
 		"since, negative":     {[]string{"list", "--since=-2h"}, "is neither a time"},
 		"since after until":   {[]string{"list", "--since", "1h", "--until", "2h"}, "--since is not before --until"},
 		"limit":               {[]string{"list", "--limit", "0"}, `--limit: "0" is no whole number from 1`},
-		"a faulty own policy": {[]string{"replay", "--all", "--policy", "x"}, "--policy x: want NAME="},
+		"a faulty own policy": {[]string{"replay", "--all", "--policy", "x"}, "--policy: number 1: want NAME="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -25,15 +25,9 @@ type routes struct {
 }
 
 // routes reads and compiles the routes file. An event whose own routing names a destination that is not there is dead for that one alone.
-func (s *session) routes(publishers []string) routes {
-	r := routes{file: s.config.Routes}
+func (s *session) routes() routes {
+	r := routes{file: s.config.Routes, config: s.routing()}
 	var err error
-	if r.config, err = s.config.Router(nil); err != nil {
-		r.config.Policies = nil // reported already
-	}
-	if len(publishers) > 0 {
-		r.config.Publishers = publishers
-	}
 	if r.file != "" {
 		r.text, err = s.readRouting(r.file)
 		if err != nil {

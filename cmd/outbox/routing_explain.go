@@ -17,19 +17,28 @@ import (
 
 type explainCommand struct {
 	routingFlags
-	Routing   string `required:"" placeholder:"FILE" help:"A routing config or a static routes file, in JSON or YAML."`
+	Routing   string `placeholder:"FILE" help:"A routing config or a static routes file, in JSON or YAML; by default the routes that run is set to."`
 	Events    string `default:"-" placeholder:"FILE" help:"Events, one JSON object a line; - is the standard input (the default)."`
-	AllowWhen bool   `help:"Allow when in the configs that events carry, as a forwarder with AllowExprPerEvent does."`
+	AllowWhen bool   `help:"Allow when in the configs that events carry, as a forwarder with allow_when_per_event does."`
 	JSON      bool   `name:"json" help:"Print one JSON object per event."`
 }
 
 // maxEventLine is the longest line of events, in bytes. A payload may have 16 MiB.
 const maxEventLine = 32 << 20
 
+// reads implements reader.
+func (c *explainCommand) reads() []string { return append(c.routingFlags.reads(), "routes") }
+
 // Run says of each event where it goes and why.
 func (c *explainCommand) Run(s *session) error {
-	config := c.check(&s.faults)
-	config.AllowExprPerEvent = c.AllowWhen
+	config := c.check(s)
+	config.AllowExprPerEvent = config.AllowExprPerEvent || c.AllowWhen
+	if c.Routing == "" {
+		c.Routing = s.config.Routes
+	}
+	if c.Routing == "" {
+		s.faults.add("no routing: set --routing FILE, BENTO_OUTBOX_ROUTES, or routes in the file of --config")
+	}
 	if c.Routing == "-" && c.Events == "-" {
 		s.faults.add("--routing and --events cannot both be the standard input")
 	}
@@ -47,7 +56,7 @@ func (c *explainCommand) Run(s *session) error {
 	if err := s.faults.err(); err != nil {
 		return err
 	}
-	x := explainer{session: s, table: table, publishers: c.Publisher, json: c.JSON}
+	x := explainer{session: s, table: table, publishers: config.Publishers, json: c.JSON}
 	return x.explainAll(events)
 }
 

@@ -237,7 +237,7 @@ func TestExplainWritesLineByLine(t *testing.T) {
 
 // BenchmarkExplain explains events of 300 bytes by the routes of a shop.
 func BenchmarkExplain(b *testing.B) {
-	table := (&explainCommand{Routing: "-"}).table(&session{stdin: strings.NewReader(shopRoutes)}, (&routingFlags{}).check(new(faults)))
+	table := (&explainCommand{Routing: "-"}).table(&session{stdin: strings.NewReader(shopRoutes)}, (&routingFlags{}).check(new(session)))
 	line := `{"id":"0b1e2d3c","topic":"orders.placed","tenant_id":"acme","metadata":{"source":"shop"},"payload":{"id":7,"visible":true,"price":1249.90,"note":"` +
 		strings.Repeat("x", 140) + `"}}` + "\n"
 	for _, asJSON := range []bool{true, false} {

@@ -1,52 +1,45 @@
 package main
 
 import (
-	"errors"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
-	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
-// routingFlags say what the forwarder knows that a routing config may name.
+// routingFlags say what the forwarder knows that a routing config may name, besides what the settings of run say.
 type routingFlags struct {
-	Publisher []string `sep:"none" placeholder:"NAME" help:"A name that may stand in front of :// in a destination. Repeat it for several; without it every name will do."`
-	Policy    []string `sep:"none" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"A retry policy of your own, such as slow=3,1m,2,1h. Repeat it for several."`
+	Publisher []string `sep:"none" placeholder:"NAME" help:"A name that may stand in front of :// in a destination, besides those of the destinations that run is set to. Repeat it for several; where there are none every name will do."`
+	Policy    []string `setting:"" sep:"none" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"${help_policies} Repeat it for several."`
 }
 
-func (r routingFlags) check(f *faults) router.Config {
-	c := router.Config{Publishers: r.Publisher}
+// reads implements reader.
+func (r routingFlags) reads() []string {
+	return []string{"destinations", "to", "redis_url", "policies", "allow_when_per_event"}
+}
+
+// check returns what run would make of the settings, with the flags.
+func (r routingFlags) check(s *session) router.Config {
 	for i, name := range r.Publisher {
 		if name == "" || strings.Contains(name, "://") {
-			f.add("--publisher number %d: want a name, such as kafka", i+1)
+			s.faults.add("--publisher number %d: want a name, such as kafka", i+1)
 		}
 	}
-	c.Policies = policies(r.Policy, f)
+	c := s.routing()
+	c.Publishers = append(c.Publishers, r.Publisher...)
 	return c
 }
 
-func policies(flags []string, f *faults) map[string]middleware.RetryPolicy {
-	list := map[string]middleware.RetryPolicy{}
-	for _, text := range flags {
-		name, policy, err := parsePolicy(text)
-		if err != nil {
-			f.add("--policy %s: %w", text, err)
-		}
-		list[name] = policy
+// routing is what the settings say of routing but for the routes: retry policies, the names of destinations, and whether events may carry when.
+func (s *session) routing() router.Config {
+	c, err := s.config.Router(slices.Sorted(maps.Keys(s.config.ByName)))
+	if err != nil {
+		c.Policies = nil // a fault that is reported already
 	}
-	return list
-}
-
-func parsePolicy(text string) (name string, p middleware.RetryPolicy, err error) {
-	name, values, named := strings.Cut(text, "=")
-	if name == "" || !named {
-		return "", p, errors.New("want NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX, such as slow=3,1m,2,1h")
-	}
-	p, err = config.ParsePolicy(values)
-	return name, p, err
+	return c
 }
 
 // maxRoutingFile is what is read of a file; the router refuses one that is longer than 16 MiB.

@@ -25,7 +25,7 @@ type validation struct {
 
 // Run lists all the faults of all files.
 func (c *validateCommand) Run(s *session) error {
-	config := c.check(&s.faults)
+	config := c.check(s)
 	if err := s.faults.err(); err != nil {
 		return err
 	}

@@ -75,7 +75,10 @@ func alertFlags() kong.Plugins {
 	return kong.Plugins{reflect.New(reflect.StructOf(fields)).Interface()}
 }
 
-// configure loads the settings. A command is told what is wrong with those that it has flags for, and with the file; a command that has them
+// reader is a command that goes by settings which it has no flags for.
+type reader interface{ reads() []string }
+
+// configure loads the settings. A command is told what is wrong with those that it has flags for or reads, and with the file; a command that has them
 // all, of variables that are unknown too.
 func (s *session) configure(command *kong.Context, file string) {
 	flags := map[string]*kong.Flag{}
@@ -88,7 +91,7 @@ func (s *session) configure(command *kong.Context, file string) {
 	}
 	own := func(flag *kong.Flag) bool { // and no flag of the command that has the name of another setting
 		_, typed := flag.Target.Addr().Interface().(*setting)
-		return all || typed
+		return all || typed || flag.Tag.Has("setting")
 	}
 	given := map[string][]string{}
 	for _, step := range command.Path {
@@ -98,6 +101,11 @@ func (s *session) configure(command *kong.Context, file string) {
 	}
 	loaded, err := config.Load(config.Sources{Flags: given, Environ: os.Environ(), File: file})
 	asked := map[string]bool{"": true}
+	if r, ok := command.Selected().Target.Addr().Interface().(reader); ok {
+		for _, key := range r.reads() {
+			asked[key] = true
+		}
+	}
 	for _, one := range config.Settings() {
 		flag := flags[one.Flag]
 		if flag == nil || !own(flag) {
