@@ -4,6 +4,7 @@
 //   - [Match] hands on what meets conditions, [Sample] a share of it
 //   - [Delay] hands on later, [Transform] with another payload
 //   - [Retry] tries again, [PoisonQueue] puts aside what nobody tries again
+//   - [Trace] makes a span of what is handled
 //
 // Under the forwarder of this project they record their outcome on the delivery, so that waits and retries are durable and hold no
 // goroutine. With any other subscriber they do what a Watermill user expects: what is filtered out is acknowledged, waits happen in
