@@ -14,6 +14,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -38,6 +40,12 @@ type Config struct {
 	BreakerProbe time.Duration
 	// HandlerName is the name of the handler on the Router. Defaults to "outbox". Two forwarders on one Router need two names.
 	HandlerName string
+	// TracerProvider makes spans of reads that found something, of the routing of each event and of each attempt to publish, which hang below
+	// the span that the event was published under where PublisherConfig.Propagator had it stored. Messages carry the span of their attempt.
+	// Nil switches tracing off, whatever OpenTelemetry's global provider is; stored trace contexts are passed on as they are.
+	TracerProvider trace.TracerProvider
+	// Propagator reads and writes trace contexts in metadata. Defaults to W3C: traceparent, tracestate and baggage.
+	Propagator propagation.TextMapPropagator
 }
 
 // Resolver resolves events to plans. It must be safe for concurrent use.
@@ -53,6 +61,7 @@ type Forwarder struct {
 	routes     Resolver
 	poison     string
 	gates      *gates
+	tracer     *tracer // nil when tracing is off
 	name       string
 	logger     watermill.LoggerAdapter
 }
@@ -96,6 +105,9 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 	}
 	f.gates = newGates(cfg.BreakerFailures, cfg.BreakerProbe, pubs.standard, f.breakerChanged)
 	sub.finish, sub.plain, sub.gates = f.finish, false, f.gates
+	if f.tracer = newTracer(cfg, sub.cfg); f.tracer != nil {
+		sub.cfg.Hooks = f.tracer.watching(sub.cfg.Hooks)
+	}
 	return f, nil
 }
 

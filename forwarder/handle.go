@@ -16,6 +16,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/tracing"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -48,6 +49,10 @@ func (f *Forwarder) handle(msg *message.Message) error {
 		defer u.reader.handled(u)
 	}
 	growStack()
+	if f.tracer != nil {
+		span := f.tracer.begin(u, msg)
+		defer func() { f.tracer.routed(span, u) }()
+	}
 	e := routed(u, msg)
 	plan, err := f.routes.Resolve(e)
 	if err != nil {
@@ -289,6 +294,10 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 
 // send publishes out and tells the hook. A panic is an error: it must not take other targets with it, nor a probe of a breaker.
 func (f *Forwarder) send(u *unit, j *job, out *message.Message) (err error) {
+	if f.tracer != nil {
+		span := f.tracer.attempt(u, j.destination, j.topic, j.name, out)
+		defer func() { tracing.End(span, err) }()
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the publisher panicked: %.200v", p)

@@ -5,6 +5,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
+	"github.com/bento-outbox/watermill-outbox/internal/tracing"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -25,7 +26,13 @@ func (f *Forwarder) bury(u *unit, msg *message.Message) {
 			out.Metadata[wm.PoisonedTopicKey] = u.event.Topic
 			out.Metadata[wm.PoisonedHandlerKey] = f.name
 			out.Metadata[wm.PoisonedSubscriberKey] = "outbox"
-			err = pub.Publish(topic, out)
+			if f.tracer == nil {
+				err = pub.Publish(topic, out)
+			} else {
+				span := f.tracer.attempt(u, f.poison, topic, res.name, out)
+				err = pub.Publish(topic, out)
+				tracing.End(span, err)
+			}
 		}
 		if err != nil {
 			f.logger.Error("Cannot publish a dead event to the poison destination; it is in the table", err, watermill.LogFields{

@@ -13,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -65,6 +66,9 @@ type PublisherConfig struct {
 	// more: transactions that notify commit one after the other, in all databases of the server. Polling finds an event within milliseconds without
 	// it.
 	Notify bool
+	// Propagator stores the trace context of each message's own context in its metadata, for the forwarder and the consumers to go on with;
+	// PublishContext stores that of its ctx for messages whose context has none. Nil stores none. [propagation.TraceContext] has W3C's headers.
+	Propagator propagation.TextMapPropagator
 }
 
 // Publisher stores messages as events, inside the caller's transaction. It is a message.Publisher.
@@ -132,11 +136,16 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) > 0 && messages[0] != nil {
 		ctx = messages[0].Context()
 	}
-	return p.PublishContext(ctx, topic, messages...)
+	return p.publish(ctx, context.Background(), topic, messages)
 }
 
 // PublishContext is Publish under ctx, whatever the messages' own contexts are.
 func (p *Publisher) PublishContext(ctx context.Context, topic string, messages ...*message.Message) error {
+	return p.publish(ctx, ctx, topic, messages)
+}
+
+// publish stores messages under ctx. Those without a trace context take that of call.
+func (p *Publisher) publish(ctx, call context.Context, topic string, messages []*message.Message) error {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
@@ -154,6 +163,9 @@ func (p *Publisher) PublishContext(ctx context.Context, topic string, messages .
 		row := &message.Message{UUID: msg.UUID, Payload: msg.Payload, Metadata: make(message.Metadata, len(msg.Metadata)+1)}
 		for k, v := range msg.Metadata {
 			row.Metadata[k] = v
+		}
+		if p.cfg.Propagator != nil {
+			capture(call, p.cfg.Propagator, msg, row)
 		}
 		row.Metadata[schema.KeyTopic] = topic
 		rows[i] = row

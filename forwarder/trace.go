@@ -1,0 +1,171 @@
+package forwarder
+
+import (
+	"context"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/bento-outbox/watermill-outbox/internal/tracing"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// tracer makes the spans of a forwarder. A forwarder that is not traced has none: whoever asks it looks for nil first, which is all that
+// tracing costs when it is off.
+//
+// An event's spans hang below what was active when it was published: route, once for each time that the event is worked on, and publish below
+// that, once for each attempt. A claim is about many events, and has a trace of its own.
+type tracer struct {
+	trace.Tracer
+	propagator            propagation.TextMapPropagator
+	claims                string // name of the spans
+	claim, route, publish []trace.SpanStartOption
+}
+
+func newTracer(cfg Config, sub SubscriberConfig) *tracer {
+	if cfg.TracerProvider == nil {
+		return nil
+	}
+	table := sub.Schema.Names.Prefix
+	if table == "" {
+		table = "outbox"
+	}
+	options := func(kind trace.SpanKind, name, operation string, more ...attribute.KeyValue) []trace.SpanStartOption {
+		return []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(append(more, tracing.System.String(tracing.Watermill),
+			tracing.OperationName.String(name), tracing.OperationType.String(operation))...)}
+	}
+	return &tracer{
+		Tracer: cfg.TracerProvider.Tracer(tracing.Scope), propagator: tracing.Propagator(cfg.Propagator),
+		claims:  "claim " + table,
+		claim:   options(trace.SpanKindClient, "claim", "receive", tracing.Destination.String(table), tracing.Group.String(sub.Group)),
+		route:   options(trace.SpanKindConsumer, "route", "process"),
+		publish: options(trace.SpanKindProducer, "publish", "send"),
+	}
+}
+
+// watching is h, and makes a span of each read that found something. Idle reads have none: there are hundreds a second.
+func (t *tracer) watching(h Hooks) Hooks {
+	read := h.Read
+	h.Read = func(events int, took time.Duration) {
+		read(events, took)
+		if events == 0 {
+			return
+		}
+		end := time.Now()
+		_, span := t.Start(context.Background(), t.claims, with(t.claim, trace.WithTimestamp(end.Add(-took)),
+			trace.WithAttributes(tracing.BatchCount.Int(events)))...)
+		span.End(trace.WithTimestamp(end))
+	}
+	return h
+}
+
+// with appends to options that others use too.
+func with(options []trace.SpanStartOption, more ...trace.SpanStartOption) []trace.SpanStartOption {
+	return append(options[:len(options):len(options)], more...)
+}
+
+// begin starts the span of the routing of u, and puts it into the context of msg. Its parent is the span that a middleware of the Router has
+// started, else what the event was stored with. An event that was stored with none gets a trace of its own: the span in the context that the
+// application runs the forwarder with is about something else.
+func (t *tracer) begin(u *unit, msg *message.Message) trace.Span {
+	ctx := msg.Context()
+	options := with(t.route, trace.WithAttributes(tracing.Destination.String(tracing.Text(u.event.Topic))))
+	if trace.SpanContextFromContext(ctx).Equal(trace.SpanContextFromContext(u.reader.ctx)) {
+		var stored bool
+		if ctx, stored = tracing.Extract(ctx, t.propagator, msg.Metadata); !stored {
+			options = append(options, trace.WithNewRoot())
+		}
+	}
+	ctx, span := t.Start(ctx, "route "+tracing.Text(u.event.Topic), options...)
+	msg.SetContext(ctx)
+	if span.IsRecording() {
+		span.SetAttributes(describe(u, msg)...)
+		if u.retry != nil {
+			span.SetAttributes(tracing.OutboxTarget.String(tracing.Text(u.retry.Target)))
+		}
+	}
+	return span
+}
+
+// describe returns what tells one event from others, and one attempt from others of the event.
+func describe(u *unit, msg *message.Message) []attribute.KeyValue {
+	list := make([]attribute.KeyValue, 0, 5)
+	list = append(list, tracing.MessageID.String(tracing.Text(u.event.ID)), tracing.OutboxID.String(msg.Metadata[schema.KeyID]),
+		tracing.Attempt.Int(u.attempts()+1), tracing.BodySize.Int(len(msg.Payload)))
+	if u.event.TenantID != "" {
+		list = append(list, tracing.OutboxTenant.String(tracing.Text(u.event.TenantID)))
+	}
+	return list
+}
+
+// routed ends the span of the routing of u with what has become of it.
+func (t *tracer) routed(span trace.Span, u *unit) {
+	if span.IsRecording() {
+		outcome, text := u.summary()
+		span.SetAttributes(tracing.Outcome.String(outcome))
+		if text != "" {
+			tracing.Fail(span, text, tracing.Other)
+		}
+	}
+	span.End()
+}
+
+// attempt starts the span of an attempt to publish out, which carries it on in its metadata and in its context.
+func (t *tracer) attempt(u *unit, destination, topic, target string, out *message.Message) trace.Span {
+	topic = tracing.Text(topic)
+	ctx, span := t.Start(out.Context(), "publish "+topic, with(t.publish, trace.WithAttributes(tracing.Destination.String(topic)))...)
+	out.SetContext(ctx)
+	tracing.Inject(ctx, t.propagator, out.Metadata)
+	if span.IsRecording() {
+		span.SetAttributes(describe(u, out)...)
+		span.SetAttributes(tracing.OutboxTopic.String(tracing.Text(u.event.Topic)),
+			tracing.OutboxDestination.String(tracing.Text(destination)), tracing.OutboxTarget.String(tracing.Text(target)))
+	}
+	return span
+}
+
+// summary says in a word what has become of a unit so far, of several targets the worst, and why when that was a failure.
+func (u *unit) summary() (outcome, failure string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	const undecided = "undecided"
+	if u.abandoned || len(u.results) == 0 {
+		return undecided, ""
+	}
+	worst := -1
+	for _, r := range u.results {
+		rank, name, text := 0, "delivered", ""
+		switch {
+		case r.state == schema.Dead:
+			rank, name, text = 6, "dead", r.err
+		case r.fellBack:
+			rank, name, text = 5, "fallback", r.err
+		case r.untried:
+			rank, name = 3, undecided
+		case r.state == schema.Waiting && r.err != "":
+			rank, name, text = 4, "retry", r.err
+		case r.state == schema.Held:
+			rank, name = 3, "held"
+		case r.state == schema.Waiting:
+			rank, name = 2, "delayed"
+		case r.state == schema.Skipped:
+			rank, name = 1, "skipped"
+		}
+		if rank > worst {
+			worst, outcome, failure = rank, name, text
+		}
+	}
+	return outcome, failure
+}
+
+// capture stores the trace context of a message with its row: that of the message's own context, or when that has none, of the Publish call's.
+func capture(call context.Context, p propagation.TextMapPropagator, msg, row *message.Message) {
+	ctx := msg.Context()
+	if !trace.SpanContextFromContext(ctx).IsValid() && trace.SpanContextFromContext(call).IsValid() {
+		ctx = call
+	}
+	tracing.Inject(ctx, p, row.Metadata)
+}

@@ -1,0 +1,36 @@
+package forwarder
+
+import (
+	"context"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+type nowhere struct{}
+
+func (nowhere) Publish(string, ...*message.Message) error { return nil }
+func (nowhere) Close() error                              { return nil }
+
+// Off, an attempt to publish allocates nothing for tracing; on it does, even when the spans go nowhere.
+func TestTracingIsFreeWhenItIsOff(t *testing.T) {
+	allocations := func(cfg Config) float64 {
+		f := &Forwarder{subscriber: &Subscriber{}, logger: watermill.NopLogger{}, tracer: newTracer(cfg, cfg.Subscriber)}
+		u := &unit{event: schema.Event{ID: "1", Topic: "orders"}, reader: &reader{ctx: context.Background()}}
+		msg := message.NewMessage("1", []byte(`{}`))
+		j := job{target: target{name: "x", destination: "x"}, topic: "x", publisher: nowhere{}}
+		return testing.AllocsPerRun(100, func() {
+			if err := f.send(u, &j, msg); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	require.LessOrEqual(t, allocations(Config{}), 1.0) // the variadic argument of the publisher
+	require.Greater(t, allocations(Config{TracerProvider: noop.NewTracerProvider()}), 3.0)
+	require.Nil(t, newTracer(Config{}, SubscriberConfig{}))
+}
