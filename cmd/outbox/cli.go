@@ -29,6 +29,7 @@ type cli struct {
 	Tail     tailCommand     `cmd:"" help:"Show events as they are stored."`
 	Cleanup  cleanupCommand  `cmd:"" help:"Remove finished events that are old."`
 	Diagnose diagnoseCommand `cmd:"" help:"Say what is wrong, why, and what to do about it."`
+	Health   healthCommand   `cmd:"" help:"Ask a running forwarder how it does, for the health check of a container."`
 	Indexes  indexesCommand  `cmd:"" help:"Check that the indexes are there and valid, and show what they weigh."`
 	Pause    pauseCommand    `cmd:"" help:"Hold what goes to a destination, or is of a tenant or of a key."`
 	Resume   resumeCommand   `cmd:"" help:"Let it go on, in its order."`

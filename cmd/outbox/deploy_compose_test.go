@@ -1,8 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"io/fs"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path"
@@ -122,6 +125,9 @@ func TestComposeConfigurationIsValid(t *testing.T) {
 	require.Equal(t, "the configuration is valid\n", outbox("config", "check").require(t, statusDone).stdout)
 	printed := outbox("config", "print").require(t, statusDone).stdout
 	require.NotContains(t, printed, "-password")
+	check := c.Services["outbox"].Healthcheck.Test
+	require.Equal(t, "CMD", check[0])
+	require.Equal(t, "/readyz", askedBy(t, check[1:]...))
 	require.Contains(t, printed, "METRICS_PORT")
 }
 
@@ -147,6 +153,17 @@ func TestComposeVariablesAreInTheExample(t *testing.T) {
 	require.Equal(t, used, example)
 }
 
+// askedBy runs the health check of a container, and returns the page that it asks for.
+func askedBy(t *testing.T, command ...string) string {
+	t.Helper()
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
+	t.Cleanup(server.Close)
+	require.Equal(t, "/outbox", command[0])
+	outbox(append(command[1:], "--metrics-port", server.Listener.Addr().String())...).require(t, statusDone)
+	return <-asked
+}
+
 // The image is built from pinned ones, is not root's, and what is sent to its build has each package of the command.
 func TestDockerfile(t *testing.T) {
 	t.Parallel()
@@ -161,9 +178,12 @@ func TestDockerfile(t *testing.T) {
 	final := text[strings.LastIndex(text, "\nFROM "):]
 	require.Regexp(t, `(?m)^USER [1-9]\d*:[1-9]\d*$`, final)
 	require.Contains(t, final, `ENTRYPOINT ["/outbox"]`)
-	check := regexp.MustCompile(`(?m)^HEALTHCHECK .*CMD \["/outbox", "(\w+)"`).FindStringSubmatch(final)
+	check := regexp.MustCompile(`(?m)^HEALTHCHECK .*CMD (\[.*\])$`).FindStringSubmatch(final)
 	require.NotNil(t, check)
-	outbox(check[1], "--help").require(t, statusDone)
+	var command []string
+	require.NoError(t, json.Unmarshal([]byte(check[1]), &command))
+	require.Equal(t, "/healthz", askedBy(t, command...))
+	require.Regexp(t, `(?m)^ENV METRICS_PORT=\d+$`, final, "what the check asks is served by itself")
 	require.Contains(t, text, "CGO_ENABLED=0 GOWORK=off")
 	require.Contains(t, text, "-trimpath")
 

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// healthCommand is for the health check of a container, which has no other program to ask with.
+type healthCommand struct {
+	MetricsPort setting `placeholder:"PORT" help:"Where the forwarder that is asked serves /healthz and /readyz: its own metrics_port."`
+	Live        bool    `help:"Ask whether it is alive, which it is also while it cannot forward."`
+	Timeout     string  `default:"5s" placeholder:"DURATION" help:"Wait so long for the answer (5s)."`
+}
+
+// Run asks a forwarder how it does, and prints one line. It fails unless the answer is good.
+func (c *healthCommand) Run(s *session) error {
+	timeout := s.faults.duration("--timeout", c.Timeout, time.Millisecond)
+	address, err := s.config.MetricsAddress()
+	if err == nil && address == "" { // one that is wrong is reported already
+		s.faults.add("nobody to ask: set --metrics-port or METRICS_PORT to that of outbox run, or metrics_port in the file of --config")
+	}
+	if strings.HasSuffix(address, ":0") {
+		s.faults.add("%s: with 0 the forwarder has a port that nobody knows; set one", c.MetricsPort.place)
+	}
+	if err := s.faults.err(); err != nil {
+		return err
+	}
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	page, good := "/readyz", "ready"
+	if c.Live {
+		page, good = "/healthz", "alive"
+	}
+	status, body, err := ask(ctx, "http://"+address+page)
+	switch {
+	case os.IsTimeout(err):
+		return fmt.Errorf("not %s: no answer from %s within %s", good, address, timeout)
+	case err != nil:
+		return fmt.Errorf("not %s: cannot reach %s: %w; is outbox run up, with the same METRICS_PORT?", good, address, err)
+	case status == http.StatusOK:
+		_, err := fmt.Fprintln(s.stdout, good)
+		return err
+	case status == http.StatusServiceUnavailable:
+		return fmt.Errorf("not %s: %s", good, lacking(body))
+	}
+	return fmt.Errorf("not %s: %s answers %s with %d; is it a forwarder's METRICS_PORT?", good, address, page, status)
+}
+
+// ask gets a page. An address that means every interface is reached on this machine.
+func ask(ctx context.Context, url string) (status int, body []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true}, // and no proxy, whatever the environment says
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		var network *net.OpError
+		if errors.As(err, &network) && !network.Timeout() {
+			err = network.Err
+		}
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	return response.StatusCode, body, err
+}
+
+// lacking says in words which checks of /readyz are not well.
+func lacking(body []byte) string {
+	var answer struct{ Checks map[string]string }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return "it does not say why"
+	}
+	var list []string
+	for name, said := range answer.Checks {
+		if said != "ok" {
+			list = append(list, printable(name+" "+said))
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+)
+
+// What a forwarder answers is what the health check of its container says.
+func TestHealthAsksTheForwarder(t *testing.T) {
+	t.Parallel()
+	file := binary(t)
+	direct := testdb.PostgresDSN(t)
+	u, err := url.Parse(direct)
+	require.NoError(t, err)
+	relay := adapterstest.NewRelay(t, u.Host)
+	u.Host = relay.Addr
+	outbox("migrate", "up", "--database-url", direct).require(t, statusDone)
+	p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0.0.0.0:0", "--database-url", u.String())
+	p.waitFor(t, "Serving /healthz")
+	port := regexp.MustCompile(`address=\S+:(\d+)`).FindStringSubmatch(p.logs())[1]
+	health := func(args ...string) result {
+		return outbox(append([]string{"health", "--metrics-port", "0.0.0.0:" + port}, args...)...)
+	}
+
+	require.Eventually(t, func() bool { return health().status == statusDone }, 20*time.Second, 20*time.Millisecond)
+	require.Equal(t, "ready\n", health().require(t, statusDone).stdout)
+	require.Equal(t, "alive\n", health("--live").require(t, statusDone).stdout)
+	require.Equal(t, "ready\n", outbox("health", "--metrics-port", port).require(t, statusDone).stdout, "by the port alone")
+
+	relay.Down(t)
+	require.Eventually(t, func() bool { return health().status == statusFailed }, 20*time.Second, 20*time.Millisecond)
+	require.Equal(t, "outbox: not ready: database does not answer\n", health().require(t, statusFailed).stderr)
+	require.Equal(t, "alive\n", health("--live").require(t, statusDone).stdout)
+
+	relay.Up(t)
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	require.Zero(t, p.end(t), p.logs())
+	require.Equal(t, "outbox: not alive: cannot reach 0.0.0.0:"+port+": connect: connection refused; is outbox run up, with the same METRICS_PORT?\n",
+		health("--live").require(t, statusFailed).stderr)
+}
+
+func TestHealthOfWhatIsNoForwarder(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		want   string
+	}{
+		"another server":    {http.NotFound, "not ready: ADDRESS answers /readyz with 404; is it a forwarder's METRICS_PORT?"},
+		"a page elsewhere":  {http.RedirectHandler("/login", http.StatusFound).ServeHTTP, "not ready: ADDRESS answers /readyz with 302; is it"},
+		"unavailable":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, "not ready: it does not say why"},
+		"no answer in time": {func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() }, "not ready: no answer from ADDRESS within 100ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(c.answer)
+			t.Cleanup(server.Close)
+			address := server.Listener.Addr().String()
+			r := outbox("health", "--metrics-port", address, "--timeout", "100ms").require(t, statusFailed)
+			require.Contains(t, r.stderr, "outbox: "+strings.ReplaceAll(c.want, "ADDRESS", address))
+			require.Equal(t, 1, strings.Count(r.stderr, "\n"))
+			require.Empty(t, r.stdout)
+		})
+	}
+}
+
+func TestHealthWrongUse(t *testing.T) {
+	t.Parallel()
+	for want, args := range map[string][]string{
+		"nobody to ask: set --metrics-port or METRICS_PORT":                 {},
+		"--metrics-port: with 0 the forwarder has a port that nobody knows": {"--metrics-port", "0"},
+		`--metrics-port: "web" is no port from 0 to 65535, nor host:port`:   {"--metrics-port", "web"},
+		`--timeout: "soon" is no duration from 1ms up`:                      {"--metrics-port", "1", "--timeout", "soon"},
+	} {
+		r := outbox(append([]string{"health"}, args...)...).require(t, statusUsage)
+		require.Contains(t, r.stderr, "outbox: "+want)
+		require.Equal(t, 1, strings.Count(r.stderr, "\n"), r.stderr)
+	}
+}
