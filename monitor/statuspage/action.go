@@ -46,7 +46,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	var body request
 	switch {
 	case !known:
-		send(w, http.StatusNotFound, answer{Error: "no such action; there are replay, discard, pause and resume"})
+		send(w, http.StatusNotFound, answer{Error: "no such action; there are unlock, replay, discard, pause and resume"})
 		return
 	case !p.actions:
 		send(w, http.StatusForbidden, answer{Error: "actions are off: no action token is set"})
@@ -99,6 +99,8 @@ type action struct {
 }
 
 var actions = map[string]action{
+	// unlock tells whether the token is right, which was looked at before.
+	"unlock":  {checkUnlock, func(context.Context, *schema.Store, request) (int, error) { return 0, nil }},
 	"replay":  {checkDead, func(ctx context.Context, s *schema.Store, r request) (int, error) { return s.Replay(ctx, r.filter()) }},
 	"discard": {checkDead, func(ctx context.Context, s *schema.Store, r request) (int, error) { return s.Discard(ctx, r.filter()) }},
 	"pause": {checkPause, func(ctx context.Context, s *schema.Store, r request) (int, error) {
@@ -115,6 +117,13 @@ func (r request) filter() schema.DeadFilter {
 		f.Seqs = []int64{r.Seq}
 	}
 	return f
+}
+
+func checkUnlock(r request) error {
+	if r != (request{}) {
+		return errors.New("unlock takes nothing")
+	}
+	return nil
 }
 
 func checkDead(r request) error {

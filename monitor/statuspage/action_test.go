@@ -75,6 +75,7 @@ func TestActionsWrongUse(t *testing.T) {
 		{"replay with a name", "replay", `{"seq":1,"name":"a"}`, "for pause and resume"},
 		{"what forwarders note", "resume", `{"kind":"unreachable","name":"kafka://orders"}`, "want destination, tenant or key"},
 		{"no name", "pause", `{"kind":"tenant"}`, "name: want"},
+		{"unlock of something", "unlock", `{"seq":1}`, "takes nothing"},
 		{"negative", "replay", `{"seq":-1}`, "negative"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -118,6 +119,8 @@ func TestActionsAreProtected(t *testing.T) {
 			require.Len(t, dead, 1)
 		})
 	}
+	require.Equal(t, http.StatusUnauthorized, open.do(http.MethodPost, "/actions/unlock", "{}", with("Authorization", "Bearer wrong")...).StatusCode)
+	require.Equal(t, http.StatusOK, open.do(http.MethodPost, "/actions/unlock", "{}", with("Authorization", "Bearer "+token)...).StatusCode)
 	require.Equal(t, http.StatusMethodNotAllowed, open.do(http.MethodGet, "/actions/discard", all, "Authorization", "Bearer "+token).StatusCode)
 	require.Equal(t, http.StatusOK, open.do(http.MethodPost, "/actions/discard", all, with("Authorization", "Bearer "+token)...).StatusCode, "a script outside of a browser")
 }

@@ -145,7 +145,7 @@ func TestPageHasItsFiles(t *testing.T) {
 	}
 	require.Contains(t, s.get("/static/uplot/uPlot.iife.min.js"), "uPlot (v1.6.32)")
 	require.Contains(t, s.get("/static/uplot/LICENSE"), "MIT License")
-	for id := range strings.SplitSeq("confirm question reason reason-label parts state plot-backlog plot-rates", " ") {
+	for id := range strings.SplitSeq("confirm question cancel reason reason-label parts state plot-backlog plot-rates", " ") {
 		require.Contains(t, s.get("/"), `id="`+id+`"`, "the script looks for it")
 	}
 }

@@ -10,20 +10,49 @@
     state.classList.toggle("failed", failed);
   };
 
-  // The token stays in this tab.
+  // The token stays in this tab. Without one the buttons are disabled.
   const token = () => sessionStorage.getItem("outbox-token") || "";
   const unlock = $("unlock");
-  const showToken = () => {
-    if (unlock) unlock.querySelector("button").textContent = token() ? "Forget" : "Unlock";
+  const arm = () => parts.querySelectorAll("button[data-action]").forEach((b) => (b.disabled = !token()));
+  const remember = (text) => {
+    if (text) sessionStorage.setItem("outbox-token", text);
+    else sessionStorage.removeItem("outbox-token");
+    unlock.querySelector("button").textContent = token() ? "Forget" : "Unlock";
+    $("token").disabled = token() !== "";
+    arm();
   };
+
+  // post returns the count that was answered, and null after it said what failed.
+  const post = async (action, body, secret) => {
+    try {
+      const r = await fetch("actions/" + action, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", Authorization: "Bearer " + secret },
+        body: JSON.stringify(body),
+      });
+      const answer = await r.json();
+      if (r.status === 401) remember("");
+      if (r.ok) return answer.count || 0;
+      say(answer.error, true);
+    } catch (err) {
+      say("No answer; it may not have been done.", true);
+    }
+    return null;
+  };
+
   if (unlock) {
-    showToken();
-    unlock.addEventListener("submit", (e) => {
+    remember(token());
+    unlock.addEventListener("submit", async (e) => {
       e.preventDefault();
-      if (token()) sessionStorage.removeItem("outbox-token");
-      else sessionStorage.setItem("outbox-token", $("token").value.trim());
+      const text = $("token").value.trim();
       $("token").value = "";
-      showToken();
+      if (token()) {
+        remember("");
+        say("The token is forgotten.");
+      } else if (text && (await post("unlock", {}, text)) !== null) {
+        remember(text);
+        say("Unlocked.");
+      }
     });
   }
 
@@ -75,18 +104,44 @@
     }).observe(p.box);
   }
 
+  // Where the focus is stays, also when what had it is gone: then on what took its place.
+  const reach = "button, a, [tabindex]";
+  const focused = () => {
+    const e = document.activeElement;
+    const section = parts.contains(e) && e.closest("section");
+    if (!section) return null;
+    return { id: e.id, label: section.getAttribute("aria-labelledby"), index: [...section.querySelectorAll(reach)].indexOf(e) };
+  };
+  const focus = (was) => {
+    if (!was) return;
+    const section = parts.querySelector(`section[aria-labelledby="${was.label}"]`);
+    const all = section ? [...section.querySelectorAll(reach)] : [];
+    const e = (was.id && $(was.id)) || all[Math.min(was.index, all.length - 1)];
+    if (e) e.focus({ preventScroll: true });
+  };
+
+  // Nothing is replaced under a finger, while somebody is asked, or while text is selected, to copy it.
+  let pressed = false;
+  addEventListener("pointerdown", () => (pressed = true));
+  for (const name of ["pointerup", "pointercancel", "blur"]) addEventListener(name, () => (pressed = false));
+  const inUse = () => {
+    const s = getSelection();
+    return $("confirm").open || pressed || (!s.isCollapsed && parts.contains(s.anchorNode));
+  };
+
   const refresh = async () => {
     try {
       const [html, columns] = await Promise.all([
         fetch("parts" + location.search).then((r) => (r.ok ? r.text() : Promise.reject(new Error(r.status)))),
         fetch("history.json").then((r) => (r.ok ? r.json() : Promise.reject(new Error(r.status)))),
       ]);
-      if (!$("confirm").open) {
-        const focused = parts.contains(document.activeElement) ? document.activeElement.id : "";
+      if (!inUse()) {
+        const was = focused();
         const scrolled = [...parts.querySelectorAll(".scroll")].map((e) => e.scrollLeft);
         parts.innerHTML = html;
         parts.querySelectorAll(".scroll").forEach((e, i) => (e.scrollLeft = scrolled[i] || 0));
-        if (focused && $(focused)) $(focused).focus({ preventScroll: true });
+        arm();
+        focus(was);
       }
       history = columns;
       plots.forEach(draw);
@@ -105,42 +160,27 @@
       dialog.returnValue = "no";
       dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes" ? { reason: $("reason").value } : null), { once: true });
       dialog.showModal();
+      if (withReason) $("reason").focus();
     });
 
+  $("cancel").addEventListener("click", () => $("confirm").close("no"));
+
+  let busy = false;
   parts.addEventListener("click", async (e) => {
     const button = e.target.closest("button[data-action]");
-    if (!button) return;
-    const { action, count, ...rest } = button.dataset;
-    if (!token()) {
-      say("Enter the action token first.", true);
-      $("token").focus();
-      return;
-    }
-    const what = rest.seq ? `event ${rest.seq} to ${rest.target}` : rest.name ? `${rest.kind} ${rest.name}` : `${count} dead letters of ${rest.destination}`;
+    if (!button || busy) return;
+    const { action, count, ...body } = button.dataset;
+    const what = body.seq ? `event ${body.seq} to ${body.target}` : body.name ? `${body.kind} ${body.name}` : `${count} dead letters of ${body.destination}`;
     const yes = await ask(`${button.textContent.trim()}: ${what}?`, action === "pause");
     if (!yes) return;
-    const body = { ...rest };
     if (body.seq) body.seq = Number(body.seq);
     if (action === "pause" && yes.reason) body.reason = yes.reason;
-    button.disabled = true;
-    try {
-      const r = await fetch("actions/" + action, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", Authorization: "Bearer " + token() },
-        body: JSON.stringify(body),
-      });
-      const answer = await r.json();
-      if (r.status === 401) {
-        sessionStorage.removeItem("outbox-token");
-        showToken();
-      }
-      say(r.ok ? `Done: ${action} (${answer.count || 0}).` : answer.error, !r.ok);
-    } catch (err) {
-      say("No answer; nothing may have been done.", true);
-    }
-    button.disabled = false;
-    const failed = state.classList.contains("failed");
-    if (!failed) refresh();
+    busy = true;
+    const done = await post(action, body, token());
+    busy = false;
+    if (done === null) return;
+    say(`Done: ${action} (${done}).`);
+    refresh();
   });
 
   refresh();
