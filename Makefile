@@ -43,6 +43,11 @@ fault-servers:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || scripts/install postgresql
 	@scripts/kafka-lib >/dev/null || true
 
+.PHONY: status-page
+status-page: ## make the picture of the status page in docs
+	@command -v chromium >/dev/null || scripts/install chromium
+	@cd tests && OUTBOX_TEST_SCREENSHOT=$(CURDIR)/docs/status-page.png go test -count=1 -run TestScreenshot ./statuspage
+
 verify: ## fail when generated files or go.mod files are stale
 	@scripts/verify
 
