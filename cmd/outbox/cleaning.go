@@ -13,6 +13,7 @@ import (
 func (s *session) clean(ctx context.Context, target database, db *sql.DB) (func(), error) {
 	cfg, on := s.config.Cleaner()
 	if !on {
+		s.log.Info("Finished events are kept for ever, for clean-up is off; cleanup (BENTO_OUTBOX_CLEANUP=true) removes those older than retention every night")
 		return func() {}, nil
 	}
 	cfg.Schema = target.tables

@@ -168,7 +168,7 @@ func (e *examiner) cleanup(ctx context.Context) error {
 	if !last.FinishedAt.IsZero() {
 		when = "the last clean-up ended at " + timeText(last.FinishedAt)
 	}
-	e.add(monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. Run it every night.",
+	e.add(monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. BENTO_OUTBOX_CLEANUP=true makes outbox run do it every night.",
 		"The oldest event was stored %d days ago, and %s.", int(age.Hours()/24), when)
 	return nil
 }

@@ -67,7 +67,7 @@ type Forwarding struct {
 type Retries struct {
 	MaxAttempts     int               `key:"max_retry_attempts" min:"1" max:"1000" help:"Attempts of the retry policy named default."`
 	ErrorRetryDelay time.Duration     `key:"error_retry_delay" min:"1ms" help:"Wait after the first attempt of the retry policy named default; it doubles up to 5m."`
-	Policies        map[string]string `key:"policies" flag:"policy" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"Retry policies of your own, such as slow=3,1m,2,1h."`
+	Policies        map[string]string `key:"policies" flag:"policy" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"Retry policies of your own, such as slow=3,1m,2,1h. A flag is repeated for several."`
 }
 
 // Destinations says where events go.
@@ -88,10 +88,11 @@ type Publishing struct {
 	DefaultTenantID string `key:"default_tenant_id" placeholder:"ID" help:"Tenant of messages that name none, for applications that publish by this configuration. outbox run publishes nothing."`
 }
 
-// Cleanup says when finished events are removed. Nothing is while neither of its times is set.
+// Cleanup says when finished events are removed. Nothing is by default: see docs/operations.md for why.
 type Cleanup struct {
-	CleanupAt        string        `key:"cleanup_at" placeholder:"TIME" help:"Time of day, local, at which finished events are removed, such as 02:00. One of several forwarders does it."`
-	CleanupEvery     time.Duration `key:"cleanup_every" min:"0s" help:"How often they are removed, instead."`
+	CleanupOn        bool          `key:"cleanup" help:"Remove old finished events, at cleanup_at or cleanup_every; setting one of these switches it on as well, and false off. One of several forwarders does it."`
+	CleanupAt        string        `key:"cleanup_at" placeholder:"TIME" default:"02:00, with cleanup" help:"Time of day, local, at which they are removed."`
+	CleanupEvery     time.Duration `key:"cleanup_every" min:"0s" help:"How often they are removed, instead; 0s for at a time of day."`
 	Retention        time.Duration `key:"retention" min:"1s" help:"How long events are kept that were sent."`
 	SkippedRetention time.Duration `key:"skipped_retention" min:"0s" help:"How long events are kept that were skipped; 0s for as long as those that were sent."`
 	DeadRetention    time.Duration `key:"dead_retention" min:"0s" help:"How long dead events are kept; 0s for ever."`

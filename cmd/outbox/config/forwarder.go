@@ -49,8 +49,14 @@ func (c Config) Publisher(dialect schema.Dialect) forwarder.PublisherConfig {
 	}}
 }
 
+// nightly is when finished events are removed where only that they are is set.
+const nightly = "02:00"
+
 // Cleaner returns the configuration of the clean-up, and whether there is one.
 func (c Config) Cleaner() (forwarder.CleanerConfig, bool) {
+	if c.CleanupOn && c.CleanupEvery == 0 {
+		c.CleanupAt = cmp.Or(c.CleanupAt, nightly)
+	}
 	cleaner := forwarder.CleanerConfig{
 		Schema: schema.Config{Names: c.Names()}, Tenants: c.Tenants,
 		Retention: c.Retention, SkippedRetention: c.SkippedRetention, DeadRetention: cmp.Or(c.DeadRetention, forwarder.Forever),

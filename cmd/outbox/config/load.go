@@ -81,6 +81,7 @@ func Load(src Sources) (Loaded, error) {
 		l.SleepIdleMax = max(l.SleepIdleMax, l.SleepIdle)
 	}
 	l.adjust()
+	l.cleanup()
 	l.validate(&faults, func(key string) string { return l.Origins[key].Place })
 	return l, faults.err()
 }
@@ -114,6 +115,15 @@ func (l *Loaded) profile(layers []map[string]given) {
 		}
 		return
 	}
+}
+
+// cleanup makes one thing of the switch and the times: false wins over times, and a time that is set stands for true.
+func (l *Loaded) cleanup() {
+	if l.Origins["cleanup"].Layer > Defaults && !l.CleanupOn {
+		l.CleanupAt, l.CleanupEvery = "", 0
+	}
+	cleaner, on := l.Cleaner()
+	l.CleanupOn, l.CleanupAt = on, cleaner.At
 }
 
 func (l *Loaded) set(s Setting, v given, faults *Faults) {

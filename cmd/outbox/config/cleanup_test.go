@@ -1,0 +1,50 @@
+package config_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+)
+
+// Nothing is removed unless somebody says so; then it takes one word.
+func TestCleanupIsSwitchedOn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		environ []string
+		on      bool
+		at      string
+		every   time.Duration
+	}{
+		"by nobody":             {nil, false, "", 0},
+		"by the switch":         {[]string{"BENTO_OUTBOX_CLEANUP=true"}, true, "02:00", 0},
+		"at another time":       {[]string{"BENTO_OUTBOX_CLEANUP=true", "BENTO_OUTBOX_CLEANUP_AT=04:30"}, true, "04:30", 0},
+		"more often":            {[]string{"BENTO_OUTBOX_CLEANUP=true", "BENTO_OUTBOX_CLEANUP_EVERY=1h"}, true, "", time.Hour},
+		"by a time":             {[]string{"BENTO_OUTBOX_CLEANUP_AT=04:30"}, true, "04:30", 0},
+		"by an interval":        {[]string{"BENTO_OUTBOX_CLEANUP_EVERY=1h"}, true, "", time.Hour},
+		"off, with a time":      {[]string{"BENTO_OUTBOX_CLEANUP=false", "BENTO_OUTBOX_CLEANUP_AT=04:30"}, false, "", 0},
+		"off, with an interval": {[]string{"BENTO_OUTBOX_CLEANUP=false", "BENTO_OUTBOX_CLEANUP_EVERY=1h"}, false, "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := config.Load(config.Sources{Environ: c.environ})
+			require.NoError(t, err)
+			cleaner, on := l.Cleaner()
+			require.Equal(t, c.on, on)
+			require.Equal(t, c.on, l.CleanupOn, "as config print shows it")
+			require.Equal(t, c.at, cleaner.At)
+			require.Equal(t, c.every, cleaner.Every)
+			require.Equal(t, 7*24*time.Hour, cleaner.Retention)
+		})
+	}
+
+	c := config.Default() // in code
+	_, on := c.Cleaner()
+	require.False(t, on)
+	c.CleanupOn = true
+	cleaner, on := c.Cleaner()
+	require.True(t, on)
+	require.Equal(t, "02:00", cleaner.At)
+}
