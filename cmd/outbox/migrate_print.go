@@ -1,6 +1,10 @@
 package main
 
-import "github.com/bento-outbox/watermill-outbox/schema"
+import (
+	"fmt"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
 
 type migratePrint struct {
 	databaseFlags
@@ -21,20 +25,41 @@ func (c *migratePrint) Run(s *session) error {
 		s.faults.add("--dialect: %q is neither postgres nor sqlite", c.Dialect)
 	case c.Dialect == "" && c.DatabaseURL.text == "":
 		s.faults.add("no dialect: set --dialect to postgres or sqlite, or name a database with --database-url or DATABASE_URL")
-	case c.Dialect == "":
-		from, err := parseSource(c.DatabaseURL.text)
-		if err != nil {
-			s.faults.add("--database-url: %w", err)
+	}
+	var from source
+	if c.DatabaseURL.text != "" && (c.Dialect == "" || known) {
+		var err error
+		if from, err = parseSource(c.DatabaseURL.text); err != nil {
+			s.faults.add("%s: %w", c.DatabaseURL.place, err)
 		}
-		dialect = from.dialect
+		if c.Dialect == "" {
+			dialect = from.dialect
+		}
 	}
 	if c.Direction != "up" && c.Direction != "down" {
 		s.faults.add("--direction: %q is neither up nor down", c.Direction)
+	}
+	why := "which --schema names"
+	if path := from.searchPath(); c.Schema.text == "" && dialect == schema.PostgreSQL {
+		c.Schema = setting{text: "public", place: c.DatabaseURL.place}
+		why = "for neither --schema nor the search_path of a database URL names another"
+		if len(path) > 0 {
+			c.Schema.text = path[0]
+			why = "which the search_path of the database URL names; --schema names another"
+		}
+		if len(path) > 1 {
+			why = "the first in the search_path of the database URL; --schema names another"
+		}
 	}
 	tables := c.tableFlags.check(dialect, &s.faults)
 	tables.PartitionSize = c.partitionFlags.check(dialect, &s.faults)
 	if err := s.faults.err(); err != nil {
 		return err
+	}
+	if dialect == schema.PostgreSQL {
+		if _, err := fmt.Fprintf(s.stdout, "-- For the schema %s, %s.\n", tables.Names.Schema, why); err != nil {
+			return err
+		}
 	}
 	return schema.WriteSQL(s.stdout, tables, c.Direction)
 }

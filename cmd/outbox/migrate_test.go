@@ -94,9 +94,6 @@ func TestMigratePrint(t *testing.T) {
 			require.NoError(t, err)
 		}
 		flags := []string{"--database-url", database, "--table-prefix", "shop"}
-		if u, err := url.Parse(database); err == nil && u.Query().Has("search_path") {
-			flags = append(flags, "--schema", u.Query().Get("search_path"))
-		}
 		print := func(direction string) string {
 			return outbox(append([]string{"migrate", "print", "--direction", direction}, flags...)...).require(t, statusDone).stdout
 		}
@@ -126,4 +123,33 @@ func withoutQuery(t *testing.T, text, name string) string {
 	q.Del(name)
 	u.RawQuery = q.Encode()
 	return u.String()
+}
+
+// What up would create where, print says: a search_path in the URL is followed by both.
+func TestMigratePrintIsForTheSchemaOfTheURL(t *testing.T) {
+	t.Parallel()
+	const base = "postgres://nobody@127.0.0.1:1/x"
+	for name, c := range map[string]struct {
+		args   []string
+		header string
+		table  string
+	}{
+		"no schema":             {[]string{base}, "public, for neither --schema nor the search_path", `"public"."outbox"`},
+		"no URL":                {[]string{"", "--dialect", "postgres"}, "public, for neither", `"public"."outbox"`},
+		"a search_path":         {[]string{base + "?search_path=shop"}, "shop, which the search_path of the database URL names", `"shop"."outbox"`},
+		"several":               {[]string{base + "?search_path=%22%24user%22,%20Shop,public"}, "shop, the first in the search_path", `"shop"."outbox"`},
+		"only the user's":       {[]string{base + "?search_path=%22%24user%22"}, "public, for neither", `"public"."outbox"`},
+		"--schema wins":         {[]string{base + "?search_path=shop", "--schema", "own"}, "own, which --schema names", `"own"."outbox"`},
+		"the URL and a dialect": {[]string{base + "?search_path=shop", "--dialect", "postgres"}, "shop, which the search_path", `"shop"."outbox"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := outbox(append([]string{"migrate", "print", "--database-url"}, c.args...)...).require(t, statusDone).stdout
+			first, _, _ := strings.Cut(text, "\n")
+			require.Contains(t, first, "-- For the schema "+c.header)
+			require.Contains(t, text, "CREATE TABLE "+c.table)
+		})
+	}
+	require.NotContains(t, outbox("migrate", "print", "--dialect", "sqlite").require(t, statusDone).stdout, "For the schema")
+	require.Contains(t, outbox("migrate", "print", "--database-url", base+"?search_path=a%20b").require(t, statusUsage).stderr, "--database-url: ")
 }

@@ -89,6 +89,26 @@ func databaseName(config *pgx.ConnConfig) string {
 	return config.Database
 }
 
+// searchPath returns the schemas that the search_path of the URL names, but for that of the user, which may not be there.
+func (s source) searchPath() []string {
+	if s.postgres == nil {
+		return nil
+	}
+	var path []string
+	for name := range strings.SplitSeq(s.postgres.RuntimeParams["search_path"], ",") {
+		name = strings.TrimSpace(name)
+		if quoted, ok := strings.CutPrefix(name, `"`); ok {
+			name = strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `""`, `"`)
+		} else {
+			name = strings.ToLower(name)
+		}
+		if name != "" && name != "$user" {
+			path = append(path, name)
+		}
+	}
+	return path
+}
+
 func (s source) sqlDB(create bool, p pool) *sql.DB {
 	if s.postgres != nil {
 		return stdlib.OpenDB(*s.postgres, p.postgres()...)
