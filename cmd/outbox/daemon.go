@@ -35,6 +35,7 @@ func (s *session) prepare(ctx context.Context) (daemon, error) {
 	if s.config.Listen && d.target.dialect == schema.SQLite {
 		s.faults.add("%s: SQLite sends no notifications; leave it out", s.config.Origins["listen"].Place)
 	}
+	_ = tracingEndpoint(&s.faults)
 	d.target.pool = daemonPool(s.config.Database)
 	d.publishers = s.publishers(ctx)
 	d.routes = s.routes()

@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 	for _, s := range config.Settings() {
 		_ = os.Unsetenv(s.Env)
 	}
+	for _, name := range []string{otlpEndpoint, otlpTracesEndpoint, otlpProtocol, otlpTracesProtocol, otelTracesExporter, otelDisabled} {
+		_ = os.Unsetenv(name)
+	}
 	redis.Disable()
 	goleak.VerifyTestMain(m,
 		goleak.Cleanup(func(status int) {

@@ -51,6 +51,12 @@ func (c *runCommand) Run(s *session) error {
 		return err
 	}
 	defer unwatch()
+	provider, flush, err := s.tracing(ctx)
+	if err != nil {
+		return err
+	}
+	defer flush()
+	cfg.TracerProvider = provider
 	cfg.Subscriber.Hooks = hooks
 	cfg.Subscriber.Schema = d.target.tables
 	live := router.NewLive(d.routes.table)
