@@ -52,7 +52,8 @@ type SubscriberConfig struct {
 	PublishTimeout time.Duration
 	// QueryTimeout bounds each database operation. Defaults to 15 s.
 	QueryTimeout time.Duration
-	// CloseTimeout bounds how long Close waits for what is in flight. Defaults to 20 s.
+	// CloseTimeout bounds how long Close waits for what is in flight. Defaults to 20 s, or PublishTimeout if that is longer. Of a [Forwarder] it must
+	// not be less than PublishTimeout, or slots were handed over while a publish may still go on.
 	CloseTimeout time.Duration
 
 	// Unordered drops the order of ordering keys: every event is delivered as soon as it can be.
@@ -104,7 +105,7 @@ func (c SubscriberConfig) withDefaults() (SubscriberConfig, error) {
 	duration("Lease", &c.Lease, 30*time.Second)
 	duration("PublishTimeout", &c.PublishTimeout, min(10*time.Second, c.Lease/3))
 	duration("QueryTimeout", &c.QueryTimeout, 15*time.Second)
-	duration("CloseTimeout", &c.CloseTimeout, 20*time.Second)
+	duration("CloseTimeout", &c.CloseTimeout, max(20*time.Second, c.PublishTimeout))
 	c.SleepIdleMax = max(c.SleepIdleMax, c.SleepIdle)
 	c.Hooks = c.Hooks.withDefaults()
 	if c.PublishTimeout >= c.Lease/2 {

@@ -91,6 +91,10 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 	if err != nil {
 		return nil, fmt.Errorf("outbox forwarder: %w", err)
 	}
+	if c := sub.cfg; c.CloseTimeout < c.PublishTimeout {
+		return nil, fmt.Errorf("outbox forwarder: CloseTimeout is %s, must not be less than PublishTimeout %s: Close would hand over what is still being published",
+			c.CloseTimeout, c.PublishTimeout)
+	}
 	f := &Forwarder{
 		subscriber: sub, publishers: pubs, routes: cfg.Routes, poison: cfg.PoisonDestination, name: cfg.HandlerName, logger: logger,
 	}

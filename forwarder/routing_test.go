@@ -409,7 +409,7 @@ func TestTargetThatGotTheEventIsNotSentItAgainAfterACrash(t *testing.T) {
 			})
 			rec := newRecorder()
 			rec.fail = failTopic("b")
-			cfg := forwarder.Config{Routes: table, Subscriber: forwarder.SubscriberConfig{Lease: 900 * time.Millisecond, CloseTimeout: 50 * time.Millisecond}}
+			cfg := forwarder.Config{Routes: table, Subscriber: forwarder.SubscriberConfig{Lease: 900 * time.Millisecond, CloseTimeout: 300 * time.Millisecond}}
 			f, err := forwarder.New(context.Background(), hooked, map[string]message.Publisher{"x": rec}, cfg, logger(t))
 			require.NoError(t, err)
 			ended := make(chan error, 1)

@@ -81,6 +81,9 @@ func Load(src Sources) (Loaded, error) {
 		l.SleepIdleMax = max(l.SleepIdleMax, l.SleepIdle)
 	}
 	l.adjust()
+	if l.Origins["close_timeout"].Layer < File {
+		l.CloseTimeout = max(l.CloseTimeout, l.publishTimeout())
+	}
 	l.cleanup()
 	l.validate(&faults, func(key string) string { return l.Origins[key].Place })
 	return l, faults.err()

@@ -54,6 +54,10 @@ func (c Config) validate(faults *Faults, place func(key string) string) {
 		faults.addf("publish_timeout", place("publish_timeout"), "%s is not less than half of lease, %s; lower it or raise lease",
 			short(c.PublishTimeout), short(c.Lease))
 	}
+	if publish := c.publishTimeout(); c.CloseTimeout < publish {
+		faults.addf("close_timeout", place("close_timeout"), "%s is less than publish_timeout, %s: others would take over what is still being published; raise it or lower publish_timeout",
+			short(c.CloseTimeout), short(publish))
+	}
 	if c.StatementTimeout > 0 && c.StatementTimeout < time.Millisecond {
 		faults.addf("statement_timeout", place("statement_timeout"), "%s is less than 1ms; 0s is for none", c.StatementTimeout)
 	}

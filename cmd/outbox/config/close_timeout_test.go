@@ -1,0 +1,29 @@
+package config_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+)
+
+func TestCloseTimeoutIsNotLessThanPublishTimeout(t *testing.T) {
+	t.Parallel()
+	load := func(environ ...string) (config.Loaded, error) { return config.Load(config.Sources{Environ: environ}) }
+
+	_, err := load("BENTO_OUTBOX_CLOSE_TIMEOUT=5s")
+	require.EqualError(t, err, "BENTO_OUTBOX_CLOSE_TIMEOUT: 5s is less than publish_timeout, 10s: others would take over what is still being published; "+
+		"raise it or lower publish_timeout")
+	l, err := load("BENTO_OUTBOX_CLOSE_TIMEOUT=5s", "BENTO_OUTBOX_PUBLISH_TIMEOUT=5s")
+	require.NoError(t, err)
+	require.Equal(t, 5*time.Second, l.Forwarder().Subscriber.CloseTimeout)
+	l, err = load("BENTO_OUTBOX_PUBLISH_TIMEOUT=25s", "BENTO_OUTBOX_LEASE=1m")
+	require.NoError(t, err)
+	require.Equal(t, 25*time.Second, l.Forwarder().Subscriber.CloseTimeout, "its default follows")
+
+	c := config.Default()
+	c.CloseTimeout = time.Second
+	require.ErrorContains(t, c.Validate(), "close_timeout: 1s is less than publish_timeout, 10s")
+}
