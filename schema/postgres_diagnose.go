@@ -34,8 +34,9 @@ func (postgres) diagnoseQueries(t tables) diagnoseQueries {
 				SELECT xact_start AS since, 'process ' || pid || COALESCE(' of ' || usename, '') || COALESCE(' (' || NULLIF(application_name, '') || ')', '') || ', ' ||
 					COALESCE(state, 'unknown') AS name, 'SELECT pg_terminate_backend(' || pid || ');' AS ending
 				FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-					AND (NOT $2::bool OR COALESCE(backend_xmin, backend_xid) IS NOT NULL)
-				UNION ALL SELECT prepared, 'prepared transaction ' || gid || ' of ' || owner, format('ROLLBACK PREPARED %L;', gid) FROM pg_prepared_xacts) x
+					AND (NOT $2::bool OR datname = current_database() AND COALESCE(backend_xmin, backend_xid) IS NOT NULL)
+				UNION ALL SELECT prepared, 'prepared transaction ' || gid || ' of ' || owner, format('ROLLBACK PREPARED %L;', gid) FROM pg_prepared_xacts
+					WHERE NOT $2::bool OR database = current_database()) x
 			WHERE since < clock_timestamp() - make_interval(secs => $1::float8) ORDER BY since LIMIT 10`,
 	}
 }

@@ -136,7 +136,7 @@ type LongTransaction struct {
 }
 
 // LongTransactions returns transactions of the database server that are open for longer than age, as far as the user may see them, the longest first. With
-// holding it leaves out those of other processes that keep vacuum from nothing now.
+// holding it leaves out those that keep no rows of this database from being removed.
 func (s *Store) LongTransactions(ctx context.Context, age time.Duration, holding bool) ([]LongTransaction, error) {
 	if s.q.diagnose.transactions == "" {
 		return nil, nil

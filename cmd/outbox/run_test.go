@@ -37,7 +37,14 @@ type process struct {
 
 func start(t *testing.T, file string, args ...string) *process {
 	t.Helper()
+	return startIn(t, nil, "", file, args...)
+}
+
+// startIn starts it in an environment and a directory; those of the test when they are empty.
+func startIn(t *testing.T, env []string, directory, file string, args ...string) *process {
+	t.Helper()
 	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), file, args...), exited: make(chan error, 1), stdoutComplete: make(chan struct{})}
+	p.Env, p.Dir = env, directory
 	stdout, err := p.StdoutPipe()
 	require.NoError(t, err)
 	p.Stderr = &p.stderr
