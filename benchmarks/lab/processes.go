@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
@@ -63,8 +64,10 @@ func runChild(ctx context.Context, assignment string, to message.Publisher) erro
 		return err
 	}
 	lines := bufio.NewScanner(out)
+	var msg message.Message
 	for lines.Scan() {
-		if err := to.Publish("", message.NewMessage(lines.Text(), nil)); err != nil {
+		msg.UUID = lines.Text()
+		if err := to.Publish("", &msg); err != nil {
 			return err
 		}
 	}
@@ -104,17 +107,43 @@ func forwardForParent(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	f, err := run{Settings: c.Settings, db: db, to: &reporter{inner: to}}.forwarder(ctx)
+	report := newReporter(to)
+	f, err := run{Settings: c.Settings, db: db, to: report}.forwarder(ctx)
 	if err != nil {
 		return err
 	}
-	return f.Run(ctx)
+	return errors.Join(f.Run(ctx), report.Close())
 }
 
-// reporter writes the UUID of each message that was delivered to standard output.
+// reporter writes the UUID of each message that was delivered to standard output, every few milliseconds: the measurement must not cost what
+// is measured.
 type reporter struct {
 	inner message.Publisher // nil for nothing
 	mu    sync.Mutex
+	lines *bufio.Writer
+	stop  func()
+}
+
+func newReporter(inner message.Publisher) *reporter {
+	const every = 5 * time.Millisecond
+	r := &reporter{inner: inner, lines: bufio.NewWriterSize(os.Stdout, 1<<16)}
+	ctx, cancel := context.WithCancel(context.Background())
+	var flusher sync.WaitGroup
+	flusher.Go(func() {
+		for ticker := time.NewTicker(every); ; {
+			select {
+			case <-ticker.C:
+				r.mu.Lock()
+				_ = r.lines.Flush() // the writer keeps its error, and Publish returns it
+				r.mu.Unlock()
+			case <-ctx.Done():
+				ticker.Stop()
+				return
+			}
+		}
+	})
+	r.stop = func() { cancel(); flusher.Wait() }
+	return r
 }
 
 func (r *reporter) Publish(topic string, messages ...*message.Message) error {
@@ -126,11 +155,17 @@ func (r *reporter) Publish(topic string, messages ...*message.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, msg := range messages {
-		if _, err := fmt.Println(msg.UUID); err != nil {
+		if _, err := r.lines.WriteString(msg.UUID + "\n"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *reporter) Close() error { return nil }
+// Close writes what is left.
+func (r *reporter) Close() error {
+	r.stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lines.Flush()
+}
