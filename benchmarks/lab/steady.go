@@ -23,12 +23,14 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// Steady is a load at a constant rate, of one event a transaction, beside which ours forwards to nothing.
+// Steady is a load at a constant rate, beside which ours forwards to nothing.
 type Steady struct {
 	DatabaseURL string        `json:"-"`    // PostgreSQL; the user needs CREATEDB
 	Rate        int           `json:"rate"` // events a second; 0 for none, which measures what an idle forwarder costs
 	Duration    time.Duration `json:"duration_ns"`
-	LowLatency  bool          `json:"low_latency"` // the profile; else the defaults
+	// PerTransaction is how many events a transaction publishes; 1 when it is 0.
+	PerTransaction int  `json:"events_per_transaction"`
+	LowLatency     bool `json:"low_latency"` // the profile; else the defaults
 	// Held keeps a transaction with a snapshot and a transaction id open all the time, and another one in another database.
 	Held bool `json:"held"`
 	// Late is how often a transaction publishes, waits for 3 s and commits; 0 for never.
@@ -61,9 +63,10 @@ type steadyResult struct {
 
 // RunSteady measures, and prints a row of a Markdown table to out.
 func RunSteady(ctx context.Context, s Steady, out, progress io.Writer) error {
-	if s.DatabaseURL == "" || s.Duration <= 0 || s.Rate < 0 {
+	if s.DatabaseURL == "" || s.Duration <= 0 || s.Rate < 0 || s.PerTransaction < 0 {
 		return errors.New("the URL of the database is missing, or the duration or the rate is not positive")
 	}
+	s.PerTransaction = max(s.PerTransaction, 1)
 	l, err := openLab(ctx, Settings{DatabaseURL: s.DatabaseURL}, progress)
 	if err != nil {
 		return err
@@ -116,6 +119,7 @@ func (r *steadyResult) variant() (text string) {
 			text += ", " + what
 		}
 	}
+	add(r.PerTransaction > 1, fmt.Sprintf("%d a transaction", r.PerTransaction))
 	add(r.LowLatency, "low latency")
 	add(r.Held, "transactions held open")
 	add(r.Late > 0, "late commits")
@@ -148,7 +152,7 @@ func hold(ctx context.Context, dsn string) (release func(), err error) {
 }
 
 func (r *steadyResult) run(ctx context.Context, l *lab, db *sql.DB) error {
-	a := &arrivals{committed: map[int]time.Time{}, arrived: map[int]time.Time{}, late: map[int]bool{}}
+	a := newArrivals(int(r.Duration.Seconds()*float64(r.Rate)) + 100_000)
 	cfg := forwarder.Config{}
 	if r.LowLatency {
 		cfg.Subscriber = forwarder.LowLatency()
@@ -163,11 +167,11 @@ func (r *steadyResult) run(ctx context.Context, l *lab, db *sql.DB) error {
 	defer stop()
 
 	var number atomic.Int64
-	store := func(wait time.Duration) error {
-		n := int(number.Add(1))
-		return r.store(ctx, db, a, n, wait)
+	store := func(count int, wait time.Duration) error {
+		last := int(number.Add(int64(count)))
+		return r.store(ctx, db, a, last-count+1, count, wait)
 	}
-	if err := store(0); err != nil { // the slots are taken and the connections are open when it has arrived
+	if err := store(1, 0); err != nil { // the slots are taken and the connections are open when it has arrived
 		return err
 	}
 	if err := await(ctx, a, 1); err != nil {
@@ -180,7 +184,7 @@ func (r *steadyResult) run(ctx context.Context, l *lab, db *sql.DB) error {
 	case r.Idle > 0:
 		for time.Since(begun) < r.Duration && ctx.Err() == nil {
 			pause(ctx, r.Idle)
-			if err := store(0); err != nil {
+			if err := store(1, 0); err != nil {
 				return err
 			}
 		}
@@ -214,20 +218,20 @@ func (r *steadyResult) run(ctx context.Context, l *lab, db *sql.DB) error {
 }
 
 // load publishes at the rate, by as many writers as that takes, and late commits beside them.
-func (r *steadyResult) load(ctx context.Context, begun time.Time, store func(wait time.Duration) error) error {
+func (r *steadyResult) load(ctx context.Context, begun time.Time, store func(count int, wait time.Duration) error) error {
 	const writers = 16
 	var next atomic.Int64
 	errs := make(chan error, writers+1)
 	for range writers {
 		go func() {
 			for {
-				due := time.Duration(next.Add(1)) * time.Second / time.Duration(r.Rate)
+				due := time.Duration(next.Add(int64(r.PerTransaction))) * time.Second / time.Duration(r.Rate)
 				if due > r.Duration || ctx.Err() != nil {
 					errs <- ctx.Err()
 					return
 				}
 				pause(ctx, time.Until(begun.Add(due)))
-				if err := store(0); err != nil {
+				if err := store(r.PerTransaction, 0); err != nil {
 					errs <- err
 					return
 				}
@@ -237,7 +241,7 @@ func (r *steadyResult) load(ctx context.Context, begun time.Time, store func(wai
 	go func() {
 		for r.Late > 0 && time.Since(begun) < r.Duration-3*time.Second && ctx.Err() == nil {
 			pause(ctx, r.Late)
-			if err := store(3 * time.Second); err != nil {
+			if err := store(1, 3*time.Second); err != nil {
 				errs <- err
 				return
 			}
@@ -251,21 +255,25 @@ func (r *steadyResult) load(ctx context.Context, begun time.Time, store func(wai
 	return errors.Join(all...)
 }
 
-// store publishes event n in a transaction that stays open for wait after it.
-func (r *steadyResult) store(ctx context.Context, db *sql.DB, a *arrivals, n int, wait time.Duration) error {
+// store publishes count events from first on in a transaction that stays open for wait after them.
+func (r *steadyResult) store(ctx context.Context, db *sql.DB, a *arrivals, first, count int, wait time.Duration) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	key := n % 10_000
 	p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, watermill.NopLogger{})
 	if err != nil {
 		return err
 	}
-	m := message.NewMessage(sink.ID(key, n), backlog.Payload(key, n))
-	schema.SetAggregate(m, "order", strconv.Itoa(key))
-	if err := p.PublishContext(ctx, backlog.Topic, m); err != nil {
+	messages := make([]*message.Message, count)
+	for i := range messages {
+		n := first + i
+		key := n % 10_000
+		messages[i] = message.NewMessage(sink.ID(key, n), backlog.Payload(key, n))
+		schema.SetAggregate(messages[i], "order", strconv.Itoa(key))
+	}
+	if err := p.PublishContext(ctx, backlog.Topic, messages...); err != nil {
 		return err
 	}
 	if wait > 0 {
@@ -274,7 +282,9 @@ func (r *steadyResult) store(ctx context.Context, db *sql.DB, a *arrivals, n int
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	a.commit(n, wait > 0)
+	for n := first; n < first+count; n++ {
+		a.commit(n, wait > 0)
+	}
 	return nil
 }
 

@@ -20,6 +20,7 @@ func main() {
 	var s lab.Steady
 	flag.StringVar(&s.DatabaseURL, "database-url", os.Getenv("OUTBOX_TEST_POSTGRES_URL"), "PostgreSQL `URL`; the user needs CREATEDB")
 	flag.IntVar(&s.Rate, "rate", 500, "events a second; with 0 the forwarder is idle")
+	flag.IntVar(&s.PerTransaction, "per-transaction", 1, "events a transaction")
 	flag.DurationVar(&s.Duration, "duration", 30*time.Second, "of the load")
 	flag.BoolVar(&s.LowLatency, "low-latency", false, "the low-latency profile instead of the defaults")
 	flag.BoolVar(&s.Held, "held", false, "keep an unrelated transaction open, and one in another database")
