@@ -18,5 +18,8 @@ func (s *Store) Statements() map[string]string {
 	}
 }
 
+// SetHeadsTook pretends that the last look at the first pending entries took so long.
+func (s *Store) SetHeadsTook(d time.Duration) { s.heads.took = d }
+
 // SetCountTime replaces how long a statement that counts may take.
 func (s *Store) SetCountTime(d time.Duration) { s.countTime = d }

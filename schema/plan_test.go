@@ -78,7 +78,7 @@ func TestPlansUseIndexes(t *testing.T) {
 				"ended":    {seqs, "{t,t,t}"}, "failed": {rows}, "release": {rows}, "still": {rows}, "hold": {rows},
 				"clean renew": {"me", 60, 100}, "clean look": {100, 5000, "2020-01-01", nil}, "clean unsent": {100, 5000, "{skipped}"}, "clean weigh": {seqs, "2020-01-01", nil, "{a}"},
 				"clean deliveries": {seqs}, "clean events": {seqs, 100, 300},
-				"heads": {}, "count waiting": {10001}, "count held": {10001}, "count dead": {10001}, "count skipped": {10001}, "all deliveries": {10001},
+				"heads": {"{0,100,200}"}, "count waiting": {10001}, "count held": {10001}, "count dead": {10001}, "count skipped": {10001}, "all deliveries": {10001},
 				"sample pending": {seqs, 320, slots}, "sample deliveries": {seqs, 5, slots},
 			}
 			for name, query := range s.Statements() {

@@ -21,13 +21,15 @@ func (postgres) backlogQueries(t tables) backlogQueries {
 	unfinished := of[Waiting] + ` UNION ALL ` + of[Held] + ` UNION ALL ` + of[Dead] + ` UNION ALL ` + of[Skipped]
 	its := ` CROSS JOIN LATERAL (SELECT tenant_id, topic, created_at FROM ` + t.Outbox + ` e WHERE e.seq = o.seq LIMIT 1) e`
 	return backlogQueries{
-		heads: `SELECT last, COALESCE(first, last + 1), head, extract(epoch FROM clock_timestamp() - (SELECT created_at FROM ` + t.Outbox + ` e WHERE e.seq = first))::float8
-			FROM (SELECT q.last, min(h.seq) AS first, avg(COALESCE(h.seq, q.last + 1))::float8 AS head
-				FROM (SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last FROM ` + t.SeqSeq + `) q CROSS JOIN ` + everySlot + `
-				LEFT JOIN LATERAL (SELECT p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot ORDER BY p.seq LIMIT 1) h ON true GROUP BY q.last) h`,
+		heads: `SELECT last, COALESCE(first, last + 1), heads, extract(epoch FROM clock_timestamp() - (SELECT created_at FROM ` + t.Outbox + ` e WHERE e.seq = first))::float8
+			FROM (SELECT q.last, min(h.seq) AS first, json_agg(COALESCE(h.seq, q.last + 1) ORDER BY s.n)::text AS heads
+				FROM (SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last FROM ` + t.SeqSeq + `) q
+				CROSS JOIN unnest($1::bigint[]) WITH ORDINALITY AS s(floor, n)
+				LEFT JOIN LATERAL (SELECT p.seq FROM ` + t.Pending + ` p WHERE p.slot = (s.n - 1)::smallint AND p.seq >= s.floor ORDER BY p.seq LIMIT 1) h ON true
+				GROUP BY q.last) h`,
 		pending:    `SELECT count(*) FROM (SELECT 1 FROM ` + t.Pending + ` LIMIT $1::bigint) p`,
 		deliveries: count,
-		allDeliveries: `SELECT count(*), COALESCE((SELECT min(seq) FROM ` + t.Deliveries + `), 1)
+		allDeliveries: `SELECT count(*), COALESCE((SELECT min(seq) FROM ` + t.Deliveries + `), 1), COALESCE((SELECT max(seq) FROM ` + t.Deliveries + `), 0)
 			FROM (SELECT 1 FROM ` + t.Deliveries + ` ORDER BY seq, target LIMIT $1::bigint) d`,
 		events: `SELECT o.state, '', e.tenant_id, e.topic, count(*)::float8, ` + age("min(e.created_at)") + `
 			FROM ((SELECT 'pending' AS state, seq FROM ` + t.Pending + ` LIMIT $1::bigint) UNION ALL SELECT state, seq FROM (` + unfinished + `) d) o` + its + `

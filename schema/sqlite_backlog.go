@@ -17,12 +17,13 @@ func (sqlite) backlogQueries(t tables) backlogQueries {
 	unfinished := of[Waiting] + ` UNION ALL ` + of[Held] + ` UNION ALL ` + of[Dead] + ` UNION ALL ` + of[Skipped]
 
 	return backlogQueries{
-		heads: `SELECT last, COALESCE(first, last + 1), COALESCE(first, last + 1) + 0.0, ` + age("e.created_at") + `
+		heads: `SELECT last, COALESCE(first, last + 1), json_array(COALESCE(first, last + 1)), ` + age("e.created_at") + `
 			FROM (SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = '` + t.Prefix + `'), 0) AS last,
-				(SELECT min(seq) FROM ` + t.Pending + ` WHERE slot = 0) AS first) LEFT JOIN ` + t.Outbox + ` e ON e.seq = first`,
-		pending:       `SELECT count(*) FROM (SELECT 1 FROM ` + t.Pending + ` LIMIT ?1)`,
-		deliveries:    count,
-		allDeliveries: `SELECT count(*), COALESCE((SELECT min(seq) FROM ` + t.Deliveries + `), 1) FROM (SELECT 1 FROM ` + t.Deliveries + ` LIMIT ?1)`,
+				(SELECT min(seq) FROM ` + t.Pending + ` WHERE slot = 0 AND seq >= json_extract(?1, '$[0]')) AS first) LEFT JOIN ` + t.Outbox + ` e ON e.seq = first`,
+		pending:    `SELECT count(*) FROM (SELECT 1 FROM ` + t.Pending + ` LIMIT ?1)`,
+		deliveries: count,
+		allDeliveries: `SELECT count(*), COALESCE((SELECT min(seq) FROM ` + t.Deliveries + `), 1), COALESCE((SELECT max(seq) FROM ` + t.Deliveries + `), 0)
+			FROM (SELECT 1 FROM ` + t.Deliveries + ` LIMIT ?1)`,
 		events: `SELECT o.state, '', e.tenant_id, e.topic, count(*), ` + age("min(e.created_at)") + `
 			FROM (SELECT * FROM (SELECT 'pending' AS state, seq FROM ` + t.Pending + ` LIMIT ?1) UNION ALL SELECT state, seq FROM (` + unfinished + `)) o
 			CROSS JOIN ` + t.Outbox + ` e ON e.seq = o.seq GROUP BY 1, 3, 4`,

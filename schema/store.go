@@ -23,6 +23,7 @@ type Store struct {
 	identity string
 	// countTime is how long a statement that counts may take before an estimate has to do.
 	countTime time.Duration
+	heads     heads
 }
 
 // OpenStore checks that the tables are there in a version that this package knows, and returns a store on them. db stays the

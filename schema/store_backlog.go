@@ -30,7 +30,8 @@ type Backlog struct {
 	Last int64
 	// Head is the first number that is pending, averaged over the slots. It grows by one an event that had its first pass, on the average.
 	Head float64
-	// Took is how long the database needed to say Last and Head, which is a look at the first entry of each slot.
+	// Took is how long the database needed to say Last and Head, which is a look at the first entry of each slot. Deleted rows in front that cannot be removed
+	// yet make it slow. Then it is asked rarely, and Took stays what it was; meanwhile only entries behind those that were first are looked at.
 	Took time.Duration
 	// States has one count for each state, in the order pending, waiting, held, dead, skipped; Name is empty.
 	States []Count
@@ -60,8 +61,8 @@ const (
 // A sample looks at so many cells of a table. Each has so many events when all are there: few, since every one costs a look at the big table.
 // Deliveries may be far apart from each other, and are looked for in more places.
 var (
-	samplePending    = sampling{cells: 750, events: 2}
-	sampleDeliveries = sampling{cells: 1500, events: 1}
+	samplePending    = sampling{cells: 500, events: 2}
+	sampleDeliveries = sampling{cells: 750, events: 1}
 )
 
 type sampling struct{ cells, events int64 }
@@ -84,27 +85,34 @@ func (s *Store) backlog(ctx context.Context, exact bool) (b Backlog, err error) 
 	if exact {
 		limit = math.MaxInt64 - 1
 	}
-	begin := time.Now()
-	var first int64
-	var oldest sql.NullFloat64
-	if err := s.db.QueryRowContext(ctx, s.q.backlog.heads).Scan(&b.Last, &first, &b.Head, &oldest); err != nil {
+	var h front
+	if h, err = s.lookAtHeads(ctx, exact); err != nil {
 		return b, err
 	}
-	b.Took = time.Since(begin)
+	b.Last, b.Head, b.Took = h.last, h.average(), h.took
 
 	t := tally{state: map[State]*Count{}}
 	for _, state := range states {
 		t.state[state] = &Count{State: state, Exact: true}
 	}
-	t.state[Pending].Oldest = seconds(oldest)
+	t.state[Pending].Oldest = seconds(h.oldest)
 	if err := s.countPending(ctx, &t, limit, exact); err != nil {
 		return b, err
 	}
-	firstDelivery, err := s.countAll(ctx, &t, limit, exact)
+	all, deliveries, err := s.countAll(ctx, limit, exact)
 	if err != nil {
 		return b, err
 	}
+	if !all {
+		if err := s.sampleDeliveries(ctx, &t, deliveries, b.Last); err != nil {
+			return b, err
+		}
+	}
 	for _, state := range states[1:] {
+		// What cannot be counted is not tried: skipped ones are looked for among all, and many of a state are far apart from each other.
+		if t.state[state].Exact = all || state != Skipped && !t.many(state, limit); !t.state[state].Exact {
+			continue
+		}
 		if err := s.countState(ctx, &t, state, limit, exact); err != nil {
 			return b, err
 		}
@@ -128,7 +136,7 @@ func (s *Store) backlog(ctx context.Context, exact bool) (b Backlog, err error) 
 			return b, err
 		}
 	}
-	if err := s.sample(ctx, &t, unknown, first, firstDelivery, b.Last); err != nil {
+	if err := s.sample(ctx, &t, unknown, h.first, deliveries, b.Last); err != nil {
 		return b, err
 	}
 	t.fill(&b)
@@ -140,6 +148,21 @@ type tally struct {
 	state        map[State]*Count
 	destinations []Count
 	split        []group // by tenant and topic
+	// sampled are deliveries that a sample found, each for so many as it stands for; hits how many it found by state. Nil while none was taken.
+	sampled []group
+	hits    map[State]float64
+}
+
+// many tells whether a sample leaves no doubt that there are more deliveries of a state than limit.
+func (t *tally) many(state State, limit int64) bool {
+	const sure = 50 // so many are not found by chance where there is a third of what they stand for
+	estimate := 0.0
+	for _, g := range t.sampled {
+		if g.state == state {
+			estimate += g.count
+		}
+	}
+	return t.hits[state] >= sure && estimate > 3*float64(limit)
 }
 
 // group is one line of a statement that counts.
@@ -160,14 +183,14 @@ func (s *Store) countPending(ctx context.Context, t *tally, limit int64, exact b
 	return uncounted(ctx, err)
 }
 
-// countAll tells whether skipped deliveries can be counted, which are looked for among all of them, and returns the first number there is.
-func (s *Store) countAll(ctx context.Context, t *tally, limit int64, exact bool) (first int64, err error) {
+// countAll tells whether there are so few deliveries that skipped ones can be counted, which are looked for among all of them, and returns the
+// numbers that they lie between.
+func (s *Store) countAll(ctx context.Context, limit int64, exact bool) (all bool, between [2]int64, err error) {
 	ctx, cancel := s.counting(ctx, exact)
 	defer cancel()
 	var n int64
-	err = s.db.QueryRowContext(ctx, s.q.backlog.allDeliveries, limit+1).Scan(&n, &first)
-	t.state[Skipped].Exact = err == nil && n <= limit
-	return first, uncounted(ctx, err)
+	err = s.db.QueryRowContext(ctx, s.q.backlog.allDeliveries, limit+1).Scan(&n, &between[0], &between[1])
+	return err == nil && n <= limit, between, uncounted(ctx, err)
 }
 
 // countState counts the deliveries of a state by destination.
@@ -175,7 +198,7 @@ func (s *Store) countState(ctx context.Context, t *tally, state State, limit int
 	ctx, cancel := s.counting(ctx, exact)
 	defer cancel()
 	c, list, err := s.destinations(ctx, state, limit)
-	c.Exact = c.Exact && t.state[state].Exact && err == nil
+	c.Exact = c.Exact && err == nil
 	*t.state[state] = c
 	t.destinations = append(t.destinations, list...)
 	return uncounted(ctx, err)
@@ -244,30 +267,46 @@ func (s *Store) groups(ctx context.Context, query string, args ...any) ([]group,
 	return list, rows.Err()
 }
 
-// sample estimates what was not counted of the states unknown, and all their tenants and topics.
-func (s *Store) sample(ctx context.Context, t *tally, unknown []State, firstPending, firstDelivery, last int64) error {
-	var seen []group
-	look := func(query string, how sampling, slots int, first int64) error {
-		c := how.spread(first, last, slots)
-		list, err := s.groups(ctx, query, s.d.ints(c.starts), c.width, s.d.ints(c.slots))
-		for _, g := range list {
-			if slices.Contains(unknown, g.state) {
-				g.count *= c.factor
-				seen = append(seen, g)
-			}
-		}
-		return err
+// find looks at a sample. Each group stands for so many as there may be, and hits is how many were found by state.
+func (s *Store) find(ctx context.Context, query string, how sampling, slots int, first, last int64) (list []group, hits map[State]float64, err error) {
+	c := how.spread(first, last, slots)
+	list, err = s.groups(ctx, query, s.d.ints(c.starts), c.width, s.d.ints(c.slots))
+	hits = map[State]float64{}
+	for i, g := range list {
+		hits[g.state] += g.count
+		list[i].count *= c.factor
 	}
+	return list, hits, err
+}
+
+// sampleDeliveries looks at a sample of the deliveries, once. It looks everywhere up to last when it is not known what they lie between.
+func (s *Store) sampleDeliveries(ctx context.Context, t *tally, between [2]int64, last int64) (err error) {
+	if t.hits == nil {
+		if between[1] == 0 {
+			between[1] = last
+		}
+		t.sampled, t.hits, err = s.find(ctx, s.q.backlog.sampleDeliveries, sampleDeliveries, 1, between[0], between[1])
+	}
+	return err
+}
+
+// sample estimates what was not counted of the states unknown, and all their tenants and topics.
+func (s *Store) sample(ctx context.Context, t *tally, unknown []State, firstPending int64, deliveries [2]int64, last int64) error {
+	var seen []group
 	if slices.Contains(unknown, Pending) {
-		if err := look(s.q.backlog.samplePending, samplePending, s.SlotCount(), firstPending); err != nil {
+		list, _, err := s.find(ctx, s.q.backlog.samplePending, samplePending, s.SlotCount(), firstPending, last)
+		if err != nil {
 			return err
 		}
+		seen = list
 	}
 	if slices.Contains(unknown, Skipped) {
-		if err := look(s.q.backlog.sampleDeliveries, sampleDeliveries, 1, firstDelivery); err != nil {
+		if err := s.sampleDeliveries(ctx, t, deliveries, last); err != nil {
 			return err
 		}
+		seen = append(seen, t.sampled...)
 	}
+	seen = slices.DeleteFunc(seen, func(g group) bool { return !slices.Contains(unknown, g.state) })
 
 	estimate := map[State]float64{}
 	for _, g := range seen {

@@ -140,6 +140,69 @@ func TestBacklogOfManyIsEstimated(t *testing.T) {
 	})
 }
 
+// What is many for sure is not counted, and what is few beside it still is.
+func TestBacklogOfManyDeliveries(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		s.SetCountTime(time.Minute)
+		execute(t, db, numbers("60000")+`INSERT INTO outbox (tenant_id, topic, payload) SELECT CASE WHEN i % 4 = 0 THEN 'small' ELSE 'large' END, 'orders', '{}' FROM n`,
+			`DELETE FROM outbox_pending`,
+			`INSERT INTO outbox_deliveries (seq, target, slot, destination, state)
+				SELECT seq, 'x', slot, 'x', CASE WHEN seq % 6000 = 1 THEN 'dead' WHEN seq % 5 = 2 THEN 'held' ELSE 'waiting' END FROM outbox`)
+		b, err := s.Backlog(t.Context(), false)
+		require.NoError(t, err)
+		near(t, 47990, b.State(schema.Waiting))
+		near(t, 47990, count(b.Destinations, schema.Waiting, "x"))
+		near(t, 12000, b.State(schema.Held))
+		require.Equal(t, schema.Count{State: schema.Dead, Count: 10, Oldest: b.State(schema.Dead).Oldest, Exact: true}, b.State(schema.Dead))
+		require.Positive(t, b.State(schema.Waiting).Oldest)
+		near(t, 12000, count(b.Tenants, schema.Waiting, "small"))
+		require.Zero(t, b.State(schema.Pending).Count)
+	})
+}
+
+// Where deleted rows in front make the look at the first entries slow, it is rare, and what is behind is looked at meanwhile.
+func TestSlowHeadsAreLookedAtRarely(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		see := func() schema.Backlog {
+			t.Helper()
+			b, err := s.Backlog(t.Context(), false)
+			require.NoError(t, err)
+			return b
+		}
+		execute(t, db, numbers("100")+`INSERT INTO outbox (topic, payload, created_at) SELECT 'orders', '{}', '2001-01-01T00:00:00.000000Z' FROM n`,
+			numbers("100")+`INSERT INTO outbox (topic, payload, created_at) SELECT 'orders', '{}', '2011-01-01T00:00:00.000000Z' FROM n`)
+		const year = 365 * 24 * time.Hour
+		since := func(b schema.Backlog) int {
+			return time.Now().Add(-b.State(schema.Pending).Oldest + 12*time.Hour).UTC().Year()
+		}
+		require.Equal(t, 2001, since(see()))
+		require.Less(t, see().Took, time.Minute)
+		s.SetHeadsTook(year)
+		require.Equal(t, year, see().Took, "it is still known to be slow")
+
+		// Those in front are done, and one of them comes late.
+		execute(t, db, `DELETE FROM outbox_pending WHERE seq <= 100`)
+		b := see()
+		require.Equal(t, 2011, since(b))
+		require.Greater(t, b.Head, 100.0)
+		require.EqualValues(t, 100, b.State(schema.Pending).Count)
+		execute(t, db, `INSERT INTO outbox_pending (slot, seq) SELECT slot, seq FROM outbox WHERE seq = 7`)
+		require.Equal(t, 2011, since(see()))
+		require.EqualValues(t, 101, see().State(schema.Pending).Count, "it is counted")
+		b, err := s.Backlog(t.Context(), true)
+		require.NoError(t, err)
+		require.Equal(t, 2001, since(b), "exact is exact")
+		s.SetHeadsTook(0)
+		b = see()
+		require.Equal(t, 2001, since(b))
+		require.Less(t, b.Took, time.Minute)
+	})
+}
+
 // A table that is full of rows that are deleted but not yet removed takes long to count.
 func TestBacklogThatTakesTooLongToCountIsEstimated(t *testing.T) {
 	t.Parallel()
