@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -81,6 +83,9 @@ func (c *connection) connect(a *attempt) {
 		if made.AsyncProducer, err = sarama.NewAsyncProducerFromClient(client); err != nil {
 			_ = client.Close()
 		}
+	}
+	if errors.Is(err, io.EOF) && !c.config.Net.TLS.Enable {
+		err = fmt.Errorf("%w: the broker hangs up; if it wants TLS, set tls=true or tls_ca", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

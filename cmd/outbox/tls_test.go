@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -27,13 +28,13 @@ func contents(t *testing.T, file string) []byte {
 // PostgreSQL with certificates on both sides.
 func TestDatabaseTLS(t *testing.T) {
 	t.Parallel()
-	ca, stranger := newAuthority(t, "ca"), newAuthority(t, "stranger")
-	serverCert, serverKey := ca.issue("server")
-	cert, key := ca.issue("postgres")
-	otherCert, otherKey := ca.issue("somebody")
-	foreignCert, foreignKey := stranger.issue("postgres")
+	ca, stranger := adapterstest.NewAuthority(t, "ca"), adapterstest.NewAuthority(t, "stranger")
+	serverCert, serverKey := ca.Issue("server")
+	cert, key := ca.Issue("postgres")
+	otherCert, otherKey := ca.Issue("somebody")
+	foreignCert, foreignKey := stranger.Issue("postgres")
 	server := testdb.NewServer(t)
-	server.UseTLS(contents(t, serverCert), contents(t, serverKey), contents(t, ca.file))
+	server.UseTLS(contents(t, serverCert), contents(t, serverKey), contents(t, ca.File))
 	at := func(mode, root, cert, key string) string {
 		q := url.Values{"sslmode": {mode}}
 		for name, value := range map[string]string{"sslrootcert": root, "sslcert": cert, "sslkey": key} {
@@ -43,7 +44,7 @@ func TestDatabaseTLS(t *testing.T) {
 		}
 		return (&url.URL{Scheme: "postgres", User: url.User("postgres"), Host: server.Address(), Path: "/postgres", RawQuery: q.Encode()}).String()
 	}
-	good := at("verify-full", ca.file, cert, key)
+	good := at("verify-full", ca.File, cert, key)
 	outbox("migrate", "up", "--database-url", good).require(t, statusDone)
 	outbox("run", "--once", "--to", "console://stderr", "--database-url", good).require(t, statusDone)
 	db, err := sql.Open("pgx", good)
@@ -58,11 +59,11 @@ func TestDatabaseTLS(t *testing.T) {
 		status    int
 	}{
 		"no encryption":         {at("disable", "", "", ""), "set sslmode=verify-full", statusFailed},
-		"no client certificate": {at("verify-full", ca.file, "", ""), "requires a valid client certificate; name one", statusFailed},
-		"of somebody else":      {at("verify-full", ca.file, otherCert, otherKey), `refuses user "postgres"`, statusFailed},
-		"of a stranger":         {at("verify-full", ca.file, foreignCert, foreignKey), "name one of this user by sslcert and sslkey", statusFailed},
-		"another authority":     {at("verify-full", stranger.file, cert, key), "certificate signed by unknown authority", statusFailed},
-		"no such file":          {at("verify-full", ca.file+"x", cert, key), "unable to read CA file", statusUsage},
+		"no client certificate": {at("verify-full", ca.File, "", ""), "requires a valid client certificate; name one", statusFailed},
+		"of somebody else":      {at("verify-full", ca.File, otherCert, otherKey), `refuses user "postgres"`, statusFailed},
+		"of a stranger":         {at("verify-full", ca.File, foreignCert, foreignKey), "name one of this user by sslcert and sslkey", statusFailed},
+		"another authority":     {at("verify-full", stranger.File, cert, key), "certificate signed by unknown authority", statusFailed},
+		"no such file":          {at("verify-full", ca.File+"x", cert, key), "unable to read CA file", statusUsage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := outbox("run", "--once", "--to", "console://stderr", "--log-level", "error", "--database-url", c.url).require(t, c.status)
@@ -75,9 +76,9 @@ func TestDatabaseTLS(t *testing.T) {
 // Redis with certificates on both sides.
 func TestBrokerTLS(t *testing.T) {
 	t.Parallel()
-	ca, stranger := newAuthority(t, "ca"), newAuthority(t, "stranger")
-	cert, key := ca.issue("outbox")
-	foreignCert, foreignKey := stranger.issue("outbox")
+	ca, stranger := adapterstest.NewAuthority(t, "ca"), adapterstest.NewAuthority(t, "stranger")
+	cert, key := ca.Issue("outbox")
+	foreignCert, foreignKey := stranger.Issue("outbox")
 	addr := tlsRedis(t, ca)
 	at := func(scheme, ca, cert, key string) string {
 		return scheme + "://" + addr + "?" + url.Values{"tls_ca": {ca}, "tls_cert": {cert}, "tls_key": {key}, "timeout": {"2s"}}.Encode()
@@ -94,31 +95,31 @@ func TestBrokerTLS(t *testing.T) {
 		}
 		db := open()
 		insert(t, db, "good", `{}`)
-		run(at("rediss", ca.file, cert, key))
+		run(at("rediss", ca.File, cert, key))
 		got, cause := status("good")
 		require.Equal(t, "SENT", got, cause)
 
 		insert(t, db, "wrong-ca", `{}`)
-		run(at("rediss", stranger.file, cert, key))
+		run(at("rediss", stranger.File, cert, key))
 		got, cause = status("wrong-ca")
 		require.Equal(t, "NEW", got, "out of reach, which is no attempt")
 		require.Contains(t, cause, "certificate signed by unknown authority")
 
 		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload) VALUES ('wrong-client', '{}')`)
 		require.NoError(t, err)
-		run(at("rediss", ca.file, foreignCert, foreignKey))
+		run(at("rediss", ca.File, foreignCert, foreignKey))
 		got, cause = status("wrong-client")
 		require.Equal(t, "NEW", got)
 		require.Contains(t, cause, "unknown certificate authority")
 	})
-	r := outbox("config", "check", "--to", at("redis", ca.file, cert, key), "--database-url", "sqlite:x.db").require(t, statusUsage)
+	r := outbox("config", "check", "--to", at("redis", ca.File, cert, key), "--database-url", "sqlite:x.db").require(t, statusUsage)
 	require.Contains(t, r.stderr, "use the scheme rediss")
-	r = outbox("config", "check", "--to", at("rediss", ca.file, cert, foreignKey), "--database-url", "sqlite:x.db").require(t, statusUsage)
+	r = outbox("config", "check", "--to", at("rediss", ca.File, cert, foreignKey), "--database-url", "sqlite:x.db").require(t, statusUsage)
 	require.Contains(t, r.stderr, "private key does not match public key")
 }
 
 // tlsRedis starts a Redis server that talks to clients of ca only, and returns where it listens.
-func tlsRedis(t *testing.T, ca authority) string {
+func tlsRedis(t *testing.T, ca adapterstest.Authority) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped: starts a Redis server of its own")
@@ -131,10 +132,10 @@ func tlsRedis(t *testing.T, ca authority) string {
 	require.NoError(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
 	require.NoError(t, l.Close())
-	serverCert, serverKey := ca.issue("server")
+	serverCert, serverKey := ca.Issue("server")
 	var log buffer
 	server := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--port", "0", "--tls-port", fmt.Sprint(port), "--bind", "127.0.0.1",
-		"--tls-cert-file", serverCert, "--tls-key-file", serverKey, "--tls-ca-cert-file", ca.file, "--tls-auth-clients", "yes",
+		"--tls-cert-file", serverCert, "--tls-key-file", serverKey, "--tls-ca-cert-file", ca.File, "--tls-auth-clients", "yes",
 		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
 	server.Stdout, server.Stderr = &log, &log
 	require.NoError(t, server.Start())
@@ -142,10 +143,10 @@ func tlsRedis(t *testing.T, ca authority) string {
 		_ = server.Process.Kill()
 		_ = server.Wait()
 	})
-	cert, key := ca.issue("test")
+	cert, key := ca.Issue("test")
 	options, err := redis.ParseURL(fmt.Sprintf("rediss://127.0.0.1:%d", port))
 	require.NoError(t, err)
-	options.TLSConfig = ca.clientConfig(cert, key)
+	options.TLSConfig = ca.Config(cert, key)
 	client := redis.NewClient(options)
 	defer func() { require.NoError(t, client.Close()) }()
 	require.Eventually(t, func() bool { return client.Ping(t.Context()).Err() == nil }, 20*time.Second, 20*time.Millisecond, "its log:\n%s", log.String())

@@ -1,4 +1,4 @@
-package main
+package adapterstest
 
 import (
 	"crypto/ecdsa"
@@ -18,18 +18,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// authority is a certificate authority of a test.
-type authority struct {
+// Authority is a certificate authority of a test, for servers and clients that talk over TLS.
+type Authority struct {
+	File string // its certificate, in PEM
+
 	t    *testing.T
 	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	file string // its certificate
 }
 
-func newAuthority(t *testing.T, name string) authority {
+// NewAuthority returns an authority with a key of its own. Its certificates are valid for an hour.
+func NewAuthority(t *testing.T, name string) Authority {
 	t.Helper()
-	a := authority{t: t, dir: t.TempDir()}
+	a := Authority{t: t, dir: t.TempDir()}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -40,12 +42,12 @@ func newAuthority(t *testing.T, name string) authority {
 	require.NoError(t, err)
 	a.cert, err = x509.ParseCertificate(der)
 	require.NoError(t, err)
-	a.key, a.file = key, a.write(name+".pem", "CERTIFICATE", der)
+	a.key, a.File = key, a.write(name+".pem", "CERTIFICATE", der)
 	return a
 }
 
-// issue returns the files of a certificate for name, which may be 127.0.0.1's as well as a client's, and its key.
-func (a authority) issue(name string) (cert, key string) {
+// Issue returns the files of a certificate for name, which may be 127.0.0.1's as well as a client's, and its key.
+func (a Authority) Issue(name string) (cert, key string) {
 	a.t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
@@ -61,19 +63,22 @@ func (a authority) issue(name string) (cert, key string) {
 	return a.write(name+".pem", "CERTIFICATE", der), a.write(name+".key.pem", "PRIVATE KEY", pkcs8)
 }
 
-func (a authority) write(name, kind string, der []byte) string {
+func (a Authority) write(name, kind string, der []byte) string {
 	a.t.Helper()
 	file := filepath.Join(a.dir, name)
 	require.NoError(a.t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 	return file
 }
 
-// clientConfig trusts the authority and shows a certificate of it.
-func (a authority) clientConfig(cert, key string) *tls.Config {
+// Config trusts the authority and nobody else, and shows the certificate in the files: that of a client, or of a server that wants one of its
+// clients.
+func (a Authority) Config(cert, key string) *tls.Config {
 	a.t.Helper()
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	require.NoError(a.t, err)
-	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
-	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	own := x509.NewCertPool()
+	own.AddCert(a.cert)
+	return &tls.Config{
+		RootCAs: own, ClientCAs: own, ClientAuth: tls.RequireAndVerifyClientCert, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12,
+	}
 }
