@@ -14,10 +14,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
-const (
-	anyKey  = `'k' || i`
-	noRetry = `,"retry_policy":"none"`
-)
+const anyKey = `'k' || i`
 
 // troubles are the cases by the title of their section.
 var troubles = map[string]troubleCase{
@@ -27,16 +24,16 @@ var troubles = map[string]troubleCase{
 		numbers: true,
 		make: func(x *trouble) {
 			x.insert(1200, "acme", anyKey, "")
-			x.shop.answer(http.StatusOK, 50*time.Millisecond, nil)
+			x.shop.answer(http.StatusOK, 200*time.Millisecond, nil)
 		},
 	},
 	"One key has most of the backlog": {
 		numbers: true,
 		make: func(x *trouble) {
+			x.env = append(x.env, "BENTO_OUTBOX_LEASE=2m", "BENTO_OUTBOX_CLOSE_TIMEOUT=50s", "BENTO_OUTBOX_PUBLISH_TIMEOUT=45s") // no attempt ends by itself
 			x.insert(1100, "acme", "'17'", "")
 			slow := make(chan struct{})
 			x.shop.answer(http.StatusOK, 0, slow)
-			x.Cleanup(func() { x.shop.answer(http.StatusOK, 0, nil) })
 			x.forward()
 			x.slow = slow
 		},
@@ -61,7 +58,7 @@ var troubles = map[string]troubleCase{
 	},
 	"A destination refuses for now": {
 		make: func(x *trouble) {
-			x.env = append(x.env, "BENTO_OUTBOX_ERROR_RETRY_DELAY=1s")
+			x.env = append(x.env, "BENTO_OUTBOX_MAX_RETRY_ATTEMPTS=100")
 			x.shop.answer(http.StatusInternalServerError, 0, nil)
 			x.insert(1, "acme", anyKey, "")
 			x.forward()
@@ -219,19 +216,19 @@ var troubles = map[string]troubleCase{
 	},
 	"An event arrives twice": {
 		make: func(x *trouble) {
-			x.env = append(x.env, "BENTO_OUTBOX_LEASE=2s", "BENTO_OUTBOX_PUBLISH_TIMEOUT=900ms")
+			x.env = append(x.env, "BENTO_OUTBOX_LEASE=4s")
 			x.shop.answer(http.StatusOK, 0, make(chan struct{}))
 			x.insert(1, "acme", anyKey, "")
 		},
 		before: map[string]func(*trouble){`kill -9`: func(x *trouble) {
-			x.eventually("in flight", func() (string, bool) { return x.last.logs(), len(x.shop.ids()) == 1 })
+			x.eventually("in flight", func() (string, bool) { return x.last.logs(), len(x.shop.ids()) > 0 })
 			x.env = append(x.env, fmt.Sprintf("FORWARDER=%d", x.last.Process.Pid))
 			x.last = nil
 			x.shop.answer(http.StatusOK, 0, nil)
 		}},
 		after: func(x *trouble) {
 			ids := x.shop.ids()
-			require.Len(x, ids, 2)
+			require.Greater(x, len(ids), 1)
 			require.NotEmpty(x, ids[0])
 			require.Len(x, slices.Compact(ids), 1, "it is the same outbox_id")
 		},

@@ -84,7 +84,7 @@ func TestTroublePage(t *testing.T) {
 				}
 				x.eventually("diagnose", func() (string, bool) {
 					out, status := x.shell("outbox diagnose --over 0s")
-					return out, status == 0 && strings.HasSuffix(out, "\nall is well\n")
+					return out, status == 0 && strings.HasSuffix(out, "\nall is well\n") && nothingOpen.MatchString(out)
 				})
 				x.eventually("delivered", func() (string, bool) {
 					out, _ := x.shell(`outbox tail --no-follow -n 100`)
@@ -225,6 +225,8 @@ func (x *trouble) run(c troubleCase) {
 }
 
 var (
+	nothingOpen = regexp.MustCompile(`^pending +0 .*\nwaiting +0 .*\nheld +0 .*\ndead +0 `)
+
 	identifier = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|stmtcache_[0-9a-f]+|database "\w+"|sorry, too many clients already|remaining connection slots are reserved[^;]*`)
 	anyNumber  = regexp.MustCompile(`\d+(\.\d+)?`)
 )
