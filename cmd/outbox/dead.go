@@ -55,6 +55,7 @@ func (d deadFilters) check(f *faults, now time.Time) schema.DeadFilter {
 		ago, err := time.ParseDuration(*value)
 		if err != nil || ago < 0 {
 			f.add("%s: %q is neither a time, such as 2006-01-02T15:04:05Z, nor a duration, such as 2h for two hours ago", flag, *value)
+			return time.Time{}
 		}
 		return now.Add(-ago)
 	}

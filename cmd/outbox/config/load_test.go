@@ -186,6 +186,8 @@ func TestFileThatCannotBeRead(t *testing.T) {
 		filepath.Join(t.TempDir(), "none.yaml"): "no such file",
 		write(t, "a: [b"):                       "yaml: line 1",
 		write(t, "- a"):                         "want settings, as in batch_size: 1000",
+		write(t, "lease: 9s\n---\nlease: 8s"):   "there is a second document behind ---; want one",
+		write(t, "tenants: ','"):                `tenants: "," has no value between its commas`,
 		t.TempDir():                             "is a directory",
 		big:                                     "a configuration has at most",
 	} {

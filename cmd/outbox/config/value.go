@@ -24,6 +24,9 @@ func (s Setting) parse(into reflect.Value, items []string) error {
 				}
 			}
 		}
+		if len(list) == 0 && strings.Join(items, "") != "" { // none means all to some settings
+			return fmt.Errorf("%q has no value between its commas", strings.Join(items, ","))
+		}
 		into.Set(reflect.ValueOf(list))
 		return nil
 	}
