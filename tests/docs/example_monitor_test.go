@@ -50,7 +50,7 @@ func watch(ctx context.Context, db *sql.DB, registry *prometheus.Registry, token
 	if err := registry.Register(m.Collector()); err != nil {
 		return nil, err
 	}
-	page, err := statuspage.New(m, statuspage.Config{Token: token}, logger)
+	page, err := statuspage.New(m, statuspage.Config{Token: token, Hosts: []string{"outbox.example.com"}}, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func Example_monitor() {
 	try(err)
 	for _, path := range []string{"/healthz", "/readyz", "/", "/metrics"} {
 		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://outbox.example.com"+path, nil))
 		fmt.Println(path, w.Code)
 		for line := range strings.Lines(w.Body.String()) {
 			if strings.HasPrefix(line, "outbox_attempts_total") || strings.HasPrefix(line, "outbox_up") {
