@@ -91,11 +91,15 @@ func TestAlertRulesUseWhatIsExported(t *testing.T) {
 	require.NoError(t, dec.Decode(&file))
 	list := metrics(t)
 	seen := map[string]bool{}
+	guide := sections(t, "../docs/troubleshooting.md")
 	for _, r := range file.Groups[0].Rules {
 		uses(t, list, r.Expr)
 		require.Contains(t, []string{string(monitor.Warning), string(monitor.Critical)}, r.Labels["severity"], r.Alert)
 		require.NotEmpty(t, r.Annotations["summary"], r.Alert)
 		require.NotEmpty(t, r.Annotations["action"], r.Alert)
+		page, section, _ := strings.Cut(r.Annotations["runbook_url"], "#")
+		require.Equal(t, "https://github.com/bento-outbox/watermill-outbox/blob/main/docs/troubleshooting.md", page, r.Alert)
+		require.Contains(t, guide, section, r.Alert)
 		if rule := r.Labels["rule"]; rule != "" {
 			require.Contains(t, monitor.Rules, monitor.Rule(rule), r.Alert)
 			seen[rule] = true
@@ -106,6 +110,19 @@ func TestAlertRulesUseWhatIsExported(t *testing.T) {
 	for _, rule := range monitor.Rules {
 		require.True(t, seen[string(rule)], "Prometheus has no rule for %s", rule)
 	}
+}
+
+// sections returns the anchors of a page's headings.
+func sections(t *testing.T, page string) (anchors []string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		if title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && strings.HasPrefix(line, "#") {
+			anchors = append(anchors, strings.ReplaceAll(strings.ToLower(strings.TrimSpace(title)), " ", "-"))
+		}
+	}
+	return anchors
 }
 
 // Prometheus's own tool reads the rules and tries them on numbers.
