@@ -88,11 +88,11 @@ func TestSettingsAreUsed(t *testing.T) {
 		address, err := c.MetricsAddress()
 		require.NoError(t, err)
 		cleaner, on := c.Cleaner()
-		return []any{cleaner, on, c.Forwarder(), r, daemonPool(c.Database), address, c.Publisher(nil), c.ByName, c.Routes, c.LogLevel, c.LogFormat, c.Performance, c.ActionToken, c.DatabaseURL}
+		return []any{cleaner, on, c.Forwarder(), r, c.Thresholds(), c.PageHosts(), daemonPool(c.Database), address, c.Publisher(nil), c.ByName, c.Routes, c.LogLevel, c.LogFormat, c.Performance, c.ActionToken, c.DatabaseURL}
 	}
 	values := map[string]string{
 		"profile": "low_latency", "metrics_port": "1", "policies": "a=1,1s,1,1s", "destinations": "a=b", "log_level": "warn", "log_format": "json",
-		"cleanup_at": "02:00", "action_token": "0123456789abcdef", "connection_ping": "false", "enable_performance_monitoring": "false",
+		"cleanup_at": "02:00", "close_timeout": "33s", "alert_pool_use": "0.5", "action_token": "0123456789abcdef", "connection_ping": "false", "enable_performance_monitoring": "false",
 	}
 	for _, s := range config.Settings() {
 		value := values[s.Key]
