@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/router"
 )
 
 const shopRoutes = `
@@ -237,7 +239,8 @@ func TestExplainWritesLineByLine(t *testing.T) {
 
 // BenchmarkExplain explains events of 300 bytes by the routes of a shop.
 func BenchmarkExplain(b *testing.B) {
-	table := (&explainCommand{Routing: "-"}).table(&session{stdin: strings.NewReader(shopRoutes)}, (&routingFlags{}).check(new(session)))
+	table := (&explainCommand{Routing: "-"}).table(&session{stdin: strings.NewReader(shopRoutes)}, router.Config{})
+	require.NotNil(b, table)
 	line := `{"id":"0b1e2d3c","topic":"orders.placed","tenant_id":"acme","metadata":{"source":"shop"},"payload":{"id":7,"visible":true,"price":1249.90,"note":"` +
 		strings.Repeat("x", 140) + `"}}` + "\n"
 	for _, asJSON := range []bool{true, false} {
