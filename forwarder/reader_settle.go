@@ -154,6 +154,9 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 					b.New = append(b.New, d)
 				}
 			case res.state == "":
+				if b.Ended == nil {
+					b.Ended = make([]schema.Delivery, 0, len(batch))
+				}
 				b.Ended = append(b.Ended, d)
 			default:
 				b.Failed = append(b.Failed, d)

@@ -73,6 +73,7 @@ func TestPlansUseIndexes(t *testing.T) {
 			args := map[string][]any{
 				"read":     {slots, seqs, "{10,10,10}", 1000, nil, nil, "{1,2}", "{3,4}"},
 				"due":      {slots, 10, 1000, nil, nil, 10},
+				"held":     {slots, seqs, 64, 1000, nil, nil, "t"},
 				"next due": {slots},
 				"done":     {slots, seqs},
 				"ended":    {seqs, "{t,t,t}"}, "failed": {rows}, "release": {rows}, "still": {rows}, "hold": {rows},

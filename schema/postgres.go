@@ -66,10 +66,13 @@ func (postgres) queries(t tables) queries {
 			CROSS JOIN LATERAL (SELECT w.* UNION ALL (SELECT h.* FROM ` + t.Deliveries + ` h
 				WHERE w.key_hash IS NOT NULL AND h.slot = w.slot AND h.target = w.target AND h.key_hash = w.key_hash AND h.seq > w.seq
 					AND h.state = 'held' ORDER BY h.seq LIMIT $6::int)) p` + event(4, 5) + ` LIMIT $2::int`,
+		// That anything of a slot waits or is dead is asked once: where nothing does, no delivery has to be asked what it is behind.
 		held: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(4) + `
 			FROM unnest($1::smallint[], $2::bigint[]) AS s(slot, after)
+			LEFT JOIN LATERAL (SELECT true AS any FROM ` + t.Deliveries + ` b WHERE b.slot = s.slot AND b.key_hash IS NOT NULL AND b.state <> 'held'
+				ORDER BY b.target, b.key_hash, b.seq LIMIT 1) f ON true
 			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p WHERE p.slot = s.slot AND p.seq > s.after AND p.state = 'held'
-				AND ($7::text IS NULL OR p.destination = $7::text) AND (p.key_hash IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b
+				AND ($7::text IS NULL OR p.destination = $7::text) AND (p.key_hash IS NULL OR f.any IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b
 					WHERE b.slot = p.slot AND b.target = p.target AND b.key_hash = p.key_hash AND b.seq < p.seq AND b.state <> 'held'))
 				ORDER BY p.seq LIMIT $3::int) p` + event(5, 6),
 		nextDue: `SELECT extract(epoch FROM min(d.due) - clock_timestamp())::float8 FROM unnest($1::smallint[]) AS s(slot)
