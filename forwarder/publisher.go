@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -152,7 +154,10 @@ func (p *Publisher) publish(ctx, call context.Context, topic string, messages []
 	if closed {
 		return ErrPublisherClosed
 	}
-	rows := make(message.Messages, len(messages))
+	rows := message.Messages(messages)
+	if p.cfg.Propagator != nil {
+		rows = slices.Clone(rows)
+	}
 	for i, msg := range messages {
 		if msg == nil {
 			return &MessageError{Index: i, Topic: topic, Err: fmt.Errorf("%w: it is nil", ErrInvalidMessage)}
@@ -160,44 +165,40 @@ func (p *Publisher) publish(ctx, call context.Context, topic string, messages []
 		if err := p.check(topic, msg); err != nil {
 			return &MessageError{Index: i, UUID: msg.UUID, Topic: topic, Err: fmt.Errorf("%w: %w", ErrInvalidMessage, err)}
 		}
-		row := &message.Message{UUID: msg.UUID, Payload: msg.Payload, Metadata: make(message.Metadata, len(msg.Metadata)+1)}
-		for k, v := range msg.Metadata {
-			row.Metadata[k] = v
-		}
 		if p.cfg.Propagator != nil {
-			capture(call, p.cfg.Propagator, msg, row)
+			rows[i] = &message.Message{UUID: msg.UUID, Payload: msg.Payload, Metadata: make(message.Metadata, len(msg.Metadata)+2)}
+			maps.Copy(rows[i].Metadata, msg.Metadata)
+			capture(call, p.cfg.Propagator, msg, rows[i])
 		}
-		row.Metadata[schema.KeyTopic] = topic
-		rows[i] = row
 	}
-	if err := p.store(ctx, rows); err != nil {
+	if err := p.store(ctx, topic, rows); err != nil {
 		return fmt.Errorf("cannot publish to the outbox: %w", err)
 	}
 	return nil
 }
 
 // store inserts rows, all or none: what needs more than one statement gets a transaction when the caller has none.
-func (p *Publisher) store(ctx context.Context, rows message.Messages) error {
+func (p *Publisher) store(ctx context.Context, topic string, rows message.Messages) error {
 	db, pool := p.db.(interface {
 		BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
 	})
 	if !pool || len(rows) <= insertChunk && !p.cfg.Notify {
-		return p.insert(ctx, p.db, rows)
+		return p.insert(ctx, p.db, topic, rows)
 	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if err := p.insert(ctx, tx, rows); err != nil {
+	if err := p.insert(ctx, tx, topic, rows); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
-func (p *Publisher) insert(ctx context.Context, db wmsql.ContextExecutor, rows message.Messages) error {
+func (p *Publisher) insert(ctx context.Context, db wmsql.ContextExecutor, topic string, rows message.Messages) error {
 	// watermill-sql logs its parameters, so it gets no logger; it also takes its own topics to be table names.
-	inner, err := wmsql.NewPublisher(boundExecutor{db, ctx}, wmsql.PublisherConfig{SchemaAdapter: p.schema}, watermill.NopLogger{})
+	inner, err := wmsql.NewPublisher(boundExecutor{db, ctx}, wmsql.PublisherConfig{SchemaAdapter: ofTopic{p.schema, topic}}, watermill.NopLogger{})
 	if err != nil {
 		return err
 	}
@@ -285,6 +286,17 @@ func checkText(what, s string, limit int) error {
 		return fmt.Errorf("the %.64q contains a NUL byte, which databases do not store in text; encode it, as Base64 for one", what)
 	}
 	return nil
+}
+
+// ofTopic stores messages under a topic that watermill-sql, which takes topics to be parts of table names, need not know.
+type ofTopic struct {
+	*schema.Adapter
+	topic string
+}
+
+// InsertQuery implements wmsql.SchemaAdapter.
+func (t ofTopic) InsertQuery(_ string, rows message.Messages) (wmsql.Query, error) {
+	return t.Adapter.InsertQuery(t.topic, rows)
 }
 
 // boundExecutor runs under the caller's context; watermill-sql would run under the background context.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -107,23 +108,45 @@ func (a *Adapter) insert(n int) string {
 
 // ownMetadata returns the application's metadata as JSON and the ordering key; nil where there is none.
 func (a *Adapter) ownMetadata(md message.Metadata) (own, ordering any, err error) {
-	m := make(map[string]string, len(md))
-	for k, v := range md {
-		if !strings.HasPrefix(k, MetadataPrefix) {
-			m[k] = v
-		}
-	}
 	if k := a.cfg.OrderingMetadataKey; k != "" && md[KeyAggregateID] == "" {
 		ordering = null(md[k])
 	}
-	if len(m) == 0 {
+	var keys []string
+	for k := range md {
+		if !strings.HasPrefix(k, MetadataPrefix) {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
 		return nil, ordering, nil
 	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		return nil, nil, fmt.Errorf("metadata: %w", err)
+	slices.Sort(keys)
+	b := make([]byte, 0, 256)
+	for i, k := range keys {
+		b = append(b, "{,"[min(i, 1)])
+		if b, err = appendText(b, k); err != nil {
+			return nil, nil, err
+		}
+		if b, err = appendText(append(b, ':'), md[k]); err != nil {
+			return nil, nil, err
+		}
 	}
-	return string(b), ordering, nil
+	return string(append(b, '}')), ordering, nil
+}
+
+// appendText appends s as a JSON string. One of plain characters is its own; encoding/json, which does the others, took a tenth of the time of an
+// event's insertion in the application's process.
+func appendText(b []byte, s string) ([]byte, error) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			text, err := json.Marshal(s)
+			if err != nil {
+				return nil, fmt.Errorf("metadata: %w", err)
+			}
+			return append(b, text...), nil
+		}
+	}
+	return append(append(append(b, '"'), s...), '"'), nil
 }
 
 func occurredAt(text string) (time.Time, error) {
