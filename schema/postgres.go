@@ -40,7 +40,7 @@ func (postgres) queries(t tables) queries {
 			identity text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
 		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` ORDER BY version`,
 
-		ask: `SELECT CASE WHEN is_called THEN last_value ELSE 0 END, pg_postmaster_start_time()::text FROM ` + t.SeqSeq,
+		ask: `SELECT ` + lastNumber(t) + `, pg_postmaster_start_time()::text`,
 		// Transaction ids are looked at before the locks on the table: whoever still holds one of those is seen with its id.
 		writers: `SELECT w.name, COALESCE((SELECT xid FROM unnest(x.names, x.xids, x.ages) AS u(name, xid, age) WHERE u.name = w.name
 				ORDER BY age DESC LIMIT 1), 0)
@@ -154,6 +154,12 @@ func (postgres) queries(t tables) queries {
 
 		backlog: postgres{}.backlogQueries(t),
 	}
+}
+
+// lastNumber is the last number that was given out, 0 before the first. The function waits for whoever is taking one. A plain read of the sequence
+// does not, and may see the number that nextval writes to the log before it takes it back: up to 32 too many. See docs/decisions/006.
+func lastNumber(t tables) string {
+	return `COALESCE(pg_sequence_last_value('` + t.SeqSeq + `'::regclass), 0)`
 }
 
 func (postgres) insert(t tables, n int) string {

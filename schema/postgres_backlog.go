@@ -23,7 +23,7 @@ func (postgres) backlogQueries(t tables) backlogQueries {
 	return backlogQueries{
 		heads: `SELECT last, COALESCE(first, last + 1), heads, extract(epoch FROM clock_timestamp() - (SELECT created_at FROM ` + t.Outbox + ` e WHERE e.seq = first))::float8
 			FROM (SELECT q.last, min(h.seq) AS first, json_agg(COALESCE(h.seq, q.last + 1) ORDER BY s.n)::text AS heads
-				FROM (SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last FROM ` + t.SeqSeq + `) q
+				FROM (SELECT ` + lastNumber(t) + ` AS last) q
 				CROSS JOIN unnest($1::bigint[]) WITH ORDINALITY AS s(floor, n)
 				LEFT JOIN LATERAL (SELECT p.seq FROM ` + t.Pending + ` p WHERE p.slot = (s.n - 1)::smallint AND p.seq >= s.floor ORDER BY p.seq LIMIT 1) h ON true
 				GROUP BY q.last) h`,

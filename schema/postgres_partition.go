@@ -20,7 +20,7 @@ func (postgres) partitionQueries(t tables) partitionQueries {
 				UNION SELECT seq FROM ` + t.Deliveries + ` WHERE seq >= $1::bigint AND seq < $2::bigint) k ORDER BY seq LIMIT $3::int`,
 
 		newer: func(p Partition) string {
-			return `SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ` + t.SeqSeq + `),
+			return `SELECT ` + lastNumber(t) + `,
 				$1::timestamptz IS NULL OR EXISTS (SELECT 1 FROM ` + p.quoted() + ` WHERE created_at >= $1::timestamptz)`
 		},
 		// Attaching does not conflict with writers; CREATE TABLE PARTITION OF would.
