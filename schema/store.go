@@ -69,7 +69,7 @@ func (s *Store) Identity() string { return s.identity }
 
 // Mark is the answer to the cheapest question that tells whether anything is new.
 type Mark struct {
-	Last   int64  // the last number that was given out; its transaction may be open still
+	Last   int64  // the last number that was given out, and never a later one; its transaction may be open still
 	Server string // changes when the server restarts or is replaced
 }
 
@@ -304,10 +304,15 @@ func (s *Store) ints(slots []int) string {
 
 // transact runs f in a transaction, again when the database asks for it.
 func (s *Store) transact(ctx context.Context, what string, f func(*sqlx.Tx) error) error {
+	return s.retried(what, func() error { return s.once(ctx, f) })
+}
+
+// retried does f, again when the database asks for it.
+func (s *Store) retried(what string, f func() error) error {
 	const tries = 3
 	var err error
 	for range tries {
-		if err = s.once(ctx, f); err == nil || !s.d.retryable(err) {
+		if err = f(); err == nil || !s.d.retryable(err) {
 			break
 		}
 	}
