@@ -21,6 +21,7 @@ type heads struct {
 	mu   sync.Mutex
 	full time.Time // of the last look at all
 	took time.Duration
+	err  error // of that look, where none before had come to its end
 	last front
 }
 
@@ -48,7 +49,11 @@ func (s *Store) lookAtHeads(ctx context.Context, exact bool) (front, error) {
 	h.mu.Lock()
 	before := h.last
 	floors, full := before.slots, exact || h.full.IsZero() || h.took < headsSlow || time.Since(h.full) >= headsShare*h.took
+	err := h.err
 	h.mu.Unlock()
+	if !full && floors == nil {
+		return front{}, err
+	}
 	if full {
 		floors = make([]int64, s.SlotCount())
 	}
@@ -56,6 +61,11 @@ func (s *Store) lookAtHeads(ctx context.Context, exact bool) (front, error) {
 	var now front
 	var slots string
 	if err := s.db.QueryRowContext(ctx, s.q.backlog.heads, s.d.ints(floors)).Scan(&now.last, &now.first, &slots, &now.oldest); err != nil {
+		if took := time.Since(begin); full && took >= headsSlow { // or every look would take as long, and fail
+			h.mu.Lock()
+			h.full, h.took, h.err = begin, took, err
+			h.mu.Unlock()
+		}
 		return now, err
 	}
 	took := time.Since(begin)
