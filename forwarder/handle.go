@@ -53,11 +53,11 @@ func (f *Forwarder) handle(msg *message.Message) error {
 		span := f.tracer.begin(u, msg)
 		defer func() { f.tracer.routed(span, u) }()
 	}
-	e := routed(u, msg)
+	e, ctx := routed(u, msg), msg.Context()
 	plan, err := f.routes.Resolve(e)
 	if err != nil {
 		u.failed(fallbackTarget(u), middleware.Permanent(err))
-		f.bury(u, msg)
+		f.bury(ctx, u, msg)
 		return nil
 	}
 	if u.whole() {
@@ -68,7 +68,7 @@ func (f *Forwarder) handle(msg *message.Message) error {
 	if plan.Strategy == router.AllOrNothing {
 		u.together()
 	}
-	f.bury(u, msg)
+	f.bury(ctx, u, msg) // not under the context of an attempt
 	return nil
 }
 
@@ -292,8 +292,24 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 	}
 }
 
-// send publishes out and tells the hook. A panic is an error: it must not take other targets with it, nor a probe of a breaker.
-func (f *Forwarder) send(u *unit, j *job, out *message.Message) (err error) {
+// send publishes out and tells the hook.
+func (f *Forwarder) send(u *unit, j *job, out *message.Message) error {
+	hook := f.subscriber.cfg.Hooks.Published
+	if hook == nil {
+		return f.call(u, j, out)
+	}
+	begun := time.Now()
+	err := f.call(u, j, out)
+	now := time.Now()
+	hook(Attempt{
+		Destination: j.destination, TenantID: u.event.TenantID, Topic: u.event.Topic, Number: u.attempts() + 1,
+		Took: now.Sub(begun), Lag: now.Sub(u.event.CreatedAt), Err: err,
+	})
+	return err
+}
+
+// call calls the publisher. A panic is an error: it must not take other targets with it, nor a probe of a breaker.
+func (f *Forwarder) call(u *unit, j *job, out *message.Message) (err error) {
 	if f.tracer != nil {
 		span := f.tracer.attempt(u, j.destination, j.topic, j.name, out)
 		defer func() { tracing.End(span, err) }()
@@ -304,18 +320,7 @@ func (f *Forwarder) send(u *unit, j *job, out *message.Message) (err error) {
 			f.logger.Error("A publisher panicked", err, watermill.LogFields{"destination": j.destination, "stack": string(debug.Stack())})
 		}
 	}()
-	hook := f.subscriber.cfg.Hooks.Published
-	if hook == nil {
-		return j.publisher.Publish(j.topic, out)
-	}
-	begun := time.Now()
-	err = j.publisher.Publish(j.topic, out)
-	now := time.Now()
-	hook(Attempt{
-		Destination: j.destination, TenantID: u.event.TenantID, Topic: u.event.Topic, Number: u.attempts() + 1,
-		Took: now.Sub(begun), Lag: now.Sub(u.event.CreatedAt), Err: err,
-	})
-	return err
+	return j.publisher.Publish(j.topic, out)
 }
 
 // sameBytes tells whether a and b are the same memory.

@@ -1,16 +1,17 @@
 package forwarder
 
 import (
+	"context"
+
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
-	"github.com/bento-outbox/watermill-outbox/internal/tracing"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // bury publishes an event to the poison destination, once for each target that gave up just now.
-func (f *Forwarder) bury(u *unit, msg *message.Message) {
+func (f *Forwarder) bury(ctx context.Context, u *unit, msg *message.Message) {
 	if f.poison == "" {
 		return
 	}
@@ -21,18 +22,12 @@ func (f *Forwarder) bury(u *unit, msg *message.Message) {
 			if !ok {
 				return
 			}
-			out := outgoing(detached{end, msg.Context()}, u, msg, res.name, msg.Payload)
+			out := outgoing(detached{end, ctx}, u, msg, res.name, msg.Payload)
 			out.Metadata[wm.ReasonForPoisonedKey] = res.err
 			out.Metadata[wm.PoisonedTopicKey] = u.event.Topic
 			out.Metadata[wm.PoisonedHandlerKey] = f.name
 			out.Metadata[wm.PoisonedSubscriberKey] = "outbox"
-			if f.tracer == nil {
-				err = pub.Publish(topic, out)
-			} else {
-				span := f.tracer.attempt(u, f.poison, topic, res.name, out)
-				err = pub.Publish(topic, out)
-				tracing.End(span, err)
-			}
+			err = f.call(u, &job{target: target{name: res.name, destination: f.poison}, topic: topic, publisher: pub}, out)
 		}
 		if err != nil {
 			f.logger.Error("Cannot publish a dead event to the poison destination; it is in the table", err, watermill.LogFields{
