@@ -162,13 +162,13 @@ func (p *Publisher) publish(ctx, call context.Context, topic string, messages []
 		if msg == nil {
 			return &MessageError{Index: i, Topic: topic, Err: fmt.Errorf("%w: it is nil", ErrInvalidMessage)}
 		}
-		if err := p.check(topic, msg); err != nil {
-			return &MessageError{Index: i, UUID: msg.UUID, Topic: topic, Err: fmt.Errorf("%w: %w", ErrInvalidMessage, err)}
-		}
 		if p.cfg.Propagator != nil {
 			rows[i] = &message.Message{UUID: msg.UUID, Payload: msg.Payload, Metadata: make(message.Metadata, len(msg.Metadata)+2)}
 			maps.Copy(rows[i].Metadata, msg.Metadata)
 			capture(call, p.cfg.Propagator, msg, rows[i])
+		}
+		if err := p.check(topic, rows[i]); err != nil {
+			return &MessageError{Index: i, UUID: msg.UUID, Topic: topic, Err: fmt.Errorf("%w: %w", ErrInvalidMessage, err)}
 		}
 	}
 	if err := p.store(ctx, topic, rows); err != nil {
