@@ -53,7 +53,7 @@ type SubscriberConfig struct {
 	// QueryTimeout bounds each database operation. Defaults to 15 s.
 	QueryTimeout time.Duration
 	// CloseTimeout bounds how long Close waits for what is in flight. Defaults to 20 s, or PublishTimeout if that is longer. Of a [Forwarder] it must
-	// not be less than PublishTimeout, or slots were handed over while a publish may still go on.
+	// not be less than PublishTimeout, or slots would be handed over while a publish may still go on.
 	CloseTimeout time.Duration
 
 	// Unordered drops the order of ordering keys: every event is delivered as soon as it can be.

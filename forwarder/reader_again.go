@@ -158,15 +158,15 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	if err != nil {
 		return 0, false, err
 	}
+	defer func() {
+		clear(list) // which hold on to payloads
+		r.held = list
+	}()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if sc.restarts != restarts {
 		return 0, true, nil
 	}
-	defer func() {
-		clear(list) // which hold on to payloads
-		r.held = list
-	}()
 	taken = r.takeAgain(list, sc)
 	if sc.restarts != restarts {
 		r.pump()

@@ -29,8 +29,9 @@ type traceKey struct{}
 // own, or goes below the span in its context. Handlers find the span in the message's context. The messages that they return carry it on in
 // their metadata.
 //
-// An error of the handler is the span's; payloads are never part of a span. Under the forwarder a failure that was recorded and not returned
-// counts too. A Trace inside another makes a span below the other's.
+// An error of the handler is the span's; payloads are never part of a span. Under the forwarder a failure that a middleware recorded and did not
+// return counts too; what became of the event at its targets is in the spans that the forwarder makes itself. A Trace inside another makes a
+// span below the other's.
 //
 // With PoisonQueue or Retry, a Trace outside of them makes one span of all tries, and one inside a span of each.
 func Trace(cfg TraceConfig) message.HandlerMiddleware {
