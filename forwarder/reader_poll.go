@@ -185,7 +185,9 @@ func (r *reader) prepare() (room int, slots []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, u := range r.settled {
-		delete(r.known, u.id())
+		if r.known[u.id()] == u { // else it was lost, and has been read again
+			delete(r.known, u.id())
+		}
 		r.dropTail(u)
 	}
 	clear(r.settled)
