@@ -12,12 +12,13 @@ func (postgres) diagnoseQueries(t tables) diagnoseQueries {
 			UNION ALL (SELECT state, destination, left(error, 1000) FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq DESC LIMIT $1::int)`,
 		holding: holding(t),
 		// Events at even distances, those that are pending, and the key that most of them have.
-		hotKey: `WITH seen AS (SELECT e.slot, e.tenant_id, COALESCE(NULLIF(COALESCE(e.aggregate_type, '') || ':' || NULLIF(e.aggregate_id, ''), ''), NULLIF(e.ordering_key, '')) AS key
+		hotKey: `WITH seen AS (SELECT e.tenant_id, COALESCE(COALESCE(e.aggregate_type, '') || ':' || NULLIF(e.aggregate_id, ''), NULLIF(e.ordering_key, '')) AS key
 				FROM (SELECT DISTINCT e.seq FROM generate_series(0, 499) i CROSS JOIN (SELECT min(p.seq) AS first, max(p.last) AS last
 						FROM generate_series(0, 63) s CROSS JOIN LATERAL (SELECT (SELECT seq FROM ` + t.Pending + ` p WHERE p.slot = s ORDER BY p.seq LIMIT 1) AS seq,
 							(SELECT seq FROM ` + t.Pending + ` p WHERE p.slot = s ORDER BY p.seq DESC LIMIT 1) AS last) p) r
 					CROSS JOIN LATERAL (SELECT seq FROM ` + t.Outbox + ` e WHERE e.seq >= r.first + (r.last - r.first) * i / 499 AND e.seq <= r.last ORDER BY e.seq LIMIT 1) e) x
-				JOIN ` + t.Outbox + ` e USING (seq) WHERE (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = e.slot AND p.seq = e.seq) IS NOT NULL)
+				CROSS JOIN LATERAL (SELECT slot, seq, tenant_id, aggregate_type, aggregate_id, ordering_key FROM ` + t.Outbox + ` e WHERE e.seq = x.seq LIMIT 1) e
+				WHERE (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = e.slot AND p.seq = e.seq) IS NOT NULL)
 			SELECT key, count(*), (SELECT count(*) FROM seen) FROM seen WHERE key IS NOT NULL GROUP BY tenant_id, key ORDER BY 2 DESC, 1 LIMIT 1`,
 		trigger: `SELECT COALESCE((SELECT tgenabled IN ('O', 'A') FROM pg_trigger WHERE tgrelid = '` + t.Outbox + `'::regclass AND tgname = '` + t.Prefix + `_to_pending'), false),
 			CASE WHEN EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = '` + t.Outbox + `'::regclass AND tgname = '` + t.Prefix + `_to_pending')
@@ -28,8 +29,10 @@ func (postgres) diagnoseQueries(t tables) diagnoseQueries {
 			WHERE c.oid IN ('` + t.Pending + `'::regclass, '` + t.Deliveries + `'::regclass) ORDER BY c.relname`,
 		slots: `SELECT slot_name, CASE WHEN pg_is_in_recovery() OR restart_lsn IS NULL THEN 0 ELSE (pg_current_wal_lsn() - restart_lsn)::bigint END, xmin IS NOT NULL
 			FROM pg_replication_slots WHERE NOT active AND NOT temporary ORDER BY slot_name LIMIT 10`,
-		connections: `SELECT (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid()), current_setting('max_connections')::int -
-			current_setting('superuser_reserved_connections')::int`,
+		// What kind of process another role's is, only pg_read_all_stats sees. Those of clients have a user and a database.
+		connections: `SELECT (SELECT count(*) FROM pg_stat_activity WHERE COALESCE(backend_type = 'client backend', usesysid IS NOT NULL AND datid IS NOT NULL)
+				AND pid <> pg_backend_pid()), current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int -
+			COALESCE(current_setting('reserved_connections', true)::int, 0)`,
 		transactions: `SELECT extract(epoch FROM clock_timestamp() - since)::float8 AS age, name, ending FROM (
 				SELECT xact_start AS since, 'process ' || pid || COALESCE(' of ' || usename, '') || COALESCE(' (' || NULLIF(application_name, '') || ')', '') || ', ' ||
 					COALESCE(state, 'unknown') AS name, 'SELECT pg_terminate_backend(' || pid || ');' AS ending

@@ -10,7 +10,7 @@ func (sqlite) diagnoseQueries(t tables) diagnoseQueries {
 		failures: `SELECT * FROM (SELECT state, destination, substr(error, 1, 1000) FROM ` + t.Deliveries + ` WHERE state = 'waiting' AND error <> '' ORDER BY seq DESC LIMIT ?1)
 			UNION ALL SELECT * FROM (SELECT state, destination, substr(error, 1, 1000) FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq DESC LIMIT ?1)`,
 		holding: holding(t),
-		hotKey: `WITH seen AS (SELECT e.tenant_id, COALESCE(NULLIF(COALESCE(e.aggregate_type, '') || ':' || NULLIF(e.aggregate_id, ''), ''), NULLIF(e.ordering_key, '')) AS key
+		hotKey: `WITH seen AS (SELECT e.tenant_id, COALESCE(COALESCE(e.aggregate_type, '') || ':' || NULLIF(e.aggregate_id, ''), NULLIF(e.ordering_key, '')) AS key
 				FROM (SELECT seq FROM ` + t.Pending + ` WHERE slot = 0 ORDER BY seq LIMIT 500) p JOIN ` + t.Outbox + ` e USING (seq))
 			SELECT key, count(*), (SELECT count(*) FROM seen) FROM seen WHERE key IS NOT NULL GROUP BY tenant_id, key ORDER BY 2 DESC, 1 LIMIT 1`,
 		trigger: `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = '` + t.Prefix + `_to_pending'), 'CREATE TRIGGER "` + t.Prefix +

@@ -33,8 +33,8 @@ func (s *Store) UnreadSlots(ctx context.Context) ([]ReplicationSlot, error) {
 	})
 }
 
-// Connections returns how many connections the server has, of all databases, and how many it takes from users who are no superusers; 0 and 0 where it has no
-// limit.
+// Connections returns how many connections of clients the server has beside this one, of all databases, and how many it takes from users for whom it
+// reserves none; 0 and 0 where it has no limit.
 func (s *Store) Connections(ctx context.Context) (used, most int, err error) {
 	if s.q.diagnose.connections == "" {
 		return 0, 0, nil

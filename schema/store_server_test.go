@@ -4,8 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
@@ -76,4 +80,44 @@ func TestHottestKey(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, hottest().Of)
 	})
+}
+
+// Connections of clients count, whoever asks. What the server does not take from max_connections does not.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	server := testdb.NewServer(t)
+	admin := testdb.Migrated(t, server.Open())
+	for _, query := range []string{`CREATE ROLE app LOGIN`, `GRANT SELECT ON ALL TABLES IN SCHEMA public TO app`} {
+		_, err := admin.ExecContext(ctx, query)
+		require.NoError(t, err)
+	}
+	require.NoError(t, admin.Close())
+	connect := func(more string) {
+		t.Helper()
+		conn, err := pgx.Connect(ctx, server.DSN()+more)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	}
+	for range 3 {
+		connect("")
+	}
+	used := func(user string) (used, most int) {
+		t.Helper()
+		db := testdb.Open(t, strings.Replace(server.DSN(), "postgres@", user+"@", 1))
+		defer db.Close()
+		db.SetMaxOpenConns(1)
+		s, err := schema.OpenStore(ctx, db, schema.Config{})
+		require.NoError(t, err)
+		used, most, err = s.Connections(ctx)
+		require.NoError(t, err)
+		return used, most
+	}
+	n, most := used("app")
+	require.Equal(t, 3, n, "of a role whose processes this one may not look into")
+	require.Equal(t, 97, most)
+	sender, err := pgconn.Connect(ctx, server.DSN()+"&replication=database") // counts for max_wal_senders
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = sender.Close(context.Background()) })
+	require.Eventually(t, func() bool { n, _ := used("postgres"); return n == 3 }, 10*time.Second, 20*time.Millisecond, "app has gone")
 }
