@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // vacuum finds deleted rows that are not removed, and what keeps vacuum from it. Forwarders do not wait for it; what they read slows down.
@@ -27,14 +28,25 @@ func (e *examiner) vacuum(ctx context.Context) error {
 	}
 	slots, err := e.store.UnreadSlots(ctx)
 	for _, s := range slots {
-		level, holds := monitor.Info, ""
-		if s.Holds {
-			level, holds = monitor.Warning, ", and vacuum from removing rows"
-		}
-		e.add(level, "If nobody will read it any more: SELECT pg_drop_replication_slot('"+s.Name+"');",
-			"Nobody reads the replication slot %s. It keeps the server from removing %s of its log%s.", s.Name, size(s.Bytes), holds)
+		e.unread(s)
 	}
 	return err
+}
+
+// muchLog is how many bytes of its log the server may keep for a replication slot before somebody should look: 1 GiB.
+const muchLog = 1 << 30
+
+// unread tells of a replication slot that nobody reads.
+func (e *examiner) unread(s schema.ReplicationSlot) {
+	level, holds := monitor.Info, ""
+	if s.Holds || s.Bytes >= muchLog {
+		level = monitor.Warning
+	}
+	if s.Holds {
+		holds = ", and vacuum from removing rows"
+	}
+	e.add(level, "If nobody will read it any more, for its reader would have to be set up anew: SELECT pg_drop_replication_slot('"+s.Name+"');",
+		"Nobody reads the replication slot %s. It keeps the server from removing %s of its log%s.", s.Name, size(s.Bytes), holds)
 }
 
 // transactions finds those that are open for long; when there are deleted rows that cannot be removed, all that may be the reason.

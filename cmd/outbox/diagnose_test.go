@@ -157,3 +157,19 @@ func TestDiagnoseWrongUse(t *testing.T) {
 		require.Contains(t, r.stderr, want)
 	}
 }
+
+// A slot that nobody reads is somebody's business when it keeps rows, or 1 GiB of the log.
+func TestDiagnoseUnreadSlots(t *testing.T) {
+	t.Parallel()
+	for level, slots := range map[monitor.Level][]schema.ReplicationSlot{
+		monitor.Info:    {{Name: "s"}, {Name: "s", Bytes: 1<<30 - 1}},
+		monitor.Warning: {{Name: "s", Bytes: 1 << 30}, {Name: "s", Holds: true}},
+	} {
+		for _, s := range slots {
+			e := examiner{diagnosis: &diagnosis{}}
+			e.unread(s)
+			require.Equal(t, level, e.find("the replication slot s").Level, "%+v", s)
+			require.Equal(t, s.Holds, strings.Contains(e.Findings[0].Message, "vacuum"))
+		}
+	}
+}
