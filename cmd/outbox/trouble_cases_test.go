@@ -21,14 +21,16 @@ var troubles = map[string]troubleCase{
 	"No forwarder runs": {make: func(x *trouble) { x.insert(3, "acme", anyKey, "") }},
 
 	"The forwarder is too slow": {
-		numbers: true,
+		numbers:  true,
+		patience: time.Minute,
 		make: func(x *trouble) {
-			x.insert(1200, "acme", anyKey, "")
+			x.insert(3000, "acme", anyKey, "")
 			x.shop.answer(http.StatusOK, 200*time.Millisecond, nil)
 		},
 	},
 	"One key has most of the backlog": {
-		numbers: true,
+		numbers:  true,
+		patience: time.Minute,
 		make: func(x *trouble) {
 			x.env = append(x.env, "BENTO_OUTBOX_LEASE=2m", "BENTO_OUTBOX_CLOSE_TIMEOUT=50s", "BENTO_OUTBOX_PUBLISH_TIMEOUT=45s") // no attempt ends by itself
 			x.insert(1100, "acme", "'17'", "")
@@ -94,7 +96,7 @@ var troubles = map[string]troubleCase{
 		x.exec(`UPDATE outbox SET created_at = now() - interval '10 min'`, `UPDATE outbox_deliveries SET created_at = now() - interval '10 min'`)
 	}},
 
-	"Deleted rows are kept": {make: func(x *trouble) {
+	"Deleted rows are kept": {numbers: true, make: func(x *trouble) {
 		x.exec(`ALTER TABLE outbox_pending SET (autovacuum_enabled = false)`) // it would come at its own time
 		held, err := x.db.Conn(x.Context())
 		require.NoError(x, err)
@@ -112,16 +114,28 @@ var troubles = map[string]troubleCase{
 		x.forward()
 		x.insert(1, "acme", anyKey, "")
 		x.eventually("delivered beside what is held", func() (string, bool) { return "", len(x.shop.ids()) == 1 })
-		x.exec(`WITH gone AS (INSERT INTO outbox_pending (slot, seq) SELECT 0, i FROM generate_series(1000001, 1059999) i RETURNING 1) SELECT count(*) FROM gone`,
-			`DELETE FROM outbox_pending WHERE seq > 1000000`, `SELECT pg_stat_force_next_flush()`)
-	}},
+		once := testdb.Open(x.T, x.url) // what a connection counted is known for certain when it has ended
+		for _, query := range []string{`INSERT INTO outbox_pending (slot, seq) SELECT 0, i FROM generate_series(1000001, 1059999) i`, `DELETE FROM outbox_pending WHERE seq > 1000000`} {
+			_, err := once.ExecContext(x.Context(), query)
+			require.NoError(x, err)
+		}
+		require.NoError(x, once.Close())
+	}, before: map[string]func(*trouble){`psql "$ADMIN_URL" -Atc "VACUUM`: func(x *trouble) {
+		x.eventually("ended", func() (string, bool) {
+			var there bool
+			require.NoError(x, x.db.QueryRowContext(x.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = `+x.replace[1]+`)`).Scan(&there))
+			return "", !there
+		})
+	}}},
 	"A replication slot that nobody reads": {server: true, numbers: true, make: func(x *trouble) {
 		x.exec(`SELECT pg_create_physical_replication_slot('standby_2', true)`)
 		readSlot(x, "standby_2")
 		x.forward()
 	}},
 	"An index is missing": {make: func(x *trouble) {
-		x.exec(`DROP INDEX outbox_deliveries_due`, `UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'outbox_deliveries_held'::regclass`)
+		x.shell("outbox migrate down --yes; outbox migrate up --partition-size 1000")
+		x.exec(`DROP INDEX outbox_topic`, `DROP INDEX outbox_deliveries_due`,
+			`UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'outbox_deliveries_held'::regclass`)
 		x.forward()
 	}},
 	"Nobody cleans up": {make: func(x *trouble) {
@@ -137,7 +151,7 @@ var troubles = map[string]troubleCase{
 		numbers: true,
 		make: func(x *trouble) {
 			x.exec(`CREATE ROLE app LOGIN`, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app`, `GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO app`)
-			x.env = append(x.env, "ADMIN_URL="+x.url, "DATABASE_URL="+strings.Replace(x.url, "postgres@", "app@", 1))
+			x.env = append(x.env, "DATABASE_URL="+strings.Replace(x.url, "postgres@", "app@", 1))
 			x.forward()
 			x.leak(90)
 		},
@@ -167,10 +181,22 @@ var troubles = map[string]troubleCase{
 	}},
 	"A table was dropped": {make: func(x *trouble) { x.exec(`DROP TABLE outbox_controls`); x.insert(2, "acme", anyKey, "") },
 		before: map[string]func(*trouble){"outbox diagnose": func(x *trouble) {
-			if x.asked++; x.asked == 2 {
+			switch x.asked++; x.asked {
+			case 2:
 				x.forward()
+			case 3:
+				x.stop()
+				x.exec(`DROP TABLE outbox_forwarders CASCADE`)
+				x.insert(2, "acme", anyKey, "")
 			}
-		}}},
+		}}, after: func(x *trouble) {
+			require.Len(x, x.shop.ids(), 4)
+			x.stop()
+			x.exec(`ALTER TABLE outbox_pending RENAME TO lost`)
+			_, err := x.db.ExecContext(x.Context(), `INSERT INTO outbox (topic, payload) VALUES ('orders', '')`)
+			require.ErrorContains(x, err, "outbox_pending", "every transaction that publishes fails")
+			x.exec(`ALTER TABLE lost RENAME TO outbox_pending`)
+		}},
 	"The user has no rights": {
 		make: func(x *trouble) {
 			u, err := url.Parse(x.url)
@@ -180,7 +206,7 @@ var troubles = map[string]troubleCase{
 			x.exec(`CREATE ROLE `+role+` LOGIN PASSWORD 'tiger'`, `REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC`)
 			x.Cleanup(func() { dropRole(x, role) })
 			u.User = url.UserPassword(role, "tiger")
-			x.env = append(x.env, "ADMIN_URL="+x.url, "DATABASE_URL="+u.String())
+			x.env = append(x.env, "DATABASE_URL="+u.String())
 			x.insert(2, "acme", anyKey, "")
 		},
 		before: map[string]func(*trouble){"outbox diagnose": func(x *trouble) {
@@ -192,12 +218,20 @@ var troubles = map[string]troubleCase{
 
 	"Nothing becomes pending": {
 		make: func(x *trouble) {
-			x.exec(`ALTER TABLE outbox DISABLE TRIGGER outbox_to_pending`)
-			x.insert(2, "acme", anyKey, "")
+			x.insert(1, "acme", anyKey, "") // before the outage
+			x.insert(1, "acme", anyKey, `,"conditions":{"payload.total":1}`)
 			x.forward()
+			x.eventually("looked at", func() (string, bool) {
+				out, _ := x.shell("outbox tail --no-follow")
+				return out, strings.Contains(out, " SENT ") && strings.Contains(out, " SKIPPED ")
+			})
+			x.exec(`UPDATE outbox SET created_at = now() - interval '1 hour' WHERE seq = 1`, `ALTER TABLE outbox DISABLE TRIGGER outbox_to_pending`)
+			x.insert(2, "acme", anyKey, "")
+			when := func(ago time.Duration) string { return time.Now().Add(-ago).UTC().Format("2006-01-02 15:04:05Z") }
+			x.replace = []string{"2025-03-01 09:50Z", when(time.Minute), "2025-03-01 10:20Z", when(-time.Minute)}
 		},
 		after: func(x *trouble) {
-			x.eventually("delivered", func() (string, bool) { return "", len(x.shop.ids()) == 2 })
+			x.eventually("delivered", func() (string, bool) { return "", len(x.shop.ids()) == 3 })
 		},
 	},
 	"An event that nobody wanted": {
@@ -206,7 +240,7 @@ var troubles = map[string]troubleCase{
 				VALUES ('acme', 'orders', '{"total":"99"}', 'order', '1', '{"targets":[{"destination":"shop://orders","conditions":{"payload.total":{"$gt":50}}}]}')`)
 			x.forward()
 		},
-		before: map[string]func(*trouble){`psql "$DATABASE_URL" -Atqc "BEGIN`: func(x *trouble) {
+		before: map[string]func(*trouble){`psql "$ADMIN_URL" -Atqc "BEGIN`: func(x *trouble) {
 			x.exec(`INSERT INTO outbox (tenant_id, topic, payload, aggregate_type, aggregate_id) VALUES ('acme', 'orders', '{"total":"99"}', 'order', '2')`)
 			x.eventually("sent", func() (string, bool) { return "", len(x.shop.ids()) == 1 })
 		}},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"database/sql"
 	"fmt"
 	"os"
@@ -31,14 +32,15 @@ type troubleCase struct {
 	server bool
 	// after is called when all is over, beside what every case is asked: diagnose finds nothing, and what was stored is delivered.
 	after func(*trouble)
-	// unhealthy tells that the section ends with something that diagnose does not look at.
-	unhealthy bool
+	// patience is how long what a command shows may take to come about; 20 s by default.
+	patience time.Duration
 }
 
 // trouble is a database with an outbox, a destination named shop, and forwarders.
 type trouble struct {
 	*testing.T
 	url, directory string
+	server         *testdb.Server // nil when it is that of other tests too
 	db             *sql.DB
 	shop           *market
 	env            []string
@@ -47,6 +49,7 @@ type trouble struct {
 	text           string // of the section
 	asked          int
 	slow           chan struct{}
+	patience       time.Duration
 }
 
 // Every symptom of the page is made, is named by the command that the page shows, and goes away with the commands that the page gives.
@@ -78,33 +81,33 @@ func TestTroublePage(t *testing.T) {
 			if c.after != nil {
 				c.after(x)
 			}
-			if !c.unhealthy {
-				if x.last == nil {
-					x.forward()
-				}
-				x.eventually("diagnose", func() (string, bool) {
-					out, status := x.shell("outbox diagnose --over 0s")
-					return out, status == 0 && strings.HasSuffix(out, "\nall is well\n") && nothingOpen.MatchString(out)
-				})
-				x.eventually("delivered", func() (string, bool) {
-					out, _ := x.shell(`outbox tail --no-follow -n 100`)
-					return out, !regexp.MustCompile(` (NEW|FAILED|DEAD) `).MatchString(out)
-				})
+			if x.last == nil {
+				x.forward()
 			}
+			x.eventually("diagnose", func() (string, bool) {
+				out, status := x.shell("outbox diagnose --over 0s")
+				return out, status == 0 && strings.HasSuffix(out, "\nall is well\n") && nothingOpen.MatchString(out)
+			})
+			x.eventually("delivered", func() (string, bool) {
+				out, _ := x.shell(`outbox tail --no-follow -n 100`)
+				return out, !regexp.MustCompile(` (NEW|FAILED|DEAD) `).MatchString(out)
+			})
 		})
 	}
 }
 
 func newTrouble(t *testing.T, c troubleCase, bin, text string) *trouble {
 	psql := filepath.Dir(testdb.Program(t, "psql"))
-	x := &trouble{T: t, shop: newMarket(t), directory: t.TempDir(), text: text}
+	x := &trouble{T: t, shop: newMarket(t), directory: t.TempDir(), text: text,
+		patience: cmp.Or(c.patience, 20*time.Second)}
 	if c.server {
-		x.url = testdb.NewServer(t).DSN()
+		x.server = testdb.NewServer(t)
+		x.url = x.server.DSN()
 	} else {
 		x.url = testdb.PostgresDatabase(t)
 	}
 	x.db = testdb.Open(t, x.url)
-	x.env = append(os.Environ(), "PATH="+bin+":"+psql+":"+os.Getenv("PATH"), "DATABASE_URL="+x.url, "LOG_LEVEL=error",
+	x.env = append(os.Environ(), "PATH="+bin+":"+psql+":"+os.Getenv("PATH"), "DATABASE_URL="+x.url, "ADMIN_URL="+x.url, "LOG_LEVEL=error",
 		"BENTO_OUTBOX_DESTINATIONS=shop=http://"+x.shop.address, "BENTO_OUTBOX_BREAKER_PROBE=50ms", "BENTO_OUTBOX_SWEEP_INTERVAL=200ms")
 	outbox("migrate", "up", "--database-url", x.url).require(t, statusDone)
 	return x
@@ -141,6 +144,7 @@ func (x *trouble) stop() {
 	x.Helper()
 	require.NoError(x, x.last.Process.Signal(syscall.SIGTERM))
 	require.Zero(x, x.last.end(x.T), x.last.logs())
+	x.last = nil
 }
 
 // shell runs a line of the page.
@@ -159,7 +163,7 @@ func (x *trouble) shell(line string) (output string, status int) {
 func (x *trouble) eventually(what string, f func() (string, bool)) {
 	x.Helper()
 	var last string
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(x.patience); ; {
 		var ok bool
 		if last, ok = f(); ok {
 			return
@@ -171,10 +175,8 @@ func (x *trouble) eventually(what string, f func() (string, bool)) {
 	}
 }
 
-const patience = 20 * time.Second
-
 // asking are the commands that change nothing: they are asked again until what they speak of has come about.
-var asking = regexp.MustCompile(`^outbox (diagnose|stats|tail|dead list)\b`)
+var asking = regexp.MustCompile(`^outbox (diagnose|health|stats|tail|dead list)\b`)
 
 // run runs the commands of the section.
 func (x *trouble) run(c troubleCase) {
