@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,6 +21,21 @@ const anyKey = `'k' || i`
 var troubles = map[string]troubleCase{
 	"No forwarder runs": {make: func(x *trouble) { x.insert(3, "acme", anyKey, "") }},
 
+	"A forwarder died": {
+		make: func(x *trouble) {
+			x.env = append(x.env, "BENTO_OUTBOX_LEASE=4s")
+			x.insert(3, "acme", anyKey, "")
+			x.shop.answer(http.StatusOK, 0, make(chan struct{}))
+			x.forward("--group", "orders", "--topics", "orders")
+			x.eventually("in flight", func() (string, bool) { return x.last.logs(), len(x.shop.ids()) > 0 })
+			require.NoError(x, x.last.Process.Kill())
+			x.shop.answer(http.StatusOK, 0, nil)
+			var id string
+			require.NoError(x, x.db.QueryRowContext(x.Context(), `SELECT id FROM outbox_forwarders`).Scan(&id))
+			x.replace = []string{"shop-7-4711", id}
+			x.forward("--group", "rest", "--topics", "rest")
+		},
+	},
 	"The forwarder is too slow": {
 		numbers:  true,
 		patience: time.Minute,
@@ -145,6 +161,41 @@ var troubles = map[string]troubleCase{
 		x.exec(`UPDATE outbox SET created_at = now() - interval '9 days'`)
 	}},
 
+	"Partitions ran out": {make: func(x *trouble) {
+		x.shell("outbox migrate down --yes; outbox migrate up --partition-size 1000")
+		x.insert(3001, "acme", anyKey, "")
+		x.exec(`DELETE FROM outbox_pending WHERE seq < 2999`)
+		x.forward()
+		x.eventually("delivered as ever", func() (string, bool) { return "", len(x.shop.ids()) == 3 })
+	}},
+
+	"The database is down": {
+		server: true,
+		make: func(x *trouble) {
+			l, err := (&net.ListenConfig{}).Listen(x.Context(), "tcp", "127.0.0.1:0")
+			require.NoError(x, err)
+			x.env = append(x.env, fmt.Sprintf("METRICS_PORT=%d", l.Addr().(*net.TCPAddr).Port))
+			require.NoError(x, l.Close())
+			x.forward()
+			x.eventually("ready", func() (string, bool) {
+				out, status := x.shell("outbox health")
+				return out, status == statusDone
+			})
+			x.server.Stop("immediate")
+			const logged = "Cannot read the outbox; trying again until it works"
+			require.Contains(x, x.text, "`"+logged+"`")
+			x.last.waitFor(x.T, logged)
+		},
+		before: map[string]func(*trouble){"outbox health": func(x *trouble) {
+			if x.asked++; x.asked == 2 {
+				out, status := x.shell("outbox health --live; outbox run --once")
+				require.Equal(x, statusFailed, status)
+				require.True(x, strings.HasPrefix(out, "alive\n"), out)
+				x.server.Start()
+				x.insert(2, "acme", anyKey, "")
+			}
+		}},
+	},
 	"The pool is too small": {make: func(x *trouble) { poolAlert(x) }},
 	"The server has no connections left": {
 		server:  true,
