@@ -41,7 +41,7 @@ type SubscriberConfig struct {
 	// Listen wakes the subscriber by the notifications of publishers with PublisherConfig.Notify, so that SleepIdleMax can be long. It needs
 	// PostgreSQL, the driver pgx and a connection more, and does not work through PgBouncer in transaction mode.
 	Listen bool
-	// SweepInterval is how often all pending work is read again, in case something was missed; never more than a fiftieth of the time is
+	// SweepInterval is how often all pending work is read again, in case something was missed; never more than a two hundredth of the time is
 	// spent on it. Defaults to 1 minute.
 	SweepInterval time.Duration
 

@@ -23,7 +23,7 @@ func (r *reader) pollLoop() {
 		}
 	}()
 	var m marks
-	sweep := sweeper{interval: r.cfg.SweepInterval, next: time.Now().Add(r.cfg.SweepInterval)}
+	sweep := newSweeper(r.cfg.SweepInterval, time.Now())
 	idle, failures := r.cfg.SleepIdle, 0
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -34,7 +34,7 @@ func (r *reader) pollLoop() {
 		case <-timer.C:
 		case <-r.wakePoll:
 		}
-		found, err := r.look(ctx, &m, &sweep)
+		found, err := r.look(ctx, &m, sweep)
 		wait := r.cfg.SleepBusy
 		switch {
 		case err != nil:
@@ -92,15 +92,6 @@ const (
 	lookFull                      // not looked: no room, no lease, or outcomes cannot be written
 )
 
-// sweeper says when all pending work is read again, whatever the marks say.
-type sweeper struct {
-	interval time.Duration
-	next     time.Time
-}
-
-// done plans the next sweep: after the interval, and never more than a fiftieth of the time.
-func (s *sweeper) done(now time.Time, took time.Duration) { s.next = now.Add(max(s.interval, 50*took)) }
-
 // look asks the database what is new and takes it in.
 func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult, error) {
 	room, all := r.prepare()
@@ -137,8 +128,8 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 	if err != nil {
 		return 0, err
 	}
-	sweeping := !time.Now().Before(sweep.next)
-	if m.quiet(mark) && !sweeping && !r.unread() {
+	swept := sweep.due(time.Now(), all)
+	if m.quiet(mark) && len(swept) == 0 && !r.unread() {
 		return found, nil
 	}
 	writers, err := r.store.Writers(ctx)
@@ -150,25 +141,28 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 	for _, l := range late {
 		rule = min(rule, l.After)
 	}
-	if sweeping {
-		from = 0
+	if len(swept) > 0 && sweep.begins() {
 		r.mu.Lock()
 		r.scanHeld("")
 		r.mu.Unlock()
 	}
 	start := time.Now()
-	ranges := r.ranges(from, rule, room, sweeping)
+	ranges, whole := r.ranges(from, rule, room, sweep.atOnce(len(all)), swept)
 	events, err := r.store.Read(ctx, r.batch[:0], ranges, inlinePayload, r.filter, late)
+	took := time.Since(start)
+	if whole > 0 && (err == nil || took > sweepMoment) {
+		sweep.took(took, whole, len(all))
+	}
 	if err != nil {
 		return 0, err
 	}
-	took := time.Since(start)
 	taken, more := r.take(events, ranges, mark)
+	more = more || r.unread()
 	r.cfg.Hooks.Read(taken, took)
 	clear(events) // which hold on to payloads
 	r.batch = events
-	if sweeping {
-		sweep.done(time.Now(), time.Since(start))
+	if len(swept) > 0 {
+		sweep.done(time.Now(), took, swept, all)
 	}
 	switch {
 	case more:
@@ -230,9 +224,10 @@ func (r *reader) rereadAll() {
 
 func (s *slot) reread() { s.fresh, s.next = true, 0 }
 
-// ranges says what to read: every slot above its mark and not above from. Slots known to have more share the room. What a sweep finds above rule
-// was not missed.
-func (r *reader) ranges(from, rule int64, room int, sweeping bool) []schema.Range {
+// ranges says what to read: every slot above its mark and not above from, and the slots of swept from the start. Slots known to have more share
+// the room. What a sweep finds above rule was not missed. Of slots that must be read from the start for other reasons no more than atOnce are
+// read now. Whole is how many are read from the start.
+func (r *reader) ranges(from, rule int64, room, atOnce int, swept []int) (list []schema.Range, whole int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	backlogged := 0
@@ -241,15 +236,23 @@ func (r *reader) ranges(from, rule int64, room int, sweeping bool) []schema.Rang
 			backlogged++
 		}
 	}
-	list := make([]schema.Range, 0, len(r.slots))
+	list = make([]schema.Range, 0, len(r.slots))
 	for n, s := range r.slots {
 		if s.draining {
 			continue
 		}
-		if sweeping && !s.fresh {
-			s.swept = s.next
+		if s.fresh && s.next == 0 {
+			if whole == atOnce {
+				continue // it stays fresh
+			}
+			whole++
 		}
 		s.swept = min(s.swept, rule)
+		if slices.Contains(swept, n) && !s.fresh {
+			s.swept = min(s.next, rule)
+			s.next = 0
+			whole++
+		}
 		s.next = min(s.next, from)
 		limit := room / len(r.slots)
 		if s.more || s.fresh {
@@ -259,7 +262,7 @@ func (r *reader) ranges(from, rule int64, room int, sweeping bool) []schema.Rang
 		list = append(list, schema.Range{Slot: n, After: s.next, Limit: max(limit, 8)})
 	}
 	slices.SortFunc(list, func(a, b schema.Range) int { return cmp.Compare(a.Slot, b.Slot) })
-	return list
+	return list, whole
 }
 
 // take queues what was read. It returns how many events are new, and whether more is waiting.
