@@ -173,7 +173,7 @@ func TestTransactionThatEndsWhileTheReaderLooksKeepsOrder(t *testing.T) {
 			rec.arrives(t, "others", "another", 20*time.Second) // the head is above the first
 
 			// Numbers are asked, then writers are listed: stop at both.
-			ask, asked := pause(hook.Before, "is_called")
+			ask, asked := pause(hook.Before, "pg_sequence_last_value")
 			<-asked
 			if savepoint {
 				execute(t, tx, "SAVEPOINT s")
