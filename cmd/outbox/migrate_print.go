@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -17,7 +19,7 @@ var dialects = map[string]schema.Dialect{
 	"postgres": schema.PostgreSQL, "postgresql": schema.PostgreSQL, "sqlite": schema.SQLite, "sqlite3": schema.SQLite,
 }
 
-// Run prints the SQL of all migrations. It connects to nothing.
+// Run prints the SQL of all migrations. It changes nothing. A PostgreSQL that a URL names is asked which schema migrate up would take; it need not answer.
 func (c *migratePrint) Run(s *session) error {
 	dialect, known := dialects[c.Dialect]
 	switch {
@@ -39,7 +41,7 @@ func (c *migratePrint) Run(s *session) error {
 	if c.Direction != "up" && c.Direction != "down" {
 		s.faults.add("--direction: %q is neither up nor down", c.Direction)
 	}
-	why := "which --schema names"
+	why, unasked := "which --schema names", false
 	if path := from.searchPath(); c.Schema.text == "" && dialect == schema.PostgreSQL {
 		c.Schema = setting{text: "public", place: c.DatabaseURL.place}
 		why = "for neither --schema nor the search_path of a database URL names another"
@@ -49,6 +51,13 @@ func (c *migratePrint) Run(s *session) error {
 		}
 		if len(path) > 1 {
 			why = "the first in the search_path of the database URL; --schema names another"
+		}
+		if from.postgres != nil && len(s.faults) == 0 {
+			name, answered := currentSchema(database{source: from, pool: commandPool})
+			if name != "" {
+				c.Schema.text, why = name, "where the database creates tables for this user; --schema names another"
+			}
+			unasked = !answered
 		}
 	}
 	tables := c.tableFlags.check(dialect, &s.faults)
@@ -60,6 +69,29 @@ func (c *migratePrint) Run(s *session) error {
 		if _, err := fmt.Fprintf(s.stdout, "-- For the schema %s, %s.\n", tables.Names.Schema, why); err != nil {
 			return err
 		}
+		if unasked {
+			if _, err := fmt.Fprintln(s.stdout, "-- The database did not answer: a search_path of the user, of the database, or in options of the URL was not looked at."); err != nil {
+				return err
+			}
+		}
 	}
 	return schema.WriteSQL(s.stdout, tables, c.Direction)
+}
+
+// currentSchema returns the schema in which d creates tables, empty where the search_path has none that is there, and whether d answered.
+func currentSchema(d database) (name string, answered bool) {
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	db, err := d.open(ctx)
+	if err != nil {
+		return "", false
+	}
+	defer db.Close()
+	var current sql.NullString
+	if err := db.QueryRowContext(ctx, `SELECT current_schema()`).Scan(&current); err != nil {
+		return "", false
+	}
+	return current.String, true
 }

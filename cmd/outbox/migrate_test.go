@@ -7,10 +7,13 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 func tableCount(t *testing.T, db *sql.DB, url, prefix string) int {
@@ -115,6 +118,29 @@ func TestMigratePrintNeedsNoDatabase(t *testing.T) {
 	require.Contains(t, outbox("migrate", "print", "--database-url", "postgres://nobody@127.0.0.1:1/x").require(t, statusDone).stdout, "plpgsql")
 }
 
+// A database that answers says by itself where migrate up would create the tables.
+func TestMigratePrintAsksTheDatabase(t *testing.T) {
+	t.Parallel()
+	dsn := testdb.PostgresDSN(t)
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	var name string
+	require.NoError(t, testdb.Open(t, dsn).QueryRowContext(t.Context(), `SELECT current_schema()`).Scan(&name))
+	require.NotEqual(t, "public", name)
+	q := u.Query()
+	q.Del("search_path")
+	q.Set("options", "-csearch_path="+name)
+	u.RawQuery = q.Encode()
+	text := outbox("migrate", "print", "--database-url", u.String()).require(t, statusDone).stdout
+	require.True(t, strings.HasPrefix(text, "-- For the schema "+name+", where the database creates tables for this user;"), text[:100])
+	require.Contains(t, text, `CREATE TABLE "`+name+`"."outbox"`)
+	require.NotContains(t, text, "did not answer")
+
+	q.Set("options", "-csearch_path=nowhere")
+	u.RawQuery = q.Encode()
+	require.Contains(t, outbox("migrate", "print", "--database-url", u.String()).require(t, statusDone).stdout, "-- For the schema public, for neither")
+}
+
 func withoutQuery(t *testing.T, text, name string) string {
 	t.Helper()
 	u, err := url.Parse(text)
@@ -148,6 +174,7 @@ func TestMigratePrintIsForTheSchemaOfTheURL(t *testing.T) {
 			first, _, _ := strings.Cut(text, "\n")
 			require.Contains(t, first, "-- For the schema "+c.header)
 			require.Contains(t, text, "CREATE TABLE "+c.table)
+			require.Equal(t, c.args[0] != "" && !slices.Contains(c.args, "--schema"), strings.Contains(text, "-- The database did not answer"))
 		})
 	}
 	require.NotContains(t, outbox("migrate", "print", "--dialect", "sqlite").require(t, statusDone).stdout, "For the schema")
