@@ -82,15 +82,19 @@ func ask(ctx context.Context, url string) (status int, body []byte, err error) {
 
 // lacking says in words which checks of /readyz are not well.
 func lacking(body []byte) string {
+	const unsaid = "it does not say why"
 	var answer struct{ Checks map[string]string }
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return "it does not say why"
+		return unsaid
 	}
 	var list []string
 	for name, said := range answer.Checks {
 		if said != "ok" {
 			list = append(list, printable(name+" "+said))
 		}
+	}
+	if len(list) == 0 {
+		return unsaid
 	}
 	slices.Sort(list)
 	return strings.Join(list, ", ")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -47,8 +48,27 @@ func TestHealthAsksTheForwarder(t *testing.T) {
 	relay.Up(t)
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	require.Zero(t, p.end(t), p.logs())
-	require.Equal(t, "outbox: not alive: cannot reach 0.0.0.0:"+port+": connect: connection refused; is outbox run up, with the same METRICS_PORT?\n",
-		health("--live").require(t, statusFailed).stderr)
+}
+
+// A port at which nobody listens, and which nobody else gets meanwhile: connections from it have no other end.
+func TestHealthOfNobody(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	client, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	address := client.LocalAddr().String()
+	require.Equal(t, "outbox: not alive: cannot reach "+address+": connect: connection refused; is outbox run up, with the same METRICS_PORT?\n",
+		outbox("health", "--live", "--metrics-port", address).require(t, statusFailed).stderr)
+}
+
+func unavailable(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, body)
+	}
 }
 
 func TestHealthOfWhatIsNoForwarder(t *testing.T) {
@@ -56,18 +76,21 @@ func TestHealthOfWhatIsNoForwarder(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		want   string
+		args   []string
 	}{
-		"another server":    {http.NotFound, "not ready: ADDRESS answers /readyz with 404; is it a forwarder's METRICS_PORT?"},
-		"a page elsewhere":  {http.RedirectHandler("/login", http.StatusFound).ServeHTTP, "not ready: ADDRESS answers /readyz with 302; is it"},
-		"unavailable":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, "not ready: it does not say why"},
-		"no answer in time": {func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() }, "not ready: no answer from ADDRESS within 100ms"},
+		"another server":    {http.NotFound, "not ready: ADDRESS answers /readyz with 404; is it a forwarder's METRICS_PORT?", nil},
+		"a page elsewhere":  {http.RedirectHandler("/login", http.StatusFound).ServeHTTP, "not ready: ADDRESS answers /readyz with 302; is it", nil},
+		"unavailable":       {unavailable(""), "not ready: it does not say why", nil},
+		"no checks":         {unavailable(`{}`), "not ready: it does not say why", nil},
+		"all is well":       {unavailable(`{"checks":{"database":"ok"}}`), "not ready: it does not say why", nil},
+		"no answer in time": {func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() }, "not ready: no answer from ADDRESS within 100ms", []string{"--timeout", "100ms"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewServer(c.answer)
 			t.Cleanup(server.Close)
 			address := server.Listener.Addr().String()
-			r := outbox("health", "--metrics-port", address, "--timeout", "100ms").require(t, statusFailed)
+			r := outbox(append([]string{"health", "--metrics-port", address}, c.args...)...).require(t, statusFailed)
 			require.Contains(t, r.stderr, "outbox: "+strings.ReplaceAll(c.want, "ADDRESS", address))
 			require.Equal(t, 1, strings.Count(r.stderr, "\n"))
 			require.Empty(t, r.stdout)
