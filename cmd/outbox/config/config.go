@@ -90,7 +90,7 @@ type Publishing struct {
 
 // Cleanup says when finished events are removed. Nothing is by default: see docs/operations.md for why.
 type Cleanup struct {
-	CleanupOn        bool          `key:"cleanup" help:"Remove old finished events, at cleanup_at or cleanup_every; setting one of these switches it on as well, and false off. One of several forwarders does it."`
+	CleanupOn        bool          `key:"cleanup" help:"Remove old finished events, at cleanup_at or cleanup_every; setting one of these switches it on as well, and false off, but for a time of a later source: a flag goes before a variable, and that before the file. One of several forwarders does it."`
 	CleanupAt        string        `key:"cleanup_at" placeholder:"TIME" default:"02:00, with cleanup" help:"Time of day, local, at which they are removed."`
 	CleanupEvery     time.Duration `key:"cleanup_every" min:"0s" help:"How often they are removed, instead; 0s for at a time of day."`
 	Retention        time.Duration `key:"retention" min:"1s" help:"How long events are kept that were sent."`

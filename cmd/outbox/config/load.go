@@ -120,10 +120,15 @@ func (l *Loaded) profile(layers []map[string]given) {
 	}
 }
 
-// cleanup makes one thing of the switch and the times: false wins over times, and a time that is set stands for true.
+// cleanup makes one thing of the switch and the times: false wins over times of its layer and those below, and a time that is set stands for true.
 func (l *Loaded) cleanup() {
-	if l.Origins["cleanup"].Layer > Defaults && !l.CleanupOn {
-		l.CleanupAt, l.CleanupEvery = "", 0
+	if off := l.Origins["cleanup"].Layer; off > Defaults && !l.CleanupOn {
+		if l.Origins["cleanup_at"].Layer <= off {
+			l.CleanupAt = ""
+		}
+		if l.Origins["cleanup_every"].Layer <= off {
+			l.CleanupEvery = 0
+		}
 	}
 	cleaner, on := l.Cleaner()
 	l.CleanupOn, l.CleanupAt = on, cleaner.At
