@@ -59,7 +59,7 @@ type Forwarding struct {
 	SweepInterval  time.Duration `key:"sweep_interval" min:"1ms" help:"How often all pending work is read again, in case something was missed."`
 	Lease          time.Duration `key:"lease" min:"1s" help:"How long the share of a forwarder that died waits for others."`
 	PublishTimeout time.Duration `key:"publish_timeout" min:"100ms" default:"10s, or a third of lease" help:"Bounds the publishing of one message. Less than half of lease."`
-	CloseTimeout   time.Duration `key:"close_timeout" min:"0s" help:"How long a forwarder that stops waits for what is in flight. At least publish_timeout, which raises it."`
+	CloseTimeout   time.Duration `key:"close_timeout" min:"100ms" help:"How long a forwarder that stops waits for what is in flight. At least publish_timeout, which raises it while this is not set."`
 	Unordered      bool          `key:"unordered" help:"Drop the order of ordering keys."`
 }
 
