@@ -60,7 +60,7 @@ func tracingEndpoint(f *faults) string {
 		f.add("%s: it is no URL such as http://collector:4318", place)
 		return ""
 	}
-	if name, protocol := first(otlpTracesProtocol, otlpProtocol); protocol != "" && !strings.HasPrefix(protocol, "http/") {
+	if name, protocol := first(otlpTracesProtocol, otlpProtocol); protocol != "" && protocol != "http/protobuf" {
 		f.add("%s: %q is none that there is; set it to http/protobuf, and the endpoint to the collector's port for that, usually 4318", name, protocol)
 	}
 	return u.Redacted()

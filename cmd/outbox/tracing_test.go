@@ -193,6 +193,7 @@ func TestWrongTracingVariables(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
 		{otlpEndpoint, "collector:4318", "OTEL_EXPORTER_OTLP_ENDPOINT: it is no URL such as http://collector:4318"},
 		{otlpTracesEndpoint, "https://", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: it is no URL"},
+		{otlpProtocol, "http/json", `OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" is none that there is; set it to http/protobuf`},
 		{otlpProtocol, "grpc", `OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" is none that there is; set it to http/protobuf`},
 		{otelTracesExporter, "zipkin", `OTEL_TRACES_EXPORTER: "zipkin" is none that there is; there are otlp and none`},
 	} {
