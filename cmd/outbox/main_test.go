@@ -31,8 +31,10 @@ func TestMain(m *testing.M) {
 	for _, s := range config.Settings() {
 		_ = os.Unsetenv(s.Env)
 	}
-	for _, name := range []string{otlpEndpoint, otlpTracesEndpoint, otlpProtocol, otlpTracesProtocol, otelTracesExporter, otelDisabled} {
-		_ = os.Unsetenv(name)
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") {
+			_ = os.Unsetenv(name)
+		}
 	}
 	redis.Disable()
 	goleak.VerifyTestMain(m,
