@@ -19,8 +19,8 @@ type hosts map[string]bool
 func newHosts(names []string) (hosts, error) {
 	list := hosts{}
 	for _, name := range names {
-		if name != AnyHost && (name == "" || strings.ContainsAny(name, "/*: ")) {
-			return nil, fmt.Errorf("status page: Hosts: %q is no host name; want one without scheme and port, or %s", name, AnyHost)
+		if err := CheckHost(name); err != nil {
+			return nil, fmt.Errorf("status page: Hosts: %w", err)
 		}
 		list[canonical(name)] = true
 	}
@@ -28,6 +28,14 @@ func newHosts(names []string) (hosts, error) {
 }
 
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+
+// CheckHost returns what is wrong with a name for [Config.Hosts], nil for nothing. It looks at how the name is written only.
+func CheckHost(name string) error {
+	if name != AnyHost && (name == "" || strings.ContainsAny(name, "/*: ")) {
+		return fmt.Errorf("%q is no host name; want one without scheme and port, or %s", name, AnyHost)
+	}
+	return nil
+}
 
 // known tells whether the page answers to a Host header. A web site can make its own name one of this machine, and then reads what is here as its own
 // (DNS rebinding). It cannot do so with an address in digits, nor with localhost.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,8 +79,8 @@ func (c Config) validate(faults *Faults, place func(key string) string) {
 		faults.add("metrics_port", place("metrics_port"), err)
 	}
 	for _, name := range c.StatusHosts {
-		if strings.ContainsAny(name, "/: ") || strings.Contains(name, "*") && name != statuspage.AnyHost {
-			faults.addf("status_hosts", place("status_hosts"), "%q is no host name; want one without scheme and port, or *", name)
+		if err := statuspage.CheckHost(name); err != nil {
+			faults.add("status_hosts", place("status_hosts"), err)
 		}
 	}
 	c.validateAlerts(faults, place)
@@ -108,8 +109,10 @@ func (c Config) MetricsAddress() (string, error) {
 // PageHosts returns the host names by which the status page is reached.
 func (c Config) PageHosts() []string {
 	list := slices.Clone(c.StatusHosts)
-	if host, _, err := net.SplitHostPort(c.MetricsPort); err == nil && host != "" && net.ParseIP(host) == nil {
-		list = append(list, host)
+	if host, _, err := net.SplitHostPort(c.MetricsPort); err == nil && host != "" {
+		if _, err := netip.ParseAddr(host); err != nil {
+			list = append(list, host)
+		}
 	}
 	return list
 }
