@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 )
@@ -27,8 +29,6 @@ func newHosts(names []string) (hosts, error) {
 	return list, nil
 }
 
-func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
-
 // CheckHost returns what is wrong with a name for [Config.Hosts], nil for nothing. It looks at how the name is written only.
 func CheckHost(name string) error {
 	if name != AnyHost && (name == "" || strings.ContainsAny(name, "/*: ")) {
@@ -36,6 +36,8 @@ func CheckHost(name string) error {
 	}
 	return nil
 }
+
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
 // known tells whether the page answers to a Host header. A web site can make its own name one of this machine, and then reads what is here as its own
 // (DNS rebinding). It cannot do so with an address in digits, nor with localhost.
@@ -52,11 +54,30 @@ func (h hosts) known(header string) bool {
 	return err == nil
 }
 
-// guard refuses requests that come by a name of somebody else.
+const (
+	refusedEvery = time.Minute // a line of the log at most
+	maxHostName  = 253         // of DNS
+)
+
+// guard refuses requests that come by a name of somebody else. Anybody can send many of them.
 func (h hosts) guard(next http.Handler, log watermill.LoggerAdapter) http.Handler {
+	var mu sync.Mutex
+	var logged time.Time
+	due := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if !logged.IsZero() && time.Since(logged) < refusedEvery {
+			return false
+		}
+		logged = time.Now()
+		return true
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !h.known(r.Host) {
-			log.Info("Refused a request by a host name that is not configured", watermill.LogFields{"host": r.Host, "from": r.RemoteAddr})
+			if due() {
+				host := r.Host[:min(len(r.Host), maxHostName)]
+				log.Info("Refused a request by a host name that is not configured", watermill.LogFields{"host": host, "from": r.RemoteAddr})
+			}
 			send(w, http.StatusForbidden, answer{Error: "this page does not answer by this host name; statuspage.Config.Hosts, or status_hosts of outbox run, lists others"})
 			return
 		}
