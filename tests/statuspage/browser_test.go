@@ -102,6 +102,17 @@ func (p *tab) clear() []string {
 	return list
 }
 
+// said waits until n things went wrong, and clears them. The browser tells of them some time after they did.
+func (p *tab) said(n int, why string) {
+	p.Helper()
+	var list []string
+	require.Eventually(p, func() bool {
+		list = append(list, p.clear()...)
+		return len(list) >= n
+	}, waits, 10*time.Millisecond, why)
+	require.Len(p, list, n, why)
+}
+
 func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, waits)

@@ -94,7 +94,11 @@ func execute(t *testing.T, db *sql.DB, statement string) {
 // insert stores an event for shop://orders.
 func insert(t *testing.T, db *sql.DB, id string) {
 	t.Helper()
-	execute(t, db, fmt.Sprintf(`INSERT INTO outbox (id, tenant_id, topic, payload, routing_key) VALUES ('%s', 'acme', 'orders', '{}', 'shop://orders')`, id))
+	execute(t, db, insertion(id))
+}
+
+func insertion(id string) string {
+	return fmt.Sprintf(`INSERT INTO outbox (id, tenant_id, topic, payload, routing_key) VALUES ('%s', 'acme', 'orders', '{}', 'shop://orders')`, id)
 }
 
 // becomes waits until an event has a status in the database.
@@ -102,8 +106,8 @@ func becomes(t *testing.T, db *sql.DB, id, status string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		var got string
-		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT status FROM outbox_events WHERE id = '`+id+`'`).Scan(&got))
-		return got == status
+		err := db.QueryRowContext(t.Context(), `SELECT status FROM outbox_events WHERE id = '`+id+`'`).Scan(&got)
+		return err == nil && got == status
 	}, waits, 10*time.Millisecond, "%s does not become %s", id, status)
 }
 
