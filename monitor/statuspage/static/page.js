@@ -22,12 +22,15 @@
     arm();
   };
 
+  // A header takes bytes: a character for each of its UTF-8.
+  const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
   // post returns the count that was answered, and null after it said what failed.
   const post = async (action, body, secret) => {
     try {
       const r = await fetch("actions/" + action, {
         method: "POST",
-        headers: { "Content-Type": "application/json", Authorization: "Bearer " + secret },
+        headers: { "Content-Type": "application/json", Authorization: "Bearer " + bytes(secret) },
         body: JSON.stringify(body),
       });
       const answer = await r.json();
