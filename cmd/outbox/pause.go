@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -50,13 +51,10 @@ type pauseCommand struct {
 	Reason string `placeholder:"TEXT" help:"Why, for those who look at stats."`
 }
 
-// maxReason bounds what stats shows in a line.
-const maxReason = 500
-
 // Run holds deliveries until somebody resumes them.
 func (c *pauseCommand) Run(s *session) error {
-	if n := len(c.Reason); n > maxReason {
-		s.faults.add("--reason: it has %d bytes; say it in %d", n, maxReason)
+	if n := len(c.Reason); n > statuspage.MaxReason {
+		s.faults.add("--reason: it has %d bytes; say it in %d", n, statuspage.MaxReason)
 	}
 	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, now *schema.Control) (string, error) {
 		if now != nil && (c.Reason == "" || c.Reason == now.Reason) { // else the reason would be lost

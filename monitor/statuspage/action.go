@@ -35,10 +35,10 @@ type answer struct {
 	Error string `json:"error,omitempty"`
 }
 
-const (
-	maxBody   = 16 << 10
-	maxReason = 500
-)
+const maxBody = 16 << 10
+
+// MaxReason is how many bytes the reason of a pause has at most, for it is shown in a line.
+const MaxReason = 500
 
 func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	action, known := actions[r.PathValue("action")]
@@ -149,8 +149,8 @@ func checkPause(r request) error {
 		return errors.New("kind: want destination, tenant or key")
 	case r.Name == "" || len(r.Name) > schema.MaxTarget:
 		return fmt.Errorf("name: want 1 to %d bytes", schema.MaxTarget)
-	case len(r.Reason) > maxReason:
-		return fmt.Errorf("reason: want at most %d bytes", maxReason)
+	case len(r.Reason) > MaxReason:
+		return fmt.Errorf("reason: want at most %d bytes", MaxReason)
 	}
 	return nil
 }

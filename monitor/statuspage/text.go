@@ -14,6 +14,7 @@ var functions = template.FuncMap{
 	"number": number, "about": about, "total": total, "age": age, "clock": clock, "rate": rate,
 	"orNone": orNone, "pausedBy": pausedBy, "unreachable": unreachable, "percent": func(p monitor.Pool) int { return int(math.Round(p.Use() * 100)) },
 	"destination": func() schema.ControlKind { return schema.PausedDestination }, "tenant": func() schema.ControlKind { return schema.PausedTenant },
+	"maxReason": func() int { return MaxReason },
 }
 
 // number is n with thousands set apart.
