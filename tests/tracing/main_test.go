@@ -168,7 +168,7 @@ func drainWithin(ctx context.Context, t testing.TB, db *sql.DB, cfg forwarder.Co
 	require.NoError(t, f.Drain(ctx))
 }
 
-// loudly fails the test with the names of the spans when cond does not come true.
+// eventually fails the test with the names of the spans when cond does not come true.
 func (s spans) eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	require.Eventually(t, cond, 20*time.Second, time.Millisecond, "%s; spans: %s", what, strings.Join(s.names(), ", "))
