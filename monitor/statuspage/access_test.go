@@ -1,14 +1,18 @@
 package statuspage_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
@@ -104,16 +108,98 @@ func TestGuessesAreLimited(t *testing.T) {
 		<-time.After(time.Minute)
 		require.Equal(t, http.StatusBadRequest, try("10.0.0.1:1003", token))
 
-		// Whoever has many addresses does not fill the memory, and is limited too.
+		// Whoever has many addresses does not fill the memory, and locks out nobody else.
 		for i := range 5000 {
-			status := try(fmt.Sprintf("10.1.%d.%d:1000", i/256, i%256), "wrong")
-			want := http.StatusUnauthorized
-			if i >= 4096+10 {
-				want = http.StatusTooManyRequests
-			}
-			require.Equal(t, want, status, i)
+			require.Equal(t, http.StatusUnauthorized, try(fmt.Sprintf("10.1.%d.%d:1000", i/256, i%256), "wrong"))
 		}
-		<-time.After(time.Minute)
+		require.Equal(t, http.StatusUnauthorized, try("10.9.9.9:1000", "wrong"))
 		require.Equal(t, http.StatusBadRequest, try("10.9.9.9:1000", token))
+	})
+}
+
+// Requests that come together get no more guesses than one after the other.
+func TestGuessesAreCountedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := open(t, testdb.SQLite(t), statuspage.Config{Token: token})
+	var group sync.WaitGroup
+	var looked atomic.Int64
+	for range 100 {
+		group.Go(func() {
+			if s.from("10.0.0.1:1000", "wrong", "localhost") == http.StatusUnauthorized {
+				looked.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	require.EqualValues(t, 10, looked.Load())
+}
+
+// Behind a proxy all people have one address. Somebody who guesses there does not lock out a tab that was unlocked before.
+func TestGuessesDoNotLockOutWhoIsIn(t *testing.T) {
+	t.Parallel()
+	m, err := monitor.New(t.Context(), testdb.SQLite(t), monitor.Config{}, nil)
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		h, err := statuspage.New(m, statuspage.Config{Token: token}, nil)
+		require.NoError(t, err)
+		try := func(action, body, token, session string) (int, string) {
+			r := httptest.NewRequest(http.MethodPost, "http://localhost/actions/"+action, strings.NewReader(body))
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Outbox-Session", session)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			var answer struct{ Session string }
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+			return w.Code, answer.Session
+		}
+		replay := func(token, session string) int {
+			status, issued := try("replay", `{"seq":7,"target":"shop://orders"}`, token, session)
+			require.Empty(t, issued)
+			return status
+		}
+		status, session := try("unlock", `{}`, token, "")
+		require.Equal(t, http.StatusOK, status)
+		require.NotEmpty(t, session)
+		for range 10 {
+			require.Equal(t, http.StatusUnauthorized, replay("wrong", session), "a session is no token")
+		}
+		require.Equal(t, http.StatusOK, replay(token, session))
+		require.Equal(t, http.StatusTooManyRequests, replay("wrong", session), "nor more guesses")
+		for _, forged := range []string{"", ".", "9" + session, session + "A", "9999999999." + strings.SplitN(session, ".", 2)[1]} {
+			require.Equal(t, http.StatusTooManyRequests, replay(token, forged), forged)
+		}
+
+		<-time.After(12 * time.Hour)
+		for range 10 {
+			require.Equal(t, http.StatusUnauthorized, replay("wrong", ""))
+		}
+		require.Equal(t, http.StatusTooManyRequests, replay(token, session), "it has ended")
+	})
+}
+
+// Requests by a wrong name are told of once a minute, however long the name is.
+func TestRefusedNamesDoNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	m, err := monitor.New(t.Context(), testdb.SQLite(t), monitor.Config{}, nil)
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		log := watermill.NewCaptureLogger()
+		h, err := statuspage.New(m, statuspage.Config{}, log)
+		require.NoError(t, err)
+		ask := func() []watermill.CapturedMessage {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Host = strings.Repeat("x", 10_000)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			require.Equal(t, http.StatusForbidden, w.Code)
+			return log.Captured()[watermill.InfoLogLevel]
+		}
+		for range 100 {
+			require.Len(t, ask(), 1)
+		}
+		require.Len(t, ask()[0].Fields["host"], 253)
+		<-time.After(time.Minute)
+		require.Len(t, ask(), 2)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 
@@ -31,8 +32,9 @@ type request struct {
 
 // answer is what an action sends back.
 type answer struct {
-	Count int    `json:"count,omitempty"`
-	Error string `json:"error,omitempty"`
+	Count   int    `json:"count,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Session string `json:"session,omitempty"` // of unlock
 }
 
 const maxBody = 16 << 10
@@ -90,7 +92,11 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	if _, err := p.m.Take(r.Context()); err != nil { // so that the page shows it at once
 		p.log.Debug("Cannot look at the outbox", watermill.LogFields{"err": err.Error()})
 	}
-	send(w, http.StatusOK, answer{Count: n})
+	done := answer{Count: n}
+	if r.PathValue("action") == "unlock" {
+		done.Session = p.session(time.Now())
+	}
+	send(w, http.StatusOK, done)
 }
 
 type action struct {

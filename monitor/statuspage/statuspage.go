@@ -62,7 +62,8 @@ var templates = template.Must(template.New("page").Funcs(functions).Parse(source
 //
 // Whoever reaches it can read it: causes of dead letters may name hosts, and names of tenants are shown, but no payload. Listen on loopback, or
 // put what authenticates people in front. Requests of other sites that change something are refused, with or without a token, and so are requests by a
-// host name that is not known. An address that sends ten wrong tokens waits for the rest of the minute.
+// host name that is not known. An address that sends ten wrong tokens waits for the rest of the minute, but for tabs that were unlocked
+// before.
 func New(m *monitor.Monitor, cfg Config, logger watermill.LoggerAdapter) (http.Handler, error) {
 	if cfg.Token != "" && len(cfg.Token) < minToken {
 		return nil, fmt.Errorf("status page: Token has %d bytes, want at least %d", len(cfg.Token), minToken)
@@ -205,20 +206,18 @@ func send(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // who asked is gone
 }
 
-// allowed tells whether a request carries the token, and how long it has to wait if that was tried too often. It takes as long whatever is wrong with
-// the token.
+// allowed tells whether a request carries the token, and how long it has to wait if that was tried too often: then the right token is of no use but
+// with the session of a tab that was unlocked before. It takes as long whatever is wrong with the token.
 func (p *page) allowed(r *http.Request) (ok bool, wait time.Duration) {
 	given, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !found {
 		return false, 0 // no guess
 	}
-	if wait = p.guesses.wait(r.RemoteAddr); wait > 0 {
+	sum := sha256.Sum256([]byte(given))
+	right := subtle.ConstantTimeCompare(sum[:], p.token[:]) == 1
+	unlocked := p.unlocked(r.Header.Get(sessionHeader), time.Now())
+	if wait = p.guesses.take(r.RemoteAddr, right); wait > 0 && (!right || !unlocked) {
 		return false, wait
 	}
-	sum := sha256.Sum256([]byte(given))
-	ok = subtle.ConstantTimeCompare(sum[:], p.token[:]) == 1
-	if !ok {
-		p.guesses.add(r.RemoteAddr)
-	}
-	return ok, 0
+	return right, 0
 }

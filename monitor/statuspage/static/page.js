@@ -12,11 +12,12 @@
 
   // The token stays in this tab. Without one the buttons are disabled.
   const token = () => sessionStorage.getItem("outbox-token") || "";
+  const session = () => sessionStorage.getItem("outbox-session") || "";
   const unlock = $("unlock");
   const arm = () => parts.querySelectorAll("button[data-action]").forEach((b) => (b.disabled = !token()));
   const remember = (text) => {
     if (text) sessionStorage.setItem("outbox-token", text);
-    else sessionStorage.removeItem("outbox-token");
+    else ["outbox-token", "outbox-session"].forEach((name) => sessionStorage.removeItem(name));
     unlock.querySelector("button").textContent = token() ? "Forget" : "Unlock";
     $("token").disabled = token() !== "";
     arm();
@@ -30,11 +31,12 @@
     try {
       const r = await fetch("actions/" + action, {
         method: "POST",
-        headers: { "Content-Type": "application/json", Authorization: "Bearer " + bytes(secret) },
+        headers: { "Content-Type": "application/json", Authorization: "Bearer " + bytes(secret), "Outbox-Session": session() },
         body: JSON.stringify(body),
       });
       const answer = await r.json();
       if (r.status === 401) remember("");
+      if (answer.session) sessionStorage.setItem("outbox-session", answer.session);
       if (r.ok) return answer.count || 0;
       say(answer.error, true);
     } catch (err) {
