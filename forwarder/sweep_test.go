@@ -49,7 +49,7 @@ func TestSweepsOfManyDeletedRowsGoInPortions(t *testing.T) {
 
 	// When the rows are gone, all are swept at once again.
 	for range 16 {
-		swept, _ = sweep(10 * time.Microsecond)
+		sweep(10 * time.Microsecond)
 	}
 	for !s.begins() {
 		sweep(10 * time.Microsecond)
