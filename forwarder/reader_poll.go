@@ -202,11 +202,12 @@ func (r *reader) prepare() (room int, slots []int) {
 	return min(room, r.cfg.BatchSize), slots
 }
 
+// unread tells whether a slot that is read has more than was read of it. One that drains is not read any more.
 func (r *reader) unread() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.slots {
-		if s.fresh || s.more {
+		if !s.draining && (s.fresh || s.more) {
 			return true
 		}
 	}

@@ -69,3 +69,32 @@ func TestSweepsOfManyDeletedRowsGoInPortions(t *testing.T) {
 	require.True(t, s.begins())
 	require.Empty(t, s.due(s.next, nil))
 }
+
+// Slots that must be read from the start are read a few at a time, and none is forgotten; one that drains keeps nobody busy.
+func TestFewSlotsAreReadFromTheStartAtOnce(t *testing.T) {
+	r := &reader{slots: map[int]*slot{}}
+	for n := range 5 {
+		r.slots[n] = &slot{fresh: true}
+	}
+	r.slots[4].fresh, r.slots[4].next = false, 100
+	read := map[int]int{}
+	for looks := 1; r.unread(); looks++ {
+		require.LessOrEqual(t, looks, 4)
+		list, whole := r.ranges(90, 90, 1000, 1, nil)
+		require.Equal(t, 1, whole)
+		for _, one := range list {
+			if one.Slot == 4 {
+				require.EqualValues(t, 90, one.After)
+				continue
+			}
+			if one.After == 0 {
+				read[one.Slot]++
+				r.slots[one.Slot].next = 90
+			}
+		}
+	}
+	require.Equal(t, map[int]int{0: 1, 1: 1, 2: 1, 3: 1}, read)
+
+	r.slots[0].draining, r.slots[0].more = true, true
+	require.False(t, r.unread())
+}
