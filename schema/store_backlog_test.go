@@ -3,6 +3,7 @@ package schema_test
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"testing"
 	"time"
 
@@ -248,4 +249,30 @@ func TestFleet(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, len(all), f.Free["g"])
 	})
+}
+
+// A look at the first entries that takes longer than it may is not tried again at once.
+func TestEndlessHeadsAreLookedAtRarely(t *testing.T) {
+	t.Parallel()
+	dsn := testdb.PostgresDSN(t)
+	testdb.Migrated(t, testdb.Open(t, dsn))
+	hook := new(testdb.Hook)
+	s := open(t, testdb.Hooked(t, dsn, hook))
+	looks := 0
+	hook.Before(func(ctx context.Context, query string) error {
+		if !strings.Contains(query, "WITH ORDINALITY") {
+			return nil
+		}
+		looks++
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, err := s.Backlog(ctx, false)
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "deleted rows that vacuum cannot remove")
+	}
+	require.Equal(t, 1, looks)
 }

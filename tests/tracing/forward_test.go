@@ -13,6 +13,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/baggage"
@@ -294,6 +295,28 @@ func TestDeadEvents(t *testing.T) {
 	below(t, poisoned, route.SpanContext)
 	require.Len(t, to.got, 1)
 	require.Equal(t, poisoned.SpanContext.SpanID(), carried(to.got[0].Metadata).SpanID())
+}
+
+// The poison destination's span hangs below the routing, not below the attempt that failed, and ends when its publisher panics.
+func TestPoisonAfterAFailedAttempt(t *testing.T) {
+	t.Parallel()
+	all := newSpans()
+	db, to := testdb.SQLite(t), &sink{}
+	to.fail = func(m *message.Message) error {
+		if m.Metadata.Get(wm.ReasonForPoisonedKey) != "" {
+			panic("out of reach")
+		}
+		return middleware.Permanent(errors.New("refused"))
+	}
+	publish(t, db, "orders", event(t.Context(), `{}`))
+	drain(t, db, forwarder.Config{TracerProvider: all.provider, PoisonDestination: "poison"}, to)
+	route := all.one(t, "route orders")
+	for _, name := range []string{"publish orders", "publish poison"} {
+		span := all.one(t, name)
+		below(t, span, route.SpanContext)
+		require.Equal(t, codes.Error, span.Status.Code, name)
+	}
+	require.Contains(t, all.one(t, "publish poison").Status.Description, "panicked")
 }
 
 func TestOutcomesOfAnEvent(t *testing.T) {
