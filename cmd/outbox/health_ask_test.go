@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"regexp"
 	"strings"
 	"syscall"
@@ -13,22 +12,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
-	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 // What a forwarder answers is what the health check of its container says.
 func TestHealthAsksTheForwarder(t *testing.T) {
 	t.Parallel()
 	file := binary(t)
-	direct := testdb.PostgresDSN(t)
-	u, err := url.Parse(direct)
-	require.NoError(t, err)
-	relay := adapterstest.NewRelay(t, u.Host)
-	u.Host = relay.Addr
-	outbox("migrate", "up", "--database-url", direct).require(t, statusDone)
-	p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0.0.0.0:0", "--database-url", u.String())
+	_, through, relay := relayed(t)
+	p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0.0.0.0:0", "--database-url", through)
 	p.waitFor(t, "Serving /healthz")
 	port := regexp.MustCompile(`address=\S+:(\d+)`).FindStringSubmatch(p.logs())[1]
 	health := func(args ...string) result {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"regexp"
 	"strings"
 	"syscall"
@@ -15,9 +14,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
-	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 var servedAt = regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
@@ -59,13 +55,8 @@ func (p *process) ready(t *testing.T, want int, text string) {
 func TestReadyIsNotAlive(t *testing.T) {
 	t.Parallel()
 	file := binary(t)
-	direct := testdb.PostgresDSN(t)
-	u, err := url.Parse(direct)
-	require.NoError(t, err)
-	relay := adapterstest.NewRelay(t, u.Host)
-	u.Host = relay.Addr
-	outbox("migrate", "up", "--database-url", direct).require(t, statusDone)
-	p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--database-url", u.String())
+	_, through, relay := relayed(t)
+	p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--database-url", through)
 	healthy := func() {
 		t.Helper()
 		status, body := get(t, p.served(t)+"/healthz")

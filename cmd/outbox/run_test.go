@@ -234,21 +234,28 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 	})
 }
 
+// relayed returns the URL of a database with tables, and another that goes there through a relay, which can be cut.
+func relayed(t *testing.T) (direct, through string, relay *adapterstest.Relay) {
+	t.Helper()
+	direct = testdb.PostgresDSN(t)
+	u, err := url.Parse(direct)
+	require.NoError(t, err)
+	relay = adapterstest.NewRelay(t, u.Host)
+	u.Host = relay.Addr
+	outbox("migrate", "up", "--database-url", direct).require(t, statusDone)
+	return direct, u.String(), relay
+}
+
 // A database that goes away is waited for, without a busy loop.
 func TestDatabaseThatGoesDownLater(t *testing.T) {
 	t.Parallel()
 	file := binary(t)
-	direct := testdb.PostgresDSN(t)
-	u, err := url.Parse(direct)
-	require.NoError(t, err)
-	relay := adapterstest.NewRelay(t, u.Host)
-	u.Host = relay.Addr
-	outbox("migrate", "up", "--database-url", direct).require(t, statusDone)
+	direct, through, relay := relayed(t)
 	db, err := sql.Open("pgx", direct)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 
-	p := start(t, file, "run", "--to", "console://stdout", "--database-url", u.String())
+	p := start(t, file, "run", "--to", "console://stdout", "--database-url", through)
 	insert(t, db, "orders", `{"n":1}`)
 	require.Eventually(t, func() bool { return len(p.payloads()) == 1 }, 20*time.Second, 5*time.Millisecond)
 	relay.Down(t)
