@@ -1,7 +1,7 @@
 # Everyday commands. `make` alone lists them. ARGS goes to the command: make test ARGS='-run TestSettle'.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-short lint bench faults test-faults verify services-up services-down services-status fmt ci
+.PHONY: help demo test test-another-day test-short lint bench faults test-faults verify services-up services-down services-status fmt ci
 
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := $(CURDIR)/.run/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
@@ -11,6 +11,7 @@ BENCH ?= .
 SERVICES ?=
 DURATION ?= 3m
 SEED ?= 0
+DAY ?= 1 year
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,9 @@ demo: ## run the demo
 test: ## run all tests with the race detector, on real services that are started and stopped for it
 	@command -v cc >/dev/null || scripts/install gcc libc6-dev
 	@scripts/services with $(SERVICES) -- scripts/each-module go test -race -count=1 -p 2 -timeout 10m $(ARGS) ./...
+
+test-another-day: ## run all tests as if today were DAY ('1 year', '2028-02-29 23:55', anything that date -d takes)
+	@scripts/another-day '$(DAY)' $(MAKE) test
 
 test-short: ## run the tests that need only Go
 	@scripts/each-module go test -short -count=1 $(ARGS) ./...

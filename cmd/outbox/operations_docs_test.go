@@ -18,7 +18,7 @@ const operationsPage = "../../docs/operations.md"
 var (
 	indexRow  = regexp.MustCompile(`(?m)^(\w+ +\w+ +(ok|missing)) .*$`)
 	took      = regexp.MustCompile(`"took_seconds":[0-9.e-]+`)
-	seconds   = regexp.MustCompile(`\b\d+[dhms][0-9dhms]*\b`)
+	seconds   = regexp.MustCompile(`\b\d+([dhms][0-9dhms]*| days?)\b`)
 	procedure = regexp.MustCompile(`(?m)^info: A transaction is open.*\n.*\n\n?`) // of tests that run beside this one
 )
 
