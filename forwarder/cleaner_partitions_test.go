@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -121,7 +122,7 @@ func TestPartitionsComeAndGoBesideForwarders(t *testing.T) {
 		})
 	}
 	publishers.Wait()
-	require.Eventually(t, func() bool { return len(got.payloads("orders")) >= writers*each }, 40*time.Second, 10*time.Millisecond)
+	await.That(t, func() bool { return len(got.payloads("orders")) >= writers*each })
 	stop()
 	others.Wait()
 	next := make([]int, writers)
@@ -154,10 +155,10 @@ func TestCleanerAddsPartitionsWhileItWaits(t *testing.T) {
 	done := make(chan error, 1)
 	one := cleaner(t, db, forwarder.CleanerConfig{})
 	go func() { done <- one.Run(ctx) }()
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		parts, err := store.Partitions(t.Context())
 		return err == nil && len(parts) == 5
-	}, 20*time.Second, 10*time.Millisecond)
+	})
 	cancel()
 	require.NoError(t, <-done)
 }

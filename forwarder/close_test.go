@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -38,7 +39,7 @@ func receive(t testing.TB, ch <-chan *message.Message) *message.Message {
 	case m, ok := <-ch:
 		require.True(t, ok, "closed")
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(await.Patience):
 		require.FailNow(t, "nothing came")
 		return nil
 	}
@@ -108,7 +109,7 @@ func TestCloseLosesNothing(t *testing.T) {
 
 					again := subscribe(t, context.Background(), subscriber(t, db, quick()))
 					require.Equal(t, without(payloads, string(first.Payload)), receiveAll(t, again, 9))
-					require.Eventually(t, func() bool { return statuses(t, db)["SENT"] == 10 }, 5*time.Second, 5*time.Millisecond)
+					await.That(t, func() bool { return statuses(t, db)["SENT"] == 10 })
 				})
 			})
 		}
@@ -181,7 +182,7 @@ func TestRouterCloseLetsDeliveriesEnd(t *testing.T) {
 		})
 		ran := make(chan error, 1)
 		go func() { ran <- r.Run(context.Background()) }()
-		require.Eventually(t, func() bool { return gate.inside.Load() == 10 }, 10*time.Second, time.Millisecond)
+		await.That(t, func() bool { return gate.inside.Load() == 10 })
 		closed := make(chan error, 1)
 		go func() { closed <- r.Close() }()
 		<-(<-contexts).Done()

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -93,7 +93,7 @@ func logger(t testing.TB) watermill.LoggerAdapter {
 
 func drain(t testing.TB, db *sql.DB, cfg forwarder.Config, pubs map[string]message.Publisher) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	f, err := forwarder.New(ctx, db, pubs, cfg, logger(t))
 	require.NoError(t, err)
@@ -171,13 +171,13 @@ func TestFailedDeliveryIsRetriedInOrderAndOthersFlow(t *testing.T) {
 		}
 		publish(t, db, "orders", keyed("a", "a1"), keyed("b", "b1"), keyed("a", "a2"), keyed("a", "a3"))
 		publish(t, db, "orders", keyed("a", "a4"))
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		defer cancel()
 		f, err := forwarder.New(ctx, db, map[string]message.Publisher{"kafka": rec}, forwarder.Config{}, logger(t))
 		require.NoError(t, err)
 		done := make(chan error, 1)
 		go func() { done <- f.Run(ctx) }()
-		require.Eventually(t, func() bool { return len(rec.payloads("orders")) == 5 }, 20*time.Second, 5*time.Millisecond)
+		await.That(t, func() bool { return len(rec.payloads("orders")) == 5 })
 		require.NoError(t, f.Close())
 		require.NoError(t, <-done)
 		require.Equal(t, "b1", rec.payloads("orders")[0])

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -25,9 +26,6 @@ import (
 func noSweep() forwarder.SubscriberConfig {
 	return forwarder.SubscriberConfig{SweepInterval: time.Hour, Lease: 6 * time.Second}
 }
-
-// soon is far above what a late commit takes to be found (about 15 ms) and far below the sweep.
-const soon = 3 * time.Second
 
 // start runs a forwarder until the test ends.
 func start(t testing.TB, db *sql.DB, cfg forwarder.SubscriberConfig, pub message.Publisher) *forwarder.Forwarder {
@@ -68,10 +66,10 @@ func execute(t testing.TB, db interface {
 }
 
 // arrives waits for payload and returns how long that took.
-func (r *recorder) arrives(t testing.TB, topic, payload string, within time.Duration) time.Duration {
+func (r *recorder) arrives(t testing.TB, topic, payload string) time.Duration {
 	t.Helper()
 	from := time.Now()
-	require.Eventually(t, func() bool { return slices.Contains(r.payloads(topic), payload) }, within, time.Millisecond, "%s did not arrive", payload)
+	await.That(t, func() bool { return slices.Contains(r.payloads(topic), payload) }, "%s did not arrive", payload)
 	return time.Since(from)
 }
 
@@ -96,7 +94,7 @@ func TestLateCommitIsDeliveredAtOnce(t *testing.T) {
 			rec := newRecorder()
 			start(t, db, noSweep(), rec)
 			publish(t, db, "others", keyed("x", "first"))
-			rec.arrives(t, "others", "first", 20*time.Second)
+			rec.arrives(t, "others", "first")
 
 			late := begin(t, db)
 			publishIn(t, late, "late", keyed("late", "1"), keyed("late", "2"))
@@ -114,13 +112,13 @@ func TestLateCommitIsDeliveredAtOnce(t *testing.T) {
 				t.Cleanup(func() { _, _ = db.Exec("ROLLBACK PREPARED '" + id + "'") })
 			}
 			// Everything above the late numbers has been read and settled, so the head is far above them.
-			require.Eventually(t, func() bool { return rec.count("others") == others+1 }, 20*time.Second, time.Millisecond)
+			await.That(t, func() bool { return rec.count("others") == others+1 })
 			publish(t, db, "others", keyed("x", "last"))
-			rec.arrives(t, "others", "last", 20*time.Second)
+			rec.arrives(t, "others", "last")
 			require.Zero(t, rec.count("late"))
 
 			finish(t, db, late, id)
-			t.Logf("found after %s", rec.arrives(t, "late", "2", soon))
+			t.Logf("found after %s", rec.arrives(t, "late", "2"))
 			require.Equal(t, []string{"1", "2"}, rec.payloads("late"))
 		})
 	}
@@ -139,17 +137,17 @@ func TestWriterThatEndsWhileTheReaderLooksKeepsOrder(t *testing.T) {
 	first := begin(t, db)
 	publishIn(t, first, "orders", keyed("a", "1"))
 	publish(t, db, "orders", keyed("b", "other"))
-	rec.arrives(t, "orders", "other", 20*time.Second) // the head is above the first
+	rec.arrives(t, "orders", "other") // the head is above the first
 	publish(t, db, "orders", keyed("b", "another"))
-	rec.arrives(t, "orders", "another", 20*time.Second)
+	rec.arrives(t, "orders", "another")
 
 	read, listed := pause(hook.After, "pg_locks")
 	<-listed
 	require.NoError(t, first.Commit())
 	publish(t, db, "orders", keyed("a", "2"))
 	close(read)
-	rec.arrives(t, "orders", "2", soon)
-	rec.arrives(t, "orders", "1", soon)
+	rec.arrives(t, "orders", "2")
+	rec.arrives(t, "orders", "1")
 	require.Equal(t, []string{"other", "another", "1", "2"}, rec.payloads("orders"))
 }
 
@@ -168,9 +166,9 @@ func TestTransactionThatEndsWhileTheReaderLooksKeepsOrder(t *testing.T) {
 			tx := begin(t, db)
 			publishIn(t, tx, "orders", keyed("a", "1"))
 			publish(t, db, "others", keyed("b", "other"))
-			rec.arrives(t, "others", "other", 20*time.Second)
+			rec.arrives(t, "others", "other")
 			publish(t, db, "others", keyed("b", "another"))
-			rec.arrives(t, "others", "another", 20*time.Second) // the head is above the first
+			rec.arrives(t, "others", "another") // the head is above the first
 
 			// Numbers are asked, then writers are listed: stop at both.
 			ask, asked := pause(hook.Before, "pg_sequence_last_value")
@@ -187,8 +185,8 @@ func TestTransactionThatEndsWhileTheReaderLooksKeepsOrder(t *testing.T) {
 			<-listed
 			require.NoError(t, tx.Commit())
 			close(list)
-			rec.arrives(t, "orders", "2", soon)
-			rec.arrives(t, "orders", "1", soon)
+			rec.arrives(t, "orders", "2")
+			rec.arrives(t, "orders", "1")
 			require.Equal(t, []string{"1", "2"}, rec.payloads("orders"))
 		})
 	}
@@ -220,12 +218,12 @@ func TestSavepointThatIsRolledBackHidesNothing(t *testing.T) {
 	publishIn(t, tx, "orders", keyed("a", "gone"))
 	execute(t, tx, "ROLLBACK TO s") // gives the lock up, too
 	publish(t, db, "orders", keyed("b", "between"))
-	rec.arrives(t, "orders", "between", 20*time.Second)
+	rec.arrives(t, "orders", "between")
 	publishIn(t, tx, "orders", keyed("a", "kept"))
 	publish(t, db, "orders", keyed("b", "after"))
-	rec.arrives(t, "orders", "after", 20*time.Second)
+	rec.arrives(t, "orders", "after")
 	require.NoError(t, tx.Commit())
-	rec.arrives(t, "orders", "kept", soon)
+	rec.arrives(t, "orders", "kept")
 	require.Equal(t, []string{"between", "after", "kept"}, rec.payloads("orders"))
 }
 
@@ -299,12 +297,12 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 			}
 			wg.Wait()
 			last := time.Now()
-			require.Eventually(t, func() bool { return int64(rec.count("orders")) >= committed.Load() }, 20*time.Second, time.Millisecond)
+			await.That(t, func() bool { return int64(rec.count("orders")) >= committed.Load() })
 			t.Logf("%d events, the last %s after the last commit", committed.Load(), time.Since(last))
-			require.Less(t, time.Since(last), soon)
+			require.Less(t, time.Since(last), await.Patience)
 			require.EqualValues(t, committed.Load(), rec.count("orders"))
 			requireOrdered(t, rec.payloads("orders"))
-			require.Eventually(t, func() bool { return statuses(t, db)["SENT"] == int(committed.Load()) }, soon, 5*time.Millisecond)
+			await.That(t, func() bool { return statuses(t, db)["SENT"] == int(committed.Load()) })
 		})
 	}
 }
@@ -373,9 +371,9 @@ func TestSweepReportsOnlyWhatWasMissed(t *testing.T) {
 		tx := begin(t, db)
 		publishIn(t, tx, "orders", keyed("a", late))
 		publish(t, db, "orders", keyed("b", early))
-		rec.arrives(t, "orders", early, 20*time.Second)
+		rec.arrives(t, "orders", early)
 		require.NoError(t, tx.Commit())
-		rec.arrives(t, "orders", late, 20*time.Second)
+		rec.arrives(t, "orders", late)
 	}
 	cancel()
 	require.NoError(t, <-done)

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -45,7 +46,7 @@ func TestServerThatCrashesWhileEventsAreDelivered(t *testing.T) {
 		server.Start()
 		rec.arrive(t, "orders", stopped+1)
 	}
-	require.Eventually(t, func() bool { return statuses(t, db)["SENT"] == keys*each }, 30*time.Second, 10*time.Millisecond)
+	await.That(t, func() bool { return statuses(t, db)["SENT"] == keys*each })
 
 	var firsts []string
 	seen := map[string]bool{}
@@ -81,7 +82,7 @@ func TestServerThatIsReplacedByABackup(t *testing.T) {
 
 	rec := newRecorder()
 	start(t, db, noSweep(), rec)
-	rec.arrives(t, "orders", "before", 20*time.Second)
+	rec.arrives(t, "orders", "before")
 	for range 20 {
 		publish(t, db, "others", keyed("b", "x"), keyed("c", "x"))
 	}
@@ -94,11 +95,11 @@ func TestServerThatIsReplacedByABackup(t *testing.T) {
 	rec.mu.Unlock()
 	forgetConnections(db)
 	publish(t, db, "orders", keyed("a", "after"))
-	rec.arrives(t, "orders", "after", 20*time.Second)
+	rec.arrives(t, "orders", "after")
 	require.Equal(t, []string{"before", "after"}, rec.payloads("orders"))
 	require.Zero(t, rec.count("others"))
 	publish(t, db, "orders", keyed("a", "again"))
-	rec.arrives(t, "orders", "again", soon)
+	rec.arrives(t, "orders", "again")
 }
 
 // A database with events in every state is copied, and a forwarder is started on the copy.
@@ -149,13 +150,13 @@ func TestRestoredBackupIsForwarded(t *testing.T) {
 			db := testdb.Open(t, restore(t, from))
 			rec := newRecorder()
 			start(t, db, noSweep(), rec)
-			rec.arrives(t, "orders", "pending", 20*time.Second)
+			rec.arrives(t, "orders", "pending")
 			publish(t, db, "orders", keyed("w", "new")) // numbers go on where they were
-			rec.arrives(t, "orders", "new", soon)
-			rec.arrives(t, "orders", "pending too", soon)
+			rec.arrives(t, "orders", "new")
+			rec.arrives(t, "orders", "pending too")
 			got := slices.DeleteFunc(rec.payloads("orders"), func(s string) bool { return s == "pending too" })
 			require.Equal(t, []string{"waiting", "held", "pending", "new"}, got)
-			require.Eventually(t, func() bool { s := statuses(t, db); return s["SENT"] == 6 && s["DEAD"] == 1 }, soon, 5*time.Millisecond)
+			await.That(t, func() bool { s := statuses(t, db); return s["SENT"] == 6 && s["DEAD"] == 1 })
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -63,7 +64,7 @@ func shares(t testing.TB, db *sql.DB) []int {
 
 func hasShares(t testing.TB, db *sql.DB, want ...int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return slices.Equal(shares(t, db), want) }, 10*time.Second, 5*time.Millisecond, "want %v", want)
+	await.That(t, func() bool { return slices.Equal(shares(t, db), want) }, "want %v", want)
 }
 
 // flow publishes events of ten keys until it is stopped, and returns how many.
@@ -104,7 +105,7 @@ func flow(t testing.TB, db *sql.DB) (stop func() int) {
 
 func (r *recorder) arrive(t testing.TB, topic string, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return r.count(topic) >= n }, 20*time.Second, 2*time.Millisecond)
+	await.That(t, func() bool { return r.count(topic) >= n })
 }
 
 func TestReplicasShareFairlyAndHandOverWithoutRepeating(t *testing.T) {
@@ -168,7 +169,7 @@ func TestSlotInFlightIsNotHandedOver(t *testing.T) {
 	require.Zero(t, rec.count("orders"))
 	close(stuck.fail)
 	hasShares(t, db, 32, 32)
-	rec.arrives(t, "orders", "2", 5*time.Second)
+	rec.arrives(t, "orders", "2")
 	require.Equal(t, []string{"1", "2"}, rec.payloads("orders"))
 }
 
@@ -196,7 +197,7 @@ func TestForwarderThatIsCutOffIsReplacedAndComesBack(t *testing.T) {
 	hasShares(t, db, 32, 32)
 	cut.arrive(t, "orders", atCut+50)
 	n := stop()
-	require.Eventually(t, func() bool { return statuses(t, db)["SENT"] == n }, 20*time.Second, 5*time.Millisecond)
+	await.That(t, func() bool { return statuses(t, db)["SENT"] == n })
 
 	seen := map[string]bool{}
 	for _, p := range append(cut.payloads("orders"), other.payloads("orders")...) {
@@ -230,18 +231,18 @@ func TestEventThatFailsAfterItsLeaseComesAgainInOrder(t *testing.T) {
 		}
 		return nil
 	})
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		members, err := s.Members(context.Background(), "default") // declares the dead dead, as another forwarder does
 		return err == nil && len(members) == 0
-	}, 10*time.Second, 5*time.Millisecond)
+	})
 	hook.Before(nil)
 	hasShares(t, db, 64)
 	publish(t, db, "orders", keyed("b", "other"))
-	rec.arrives(t, "orders", "other", 10*time.Second) // it has read its slots anew
+	rec.arrives(t, "orders", "other") // it has read its slots anew
 	close(stuck.fail)
-	rec.arrives(t, "orders", "3", 5*time.Second)
+	rec.arrives(t, "orders", "3")
 	require.Equal(t, []string{"other", "1", "2", "3"}, rec.payloads("orders"))
-	require.Eventually(t, func() bool { return statuses(t, db)["SENT"] == 4 }, 5*time.Second, 5*time.Millisecond)
+	await.That(t, func() bool { return statuses(t, db)["SENT"] == 4 })
 }
 
 // Slots were taken, but the connection broke before the answer came. Nobody else can have them while the lease is renewed.
@@ -265,7 +266,7 @@ func TestSlotsThatWereTakenWithoutAnAnswerAreServed(t *testing.T) {
 	})
 	publish(t, db, "orders", keyed("a", "1"))
 	replica(t, testdb.Hooked(t, dsn, hook), forwarder.SubscriberConfig{SweepInterval: time.Hour}, rec)
-	rec.arrives(t, "orders", "1", 10*time.Second)
+	rec.arrives(t, "orders", "1")
 	require.True(t, lost.Load())
 }
 

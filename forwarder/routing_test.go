@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
@@ -82,7 +83,7 @@ func run(t *testing.T, db *sql.DB, cfg forwarder.Config, pubs map[string]message
 
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	require.Eventually(t, f, 20*time.Second, 5*time.Millisecond, what)
+	await.That(t, f, what)
 }
 
 func TestTargetsAreIndependentByDefault(t *testing.T) {
@@ -308,7 +309,7 @@ func TestMiddlewaresAroundTheForwarder(t *testing.T) {
 			testdb.Each(t, func(t *testing.T, db *sql.DB) {
 				publish(t, db, "t", keyed("k", `{"keep":true}`), keyed("k", `{"keep":false}`))
 				rec := newRecorder()
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 				defer cancel()
 				f, err := forwarder.New(ctx, db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: routes(t)}, watermill.NopLogger{})
 				require.NoError(t, err)

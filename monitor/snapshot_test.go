@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -87,7 +88,7 @@ func TestRates(t *testing.T) {
 		apart := func() monitor.Snapshot {
 			var s monitor.Snapshot
 			begin := time.Now()
-			require.Eventually(t, func() bool { return time.Since(begin) > 60*time.Millisecond }, time.Minute, 5*time.Millisecond)
+			await.That(t, func() bool { return time.Since(begin) > 60*time.Millisecond })
 			s = take(t, m)
 			require.NotNil(t, s.Rates)
 			return s

@@ -6,12 +6,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -119,5 +119,5 @@ func TestConnections(t *testing.T) {
 	sender, err := pgconn.Connect(ctx, server.DSN()+"&replication=database") // counts for max_wal_senders
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = sender.Close(context.Background()) })
-	require.Eventually(t, func() bool { n, _ := used("postgres"); return n == 3 }, 10*time.Second, 20*time.Millisecond, "app has gone")
+	await.That(t, func() bool { n, _ := used("postgres"); return n == 3 }, "app has gone")
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
 // Harness is one adapter and the broker that it is tested on. Open and Received are required; a test that needs a field
@@ -64,7 +65,7 @@ type Record struct {
 // keyOrdering is the metadata key that the forwarder puts the ordering key in.
 const keyOrdering = "outbox_key"
 
-const patience = 20 * time.Second
+const patience = await.Patience
 
 // Run runs the suite.
 func Run(t *testing.T, h Harness) {
@@ -109,7 +110,7 @@ func topicOf(t *testing.T) string {
 func (h Harness) wait(t *testing.T, topic string, n int) []Record {
 	t.Helper()
 	var got []Record
-	require.Eventually(t, func() bool { got = h.Received(t, topic); return len(got) >= n }, patience, 10*time.Millisecond,
+	await.That(t, func() bool { got = h.Received(t, topic); return len(got) >= n },
 		"%d messages in %s", n, topic)
 	require.Len(t, got, n)
 	return got
@@ -284,8 +285,7 @@ func (h Harness) outage(t *testing.T) {
 
 	h.Up(t)
 	for _, p := range []message.Publisher{pub, late} {
-		require.Eventually(t, func() bool { return p.Publish(topic, message.NewMessage("after", nil)) == nil },
-			patience, 50*time.Millisecond, "the same publisher works again")
+		await.That(t, func() bool { return p.Publish(topic, message.NewMessage("after", nil)) == nil }, "the same publisher works again")
 	}
 }
 
@@ -323,7 +323,7 @@ func (h Harness) closeDuring(t *testing.T) {
 	wg.Go(func() { assert.NoError(t, pub.Close()) })
 	wg.Go(func() { assert.NoError(t, pub.Close()) })
 	wg.Wait()
-	require.Eventually(t, func() bool { return len(h.Received(t, topic)) >= acknowledged }, patience, 10*time.Millisecond,
+	await.That(t, func() bool { return len(h.Received(t, topic)) >= acknowledged },
 		"what Publish acknowledged is not lost by Close")
 }
 
@@ -346,7 +346,7 @@ func (h Harness) closeWaits(t *testing.T) {
 	go func() { published <- pub.Publish(topic, message.NewMessage("1", nil), message.NewMessage("2", nil)) }()
 	require.Error(t, brief())
 	go func() { closed <- pub.Close() }()
-	require.Eventually(t, func() bool { return errors.Is(brief(), adapters.ErrClosed) }, patience, time.Millisecond)
+	await.That(t, func() bool { return errors.Is(brief(), adapters.ErrClosed) })
 	resume()
 	err := <-published
 	require.NoError(t, <-closed)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/adapters/kafka"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -246,7 +247,7 @@ func TestWatermillSubscriberReadsIt(t *testing.T) {
 		Brokers: []string{b.addr}, Unmarshaler: wmkafka.DefaultMarshaler{}, OverwriteSaramaConfig: config,
 	}, nil)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Patience)
 	defer cancel()
 	messages, err := sub.Subscribe(ctx, "t")
 	require.NoError(t, err)
@@ -310,13 +311,13 @@ func TestBrokerThatIsBackIsUsedAtOnce(t *testing.T) {
 	require.NoError(t, pub.Publish("orders", message.NewMessage("before", nil)))
 	b.down(t)
 	var refused interface{ Unavailable() bool }
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		return errors.As(pub.Publish("orders", message.NewMessage("lost", nil)), &refused)
-	}, 20*time.Second, time.Millisecond)
+	})
 	require.True(t, refused.Unavailable())
 
 	b.up(t)
 	back := time.Now()
-	require.Eventually(t, func() bool { return pub.Publish("orders", message.NewMessage("after", nil)) == nil }, 20*time.Second, time.Millisecond)
+	await.That(t, func() bool { return pub.Publish("orders", message.NewMessage("after", nil)) == nil })
 	require.Less(t, time.Since(back), 5*time.Second)
 }

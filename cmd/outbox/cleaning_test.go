@@ -4,9 +4,10 @@ import (
 	"database/sql"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
 // A forwarder removes what is finished when it is told when, and only then.
@@ -26,7 +27,7 @@ func TestRunCleansUp(t *testing.T) {
 		outbox("run", "--once", "--to", "console://stderr", "--retention", "1s", "--database-url", url).require(t, statusDone)
 		require.Equal(t, 2, count())
 		p := start(t, file, "run", "--to", "console://stdout", "--cleanup-every", "50ms", "--retention", "1s", "--database-url", url)
-		require.Eventually(t, func() bool { return count() == 1 }, 20*time.Second, 20*time.Millisecond, "log:\n%s", p.logs())
+		await.That(t, func() bool { return count() == 1 }, "log:\n%s", await.Later(p.logs))
 		p.waitFor(t, "Cleaned up")
 		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 		require.Zero(t, p.end(t), p.logs())

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -47,7 +47,7 @@ func TestDeployStartsTheForwarder(t *testing.T) {
 		at += next
 	}
 	insert(t, testdb.Open(t, dsn), "orders", `{"n":1}`)
-	require.Eventually(t, func() bool { return len(p.payloads()) == 1 }, 20*time.Second, 10*time.Millisecond)
+	await.That(t, func() bool { return len(p.payloads()) == 1 })
 	require.Equal(t, []string{`{"n":1}`}, p.payloads())
 
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
 // What a forwarder answers is what the health check of its container says.
@@ -26,13 +27,13 @@ func TestHealthAsksTheForwarder(t *testing.T) {
 		return outbox(append([]string{"health", "--metrics-port", "0.0.0.0:" + port}, args...)...)
 	}
 
-	require.Eventually(t, func() bool { return health().status == statusDone }, 20*time.Second, 20*time.Millisecond)
+	await.That(t, func() bool { return health().status == statusDone })
 	require.Equal(t, "ready\n", health().require(t, statusDone).stdout)
 	require.Equal(t, "alive\n", health("--live").require(t, statusDone).stdout)
 	require.Equal(t, "ready\n", outbox("health", "--metrics-port", port).require(t, statusDone).stdout, "by the port alone")
 
 	relay.Down(t)
-	require.Eventually(t, func() bool { return health().status == statusFailed }, 20*time.Second, 20*time.Millisecond)
+	await.That(t, func() bool { return health().status == statusFailed })
 	require.Equal(t, "outbox: not ready: database does not answer\n", health().require(t, statusFailed).stderr)
 	require.Equal(t, "alive\n", health("--live").require(t, statusDone).stdout)
 

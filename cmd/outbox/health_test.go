@@ -11,9 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
 var servedAt = regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
@@ -28,7 +29,7 @@ func (p *process) served(t *testing.T) string {
 // get returns the status and the body of a page; 0 when nobody answers.
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	require.NoError(t, err)
@@ -45,10 +46,10 @@ func get(t *testing.T, url string) (int, string) {
 func (p *process) ready(t *testing.T, want int, text string) {
 	t.Helper()
 	base := p.served(t)
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		status, body := get(t, base+"/readyz")
 		return status == want && strings.Contains(body, text)
-	}, 20*time.Second, 20*time.Millisecond, "want %d %s", want, text)
+	}, "want %d %s", want, text)
 }
 
 // A database that is down makes a forwarder unready, never unhealthy, and it is ready again when the database is.

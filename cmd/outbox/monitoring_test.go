@@ -6,9 +6,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
 // What the forwarder does and what is in the database can be scraped, and alerts are logged.
@@ -25,7 +26,7 @@ func TestMetricsAreServed(t *testing.T) {
 		p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--action-token", token, "--status-hosts", "status.example",
 			"--alert-dead-critical", "1", "--database-url", url)
 		base := p.served(t)
-		require.Eventually(t, func() bool {
+		await.That(t, func() bool {
 			_, text := get(t, base+"/metrics")
 			for _, line := range []string{
 				`outbox_attempts_total{destination="orders",result="delivered"} 2`, `outbox_dead_total{destination="nobody://x"} 1`,
@@ -36,7 +37,7 @@ func TestMetricsAreServed(t *testing.T) {
 				}
 			}
 			return strings.Contains(text, "go_goroutines ")
-		}, 20*time.Second, 50*time.Millisecond, "log:\n%s", p.logs())
+		}, "log:\n%s", await.Later(p.logs))
 		p.waitFor(t, "level=critical") // fields come in any order
 		require.Equal(t, http.StatusOK, byName(t, base, "status.example"))
 		require.Equal(t, http.StatusForbidden, byName(t, base, "evil.example"))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -99,12 +100,12 @@ func TestPoolIsLimited(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	require.LessOrEqual(t, db.Stats().Idle, 2)
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		c, err := db.Conn(t.Context())
 		require.NoError(t, err)
 		defer c.Close()
 		return pid(c) != first
-	}, 10*time.Second, 10*time.Millisecond, "the connection is never replaced")
+	}, "the connection is never replaced")
 }
 
 // A connection that the server has ended is noticed before it is used.
@@ -119,7 +120,7 @@ func TestConnectionsAreAsked(t *testing.T) {
 		_, err := admin.ExecContext(t.Context(), `SELECT pg_terminate_backend($1)`, pid)
 		require.NoError(t, err)
 		idle := time.Now()
-		require.Eventually(t, func() bool { return time.Since(idle) > 1100*time.Millisecond }, 5*time.Second, 10*time.Millisecond) // asked when idle for a second
+		await.That(t, func() bool { return time.Since(idle) > 1100*time.Millisecond }) // asked when idle for a second
 		tx, err := db.BeginTx(t.Context(), nil)
 		if err == nil {
 			err = tx.Rollback()

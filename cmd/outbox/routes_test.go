@@ -7,9 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
 // count tells how often something was logged.
@@ -33,11 +34,11 @@ func TestRoutesAreReloaded(t *testing.T) {
 		reloaded := func() {
 			t.Helper()
 			reloads++
-			require.Eventually(t, func() bool { return p.count("Reloaded the routes") == reloads }, 20*time.Second, 5*time.Millisecond, "log:\n%s", p.logs())
+			await.That(t, func() bool { return p.count("Reloaded the routes") == reloads }, "log:\n%s", await.Later(p.logs))
 		}
 		sent := func(want ...string) {
 			t.Helper()
-			require.Eventually(t, func() bool { return len(p.payloads()) >= len(want) }, 20*time.Second, 5*time.Millisecond, "log:\n%s", p.logs())
+			await.That(t, func() bool { return len(p.payloads()) >= len(want) }, "log:\n%s", await.Later(p.logs))
 			require.Equal(t, want, p.payloads())
 		}
 		insert(t, db, "orders", `{"n":2}`, `{"n":1}`)

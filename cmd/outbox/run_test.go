@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -88,9 +88,7 @@ func (p *process) logs() string { return p.stderr.String() }
 
 func (p *process) waitFor(t *testing.T, log string) {
 	t.Helper()
-	if !assert.Eventually(t, func() bool { return strings.Contains(p.logs(), log) }, 20*time.Second, 5*time.Millisecond, "no %q logged", log) {
-		t.Fatalf("its log:\n%s", p.logs())
-	}
+	await.That(t, func() bool { return strings.Contains(p.logs(), log) }, "no %q logged; its log:\n%s", log, await.Later(p.logs))
 }
 
 // end waits until the process has exited and returns its status.
@@ -98,7 +96,7 @@ func (p *process) end(t *testing.T) int {
 	t.Helper()
 	select {
 	case <-p.exited:
-	case <-time.After(40 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatalf("the process does not end; its log:\n%s", p.logs())
 	}
 	return p.ProcessState.ExitCode()
@@ -197,7 +195,7 @@ func TestSignalDrains(t *testing.T) {
 				want := numbers(300)
 				insert(t, open(), "orders", want...)
 				p := start(t, file, "run", "--to", "console://stdout", "--max-concurrent", "5", "--batch-size", "5", "--database-url", url)
-				require.Eventually(t, func() bool { return len(p.payloads()) > 0 }, 20*time.Second, time.Millisecond)
+				await.That(t, func() bool { return len(p.payloads()) > 0 })
 				require.NoError(t, p.Process.Signal(signal))
 				require.Zero(t, p.end(t), p.logs())
 				require.Contains(t, p.logs(), "Stopped; what was in flight is written down")
@@ -257,7 +255,7 @@ func TestDatabaseThatGoesDownLater(t *testing.T) {
 
 	p := start(t, file, "run", "--to", "console://stdout", "--database-url", through)
 	insert(t, db, "orders", `{"n":1}`)
-	require.Eventually(t, func() bool { return len(p.payloads()) == 1 }, 20*time.Second, 5*time.Millisecond)
+	await.That(t, func() bool { return len(p.payloads()) == 1 })
 	relay.Down(t)
 	p.waitFor(t, "level=ERROR") // of the read, the lease or the writing of the outcome
 	insert(t, db, "orders", `{"n":2}`)
@@ -267,7 +265,7 @@ func TestDatabaseThatGoesDownLater(t *testing.T) {
 	case <-time.After(2 * time.Second):
 	}
 	relay.Up(t)
-	require.Eventually(t, func() bool { return len(p.payloads()) == 2 }, 30*time.Second, 5*time.Millisecond, "log:\n%s", p.logs())
+	await.That(t, func() bool { return len(p.payloads()) == 2 }, "log:\n%s", await.Later(p.logs))
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	require.Zero(t, p.end(t), p.logs())
 	require.Equal(t, []string{`{"n":1}`, `{"n":2}`}, p.payloads())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -75,7 +76,7 @@ func TestTailFollows(t *testing.T) {
 		insert(t, db, "orders", numbers(3)...)
 		p := start(t, file, "tail", "--json", "--payload", "--interval", "10ms", "--topic", "orders", "-n", "1", "--database-url", url)
 		shown := func(n int) []string {
-			require.Eventually(t, func() bool { return len(p.payloads()) >= n }, 20*time.Second, 5*time.Millisecond, p.logs())
+			await.That(t, func() bool { return len(p.payloads()) >= n }, "log:\n%s", await.Later(p.logs))
 			return p.payloads()
 		}
 		require.Equal(t, []string{`{"n":2}`}, shown(1))

@@ -9,12 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -149,6 +149,6 @@ func tlsRedis(t *testing.T, ca adapterstest.Authority) string {
 	options.TLSConfig = ca.Config(cert, key)
 	client := redis.NewClient(options)
 	defer func() { require.NoError(t, client.Close()) }()
-	require.Eventually(t, func() bool { return client.Ping(t.Context()).Err() == nil }, 20*time.Second, 20*time.Millisecond, "its log:\n%s", log.String())
+	await.That(t, func() bool { return client.Ping(t.Context()).Err() == nil }, "its log:\n%s", log.String())
 	return options.Addr
 }

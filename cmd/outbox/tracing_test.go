@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -98,7 +99,7 @@ func stored(t *testing.T, payloads ...string) string {
 
 func (p *process) delivered(t *testing.T, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(p.payloads()) == n }, 20*time.Second, 5*time.Millisecond, "log:\n%s", p.logs())
+	await.That(t, func() bool { return len(p.payloads()) == n }, "log:\n%s", await.Later(p.logs))
 }
 
 // Spans that wait for their batch are exported when the process is told to end.
@@ -173,7 +174,7 @@ func TestCollectorThatDoesNotWork(t *testing.T) {
 				"run", "--to", "console://stdout", "--database-url", stored(t, payloads...))
 			p.delivered(t, len(payloads))
 			if name == "refuses" {
-				require.Eventually(t, func() bool { return refusing.count() > 10 }, 20*time.Second, time.Millisecond)
+				await.That(t, func() bool { return refusing.count() > 10 })
 			}
 			require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 			ended := time.Now()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -32,7 +33,7 @@ type troubleCase struct {
 	server bool
 	// after is called when all is over, beside what every case is asked: diagnose finds nothing, and what was stored is delivered.
 	after func(*trouble)
-	// patience is how long what a command shows may take to come about; 20 s by default.
+	// patience is how long what a command shows may take to come about; await.Patience by default.
 	patience time.Duration
 }
 
@@ -99,7 +100,7 @@ func TestTroublePage(t *testing.T) {
 func newTrouble(t *testing.T, c troubleCase, bin, text string) *trouble {
 	psql := filepath.Dir(testdb.Program(t, "psql"))
 	x := &trouble{T: t, shop: newMarket(t), directory: t.TempDir(), text: text,
-		patience: cmp.Or(c.patience, 20*time.Second)}
+		patience: cmp.Or(c.patience, await.Patience)}
 	if c.server {
 		x.server = testdb.NewServer(t)
 		x.url = x.server.DSN()

@@ -5,12 +5,12 @@ import (
 	"database/sql"
 	endian "encoding/binary"
 	"net/url"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 )
@@ -97,7 +97,7 @@ func poolAlert(x *trouble) {
 
 func dropRole(x *trouble, role string) {
 	db := testdb.Open(x.T, x.url)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	for _, query := range []string{"DROP OWNED BY " + role, "DROP ROLE " + role} {
 		_, err := db.ExecContext(ctx, query)

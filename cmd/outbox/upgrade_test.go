@@ -13,10 +13,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -75,7 +75,7 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 	delivered := func(what string) {
 		t.Helper()
-		require.Eventually(t, func() bool { return len(sink.numbers()) >= published }, 30*time.Second, 10*time.Millisecond, what)
+		await.That(t, func() bool { return len(sink.numbers()) >= published }, what)
 	}
 	stop := func(p *process) {
 		t.Helper()

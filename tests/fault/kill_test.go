@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -113,7 +114,7 @@ func TestKilledForwardersLoseNothingAndKeepOrder(t *testing.T) {
 	for range kills {
 		// The point is a number of arrivals from now.
 		target := ended(arrivals(t, file)) + 1 + rnd.IntN(60)
-		require.Eventually(t, func() bool { return ended(arrivals(t, file)) >= target }, 30*time.Second, time.Millisecond)
+		await.That(t, func() bool { return ended(arrivals(t, file)) >= target })
 		victims := []int{rnd.IntN(2)}
 		if rnd.IntN(4) == 0 {
 			victims = []int{0, 1}
@@ -126,7 +127,7 @@ func TestKilledForwardersLoseNothingAndKeepOrder(t *testing.T) {
 	close(stop)
 	writers.Wait()
 	n := <-published
-	require.Eventually(t, func() bool { return open(t, db) == 0 }, 60*time.Second, 20*time.Millisecond)
+	await.That(t, func() bool { return open(t, db) == 0 })
 
 	next, duplicates := map[string]int{}, 0
 	for _, a := range arrivals(t, file) {

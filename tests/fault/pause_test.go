@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -31,29 +32,28 @@ func TestForwarderThatSleptPastItsLeaseIsFenced(t *testing.T) {
 	sleeper := run(t, assignment{
 		Name: "sleeper", DSN: dsn, File: file, Lease: lease, MaxConcurrent: inFlight, Hold: 20 * time.Millisecond, FailAfter: lease / 2,
 	})
-	require.Eventually(t, func() bool { return ended(arrivals(t, file)) > 20 }, 20*time.Second, time.Millisecond)
+	await.That(t, func() bool { return ended(arrivals(t, file)) > 20 })
 	require.NoError(t, sleeper.Process.Signal(syscall.SIGSTOP))
 	run(t, assignment{Name: "heir", DSN: dsn, File: file, Lease: lease, MaxConcurrent: 100})
-	require.Eventually(t, func() bool { return open(t, db) == 0 }, 30*time.Second, 5*time.Millisecond)
+	await.That(t, func() bool { return open(t, db) == 0 })
 
 	before := arrivals(t, file)
 	require.NoError(t, sleeper.Process.Signal(syscall.SIGCONT))
 	var members int
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		require.NoError(t, db.QueryRow("SELECT count(*) FROM outbox_forwarders").Scan(&members))
 		return members == 2 // it found out, and joined again
-	}, 20*time.Second, 5*time.Millisecond)
+	})
 	// It takes its share of slots in new epochs, which shows that it has settled what it had.
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		var owners int
 		require.NoError(t, db.QueryRow("SELECT count(DISTINCT owner) FROM outbox_slots WHERE owner IS NOT NULL").Scan(&owners))
 		return owners == 2
-	}, 20*time.Second, 5*time.Millisecond)
+	})
 	require.NoError(t, publish(db, keyed("last", "last")))
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		return slices.ContainsFunc(arrivals(t, file), func(a arrival) bool { return a.what == "end" && a.key == "last" })
-	},
-		20*time.Second, time.Millisecond)
+	})
 
 	var deliveries int
 	require.NoError(t, db.QueryRow("SELECT count(*) FROM outbox_deliveries").Scan(&deliveries))

@@ -13,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -168,7 +169,7 @@ func testCancellation(t *testing.T, open func(t *testing.T) pubSub, reversed boo
 		}
 		select {
 		case <-called:
-		case <-time.After(30 * time.Second):
+		case <-time.After(await.Patience):
 			t.Fatalf("round %d: the handler was not called", round)
 		}
 		require.NoError(t, router.Close())
@@ -234,7 +235,7 @@ func receive(t *testing.T, messages <-chan *message.Message, n int) map[string]*
 		case m := <-messages:
 			m.Ack()
 			got[m.UUID] = m
-		case <-time.After(30 * time.Second):
+		case <-time.After(await.Patience):
 			t.Fatalf("got %v, want %d messages", got, n)
 		}
 	}

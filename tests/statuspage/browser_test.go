@@ -17,10 +17,12 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
 // waits is how long anything in the page may take.
-const waits = 20 * time.Second
+const waits = await.Patience
 
 // browser starts a headless Chromium, which ends with the test.
 func browser(t *testing.T) context.Context {
@@ -106,10 +108,10 @@ func (p *tab) clear() []string {
 func (p *tab) said(n int, why string) {
 	p.Helper()
 	var list []string
-	require.Eventually(p, func() bool {
+	await.That(p, func() bool {
 		list = append(list, p.clear()...)
 		return len(list) >= n
-	}, waits, 10*time.Millisecond, why)
+	}, why)
 	require.Len(p, list, n, why)
 }
 

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 )
@@ -101,7 +101,7 @@ func testMouse(t *testing.T, db *sql.DB, chromium context.Context) {
 	p.says("Done: pause (1).")
 	p.wait(`document.querySelector(` + quoted(resume) + `) && document.body.innerText.includes("new index")`)
 	last := ""
-	require.Eventually(t, func() bool { // within a second the forwarder has noticed
+	await.That(t, func() bool { // within a second the forwarder has noticed
 		last = fmt.Sprintf("c%d", s.got.Load())
 		if _, err := db.ExecContext(t.Context(), insertion(last)); err != nil {
 			return false
@@ -109,7 +109,7 @@ func testMouse(t *testing.T, db *sql.DB, chromium context.Context) {
 		var held int
 		err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`).Scan(&held)
 		return err == nil && held > 0
-	}, waits, 50*time.Millisecond)
+	})
 	becomes(t, db, last, "NEW")
 	p.click(resume)
 	p.click(`#confirm button[value="yes"]`)

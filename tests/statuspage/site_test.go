@@ -17,6 +17,7 @@ import (
 
 	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 )
@@ -104,11 +105,11 @@ func insertion(id string) string {
 // becomes waits until an event has a status in the database.
 func becomes(t *testing.T, db *sql.DB, id, status string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		var got string
 		err := db.QueryRowContext(t.Context(), `SELECT status FROM outbox_events WHERE id = '`+id+`'`).Scan(&got)
 		return err == nil && got == status
-	}, waits, 10*time.Millisecond, "%s does not become %s", id, status)
+	}, "%s does not become %s", id, status)
 }
 
 // bury makes n dead letters for shop://orders, numbered from 1.

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
@@ -137,7 +138,7 @@ func TestEachAttemptIsASpan(t *testing.T) {
 			}
 			return left(m)
 		}}
-		wait, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		wait, cancel := context.WithTimeout(t.Context(), await.Patience)
 		defer cancel()
 		f, err := forwarder.New(wait, db, map[string]message.Publisher{"broker": to}, forwarder.Config{TracerProvider: all.provider, Routes: table}, nil)
 		require.NoError(t, err)
@@ -203,7 +204,7 @@ func TestAnEventWithoutContextHasATraceOfItsOwn(t *testing.T) {
 		ctx, _ := all.start(t.Context(), "not stored")
 		return p.Publish("orders", event(ctx, `1`), event(ctx, `2`))
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Patience)
 	defer cancel()
 	ctx, starting := all.start(ctx, "starting")
 	drainWithin(ctx, t, db, forwarder.Config{TracerProvider: all.provider}, to)

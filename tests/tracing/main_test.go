@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -19,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -156,7 +156,7 @@ func failures(n int, err error) func(*message.Message) error {
 // drain forwards all there is to to.
 func drain(t testing.TB, db *sql.DB, cfg forwarder.Config, to message.Publisher) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	drainWithin(ctx, t, db, cfg, to)
 }
@@ -171,5 +171,5 @@ func drainWithin(ctx context.Context, t testing.TB, db *sql.DB, cfg forwarder.Co
 // eventually fails the test with the names of the spans when cond does not come true.
 func (s spans) eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	require.Eventually(t, cond, 20*time.Second, time.Millisecond, "%s; spans: %s", what, strings.Join(s.names(), ", "))
+	await.That(t, cond, "%s; spans: %s", what, strings.Join(s.names(), ", "))
 }
