@@ -57,7 +57,7 @@ func (r *reader) listen() {
 		if heard {
 			failures = 0
 		}
-		if failures == 0 {
+		if notable(failures + 1) {
 			r.logger.Error("Cannot listen for notifications; polling goes on, and so do attempts to listen", err, nil)
 		}
 		r.pause(backoff(failures))

@@ -57,11 +57,13 @@ type reader struct {
 	full     bool    // the poll loop waits for room
 	outcomes []*unit // finished, to be settled
 	broken   bool    // the last settle failed: nothing new is published
-	nextDue  time.Time
-	turn     int            // of the slots, when deliveries are due; the poll loop's own
-	batch    []schema.Event // memory of the last read; the poll loop's own
-	held     []schema.Due   // the same, of what was held
-	quiet    chan struct{}  // closed when the last worker has gone after halted
+	// leaseFails and readFails tell that the last attempt to keep the lease, or to read, failed.
+	leaseFails, readFails bool
+	nextDue               time.Time
+	turn                  int            // of the slots, when deliveries are due; the poll loop's own
+	batch                 []schema.Event // memory of the last read; the poll loop's own
+	held                  []schema.Due   // the same, of what was held
+	quiet                 chan struct{}  // closed when the last worker has gone after halted
 }
 
 // slot is a slot that the reader owns.

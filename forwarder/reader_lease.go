@@ -55,17 +55,15 @@ func (r *reader) leaseLoop(end <-chan struct{}) {
 		case <-r.wakeLease:
 		}
 		err := r.keep()
-		if err == nil {
-			r.mu.Lock()
-			r.kept = true
-			r.mu.Unlock()
-		}
+		r.mu.Lock()
+		r.kept, r.leaseFails = r.kept || err == nil, err != nil
+		r.mu.Unlock()
 		switch {
 		case err == nil && failures > 0:
 			r.logger.Info("The lease is kept again", watermill.LogFields{"failures": failures})
 			failures = 0
 		case err != nil:
-			if failures++; failures == 1 {
+			if failures++; notable(failures) {
 				r.logger.Error("Cannot keep the lease of the slots; publishing stops before it ends", err, nil)
 			}
 		}

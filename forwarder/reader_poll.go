@@ -45,7 +45,8 @@ func (r *reader) pollLoop() {
 			m.reset()
 			r.rereadAll()
 			wait = backoff(failures)
-			if failures++; failures == 1 {
+			r.setReadFails(true)
+			if failures++; notable(failures) {
 				r.logger.Error("Cannot read the outbox; trying again until it works", err, nil)
 			}
 			r.pause(wait)
@@ -57,7 +58,8 @@ func (r *reader) pollLoop() {
 			wait = idle
 			idle = min(idle*3/2, r.cfg.SleepIdleMax)
 		}
-		if err == nil && failures > 0 {
+		if err == nil && found != lookFull && failures > 0 { // a full one has not read
+			r.setReadFails(false)
 			r.logger.Info("Reading the outbox again", watermill.LogFields{"failures": failures})
 			failures = 0
 		}
@@ -66,6 +68,12 @@ func (r *reader) pollLoop() {
 		}
 		timer.Reset(wait)
 	}
+}
+
+func (r *reader) setReadFails(fails bool) {
+	r.mu.Lock()
+	r.readFails = fails
+	r.mu.Unlock()
 }
 
 // pause waits for d, or until the reader stops; wake-ups do not shorten it.
@@ -82,6 +90,9 @@ func (r *reader) pause(d time.Duration) {
 func backoff(failures int) time.Duration {
 	return min(100*time.Millisecond<<min(failures, 6), 5*time.Second)
 }
+
+// notable reports whether a failure in a row, counted from 1, is logged: ever fewer are, so that a cause that has changed is seen and the log is not flooded.
+func notable(failures int) bool { return failures&(failures-1) == 0 }
 
 type lookResult int
 

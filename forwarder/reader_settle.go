@@ -86,8 +86,10 @@ func (r *reader) settle(batch []*unit) bool {
 			return true
 		}
 		if failures == 0 {
-			r.logger.Error("Cannot write what was delivered; publishing stops until it works", err, watermill.LogFields{"events": len(batch)})
 			r.setBroken(true)
+		}
+		if notable(failures + 1) {
+			r.logger.Error("Cannot write what was delivered; publishing stops until it works", err, watermill.LogFields{"events": len(batch)})
 		}
 		t := time.NewTimer(backoff(failures))
 		select {

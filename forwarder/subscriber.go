@@ -45,6 +45,7 @@ type Subscriber struct {
 
 	mu      sync.Mutex
 	closed  bool
+	unready bool // the last rehearsal failed
 	readers []*reader
 }
 

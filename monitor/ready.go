@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -33,24 +34,22 @@ func Live() http.Handler {
 	})
 }
 
+// readyAge is how old an answer may be that several get.
+const readyAge = time.Second
+
 // Ready answers with 200 when all checks are well, and with 503 when one is not; the body is JSON and says which. A check that has not ended after
 // timeout is not well. Defaults to 2 s.
+//
+// The checks run side by side. Those who ask within a second of each other get one answer: however many ask, the checks run once a second at most.
 func Ready(timeout time.Duration, checks ...Check) http.Handler {
 	if timeout <= 0 {
 		timeout = 2 * time.Second
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), timeout)
-		defer cancel()
-		answer := struct {
-			Ready  bool              `json:"ready"`
-			Checks map[string]string `json:"checks"`
-		}{true, map[string]string{}}
-		for _, c := range checks {
-			answer.Checks[c.Name] = "ok"
-			if err := c.Run(ctx); err != nil {
-				answer.Ready, answer.Checks[c.Name] = false, err.Error()
-			}
+	r := &readiness{timeout: timeout, checks: checks, asking: make(chan struct{}, 1)}
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		answer, err := r.recent(request.Context())
+		if err != nil {
+			return // who asked is gone
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
@@ -59,4 +58,52 @@ func Ready(timeout time.Duration, checks ...Check) http.Handler {
 		}
 		_ = json.NewEncoder(w).Encode(answer)
 	})
+}
+
+type readiness struct {
+	timeout time.Duration
+	checks  []Check
+
+	asking chan struct{} // holds one token: who has it runs the checks, and may use what follows
+	last   readyAnswer
+	at     time.Time
+}
+
+type readyAnswer struct {
+	Ready  bool              `json:"ready"`
+	Checks map[string]string `json:"checks"`
+}
+
+// recent returns the last answer when it is not older than readyAge, else a new one.
+func (r *readiness) recent(ctx context.Context) (readyAnswer, error) {
+	select {
+	case r.asking <- struct{}{}:
+		defer func() { <-r.asking }()
+	case <-ctx.Done():
+		return readyAnswer{}, ctx.Err()
+	}
+	if r.at.IsZero() || time.Since(r.at) >= readyAge {
+		r.last = r.run(context.WithoutCancel(ctx)) // others wait for it too
+		r.at = time.Now()
+	}
+	return r.last, nil
+}
+
+func (r *readiness) run(ctx context.Context) readyAnswer {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	faults := make([]error, len(r.checks))
+	var running sync.WaitGroup
+	for i, c := range r.checks {
+		running.Go(func() { faults[i] = c.Run(ctx) })
+	}
+	running.Wait()
+	answer := readyAnswer{Ready: true, Checks: map[string]string{}}
+	for i, c := range r.checks {
+		answer.Checks[c.Name] = "ok"
+		if faults[i] != nil {
+			answer.Ready, answer.Checks[c.Name] = false, faults[i].Error()
+		}
+	}
+	return answer
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 )
 
@@ -20,10 +21,10 @@ type health struct {
 	done chan struct{}
 	mux  *http.ServeMux
 
-	mu       sync.Mutex
-	database monitor.Check
-	joined   <-chan struct{} // nil before the forwarder was made
-	ends     bool
+	mu        sync.Mutex
+	database  monitor.Check
+	forwarder *forwarder.Forwarder // nil before it was made
+	ends      bool
 }
 
 // readyWait is how long the database may take to answer.
@@ -47,7 +48,7 @@ func listen(c config.Config, log log) (*health, error) {
 	h.database = monitor.Check{Name: "database", Run: func(context.Context) error { return errors.New("not connected yet") }}
 	h.mux.Handle("GET /healthz", monitor.Live())
 	h.mux.Handle("GET /readyz", monitor.Ready(readyWait,
-		monitor.Check{Name: "forwarder", Run: func(context.Context) error { return h.forwards() }},
+		monitor.Check{Name: "forwarder", Run: h.forwards},
 		monitor.Check{Name: "database", Run: func(ctx context.Context) error { return h.check().Run(ctx) }},
 	))
 	h.http = &http.Server{Handler: h.mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
@@ -72,12 +73,12 @@ func (h *health) check() monitor.Check {
 	return h.database
 }
 
-// joins makes the forwarder ready when joined is closed.
-func (h *health) joins(joined <-chan struct{}) {
+// has makes the answer that of a forwarder too.
+func (h *health) has(f *forwarder.Forwarder) {
 	if h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.joined = joined
+		h.forwarder = f
 	}
 }
 
@@ -91,18 +92,17 @@ func (h *health) stopping() {
 }
 
 // forwards says what the forwarder lacks to forward.
-func (h *health) forwards() error {
+func (h *health) forwards(ctx context.Context) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.ends {
+	f, ends := h.forwarder, h.ends
+	h.mu.Unlock()
+	switch {
+	case ends:
 		return errors.New("is stopping")
-	}
-	select {
-	case <-h.joined: // never while it is nil
-		return nil
-	default:
+	case f == nil:
 		return errors.New("is no member of its group yet")
 	}
+	return f.Ready(ctx)
 }
 
 func (h *health) close() {

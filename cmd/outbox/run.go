@@ -112,7 +112,7 @@ func (s *session) serve(ctx context.Context, f *forwarder.Forwarder, d daemon, l
 		return err
 	}
 	f.AddTo(r)
-	health.joins(r.Running())
+	health.has(f)
 	if err := r.Run(ctx); err != nil {
 		return err
 	}

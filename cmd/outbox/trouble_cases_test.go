@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -172,10 +171,7 @@ var troubles = map[string]troubleCase{
 	"The database is down": {
 		server: true,
 		make: func(x *trouble) {
-			l, err := (&net.ListenConfig{}).Listen(x.Context(), "tcp", "127.0.0.1:0")
-			require.NoError(x, err)
-			x.env = append(x.env, fmt.Sprintf("METRICS_PORT=%d", l.Addr().(*net.TCPAddr).Port))
-			require.NoError(x, l.Close())
+			x.listen()
 			x.forward()
 			x.eventually("ready", func() (string, bool) {
 				out, status := x.shell("outbox health")
@@ -271,6 +267,30 @@ var troubles = map[string]troubleCase{
 				x.forward()
 			}
 		}},
+	},
+	"A forwarder is not ready": {
+		make: func(x *trouble) {
+			u, err := url.Parse(x.url)
+			require.NoError(x, err)
+			role := strings.TrimPrefix(u.Path, "/") + "_app"
+			x.replace = []string{"TO app", "TO " + role}
+			x.exec(`CREATE ROLE `+role+` LOGIN PASSWORD 'tiger'`, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO `+role,
+				`GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO `+role)
+			x.Cleanup(func() { dropRole(x, role) })
+			u.User = url.UserPassword(role, "tiger")
+			x.env = append(x.env, "DATABASE_URL="+u.String())
+			x.listen()
+			x.forward()
+			x.eventually("ready", func() (string, bool) {
+				out, status := x.shell("outbox health")
+				return out, status == statusDone
+			})
+			x.exec(`REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public FROM ` + role)
+			const logged = "Cannot keep the lease of the slots"
+			require.Contains(x, x.text, "cannot renew its lease")
+			x.last.waitFor(x.T, logged)
+			x.insert(2, "acme", anyKey, "")
+		},
 	},
 
 	"Nothing becomes pending": {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	endian "encoding/binary"
+	"fmt"
+	"net"
 	"net/url"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -45,6 +47,14 @@ func readSlot(x *trouble, slot string) {
 		require.NoError(x, x.db.QueryRowContext(x.Context(), `SELECT xmin IS NOT NULL FROM pg_replication_slots`).Scan(&held))
 		return "", held
 	})
+}
+
+// listen makes forwarders serve at a port of their own, which "outbox health" asks at.
+func (x *trouble) listen() {
+	l, err := (&net.ListenConfig{}).Listen(x.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(x, err)
+	x.env = append(x.env, fmt.Sprintf("METRICS_PORT=%d", l.Addr().(*net.TCPAddr).Port))
+	require.NoError(x, l.Close())
 }
 
 // leak opens connections that nobody uses, until so many hundredths of what the server takes are in use, or until it takes no more.

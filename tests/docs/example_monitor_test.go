@@ -41,7 +41,7 @@ func hooks(m *monitor.Metrics) forwarder.Hooks {
 
 // docs:watch
 // watch serves what people and machines look at, until ctx ends.
-func watch(ctx context.Context, db *sql.DB, registry *prometheus.Registry, token string, logger watermill.LoggerAdapter) (http.Handler, error) {
+func watch(ctx context.Context, db *sql.DB, registry *prometheus.Registry, f *forwarder.Forwarder, token string, logger watermill.LoggerAdapter) (http.Handler, error) {
 	m, err := monitor.New(ctx, db, monitor.Config{Thresholds: monitor.Thresholds{BacklogWarning: 5_000}}, logger)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func watch(ctx context.Context, db *sql.DB, registry *prometheus.Registry, token
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/healthz", monitor.Live())
-	mux.Handle("/readyz", monitor.Ready(2*time.Second, m.Database()))
+	mux.Handle("/readyz", monitor.Ready(2*time.Second, m.Database(), monitor.Check{Name: "forwarder", Run: f.Ready}))
 	mux.Handle("/", page)
 	return mux, nil
 }
@@ -87,10 +87,15 @@ func Example_monitor() {
 	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"console": printer.NewPublisher(new(strings.Builder), printer.Config{}, nil)},
 		forwarder.Config{Subscriber: forwarder.SubscriberConfig{Hooks: hooks(metrics)}}, nil)
 	try(err)
-	try(f.Drain(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
 
-	handler, err := watch(ctx, db, registry, "", nil)
+	handler, err := watch(ctx, db, registry, f, "", nil)
 	try(err)
+	for open := true; open || f.Ready(ctx) != nil; {
+		<-time.After(10 * time.Millisecond)
+		try(db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM outbox_pending)`).Scan(&open))
+	}
 	for _, path := range []string{"/healthz", "/readyz", "/", "/metrics"} {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://outbox.example.com"+path, nil))
@@ -101,6 +106,8 @@ func Example_monitor() {
 			}
 		}
 	}
+	cancel()
+	try(<-ended)
 	// Output:
 	// /healthz 200
 	// /readyz 200
