@@ -51,7 +51,7 @@ func listen(c config.Config, log log) (*health, error) {
 		monitor.Check{Name: "forwarder", Run: h.forwards},
 		monitor.Check{Name: "database", Run: func(ctx context.Context) error { return h.check().Run(ctx) }},
 	))
-	h.http = &http.Server{Handler: h.mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	h.http = newServer(h.mux, log)
 	go func() {
 		defer close(h.done)
 		_ = h.http.Serve(l) // ends with Close

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -16,6 +15,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/bento-outbox/watermill-outbox/internal/seldom"
 )
 
 // Tracing is set up by the variables that OpenTelemetry has for it and everybody knows, so there are no settings of the same. The SDK reads
@@ -74,7 +75,7 @@ func (s *session) tracing(ctx context.Context) (trace.TracerProvider, func(), er
 		return nil, func() {}, nil
 	}
 	otel.SetLogger(logr.FromSlogHandler(s.log.Handler()))
-	otel.SetErrorHandler(&seldom{log: s.log, every: time.Minute})
+	otel.SetErrorHandler(tracingFaults{s.log, seldom.New(time.Minute)})
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, func() {}, err
@@ -95,29 +96,20 @@ func (s *session) tracing(ctx context.Context) (trace.TracerProvider, func(), er
 	}, nil
 }
 
-// seldom logs what goes wrong with tracing, one line in a while: a collector that is down fails many times a second.
-type seldom struct {
-	log   log
-	every time.Duration
-
-	mu     sync.Mutex
-	last   time.Time
-	hushed int
+// tracingFaults logs what goes wrong with tracing, a line a minute at most: a collector that is down fails many times a second.
+type tracingFaults struct {
+	log  log
+	line *seldom.Line
 }
 
 // maxTraceError bounds what is logged of an error, which may have the answer of a server in it.
 const maxTraceError = 300
 
 // Handle logs err, or counts it.
-func (h *seldom) Handle(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if now := time.Now(); h.last.IsZero() || now.Sub(h.last) >= h.every {
+func (t tracingFaults) Handle(err error) {
+	if more, due := t.line.Due(); due {
 		text := oneLine(err.Error())
-		h.log.Warn("Tracing does not work; events are delivered all the same", slog.String("error", text[:min(len(text), maxTraceError)]),
-			slog.Int("more", h.hushed))
-		h.last, h.hushed = now, 0
-		return
+		t.log.Warn("Tracing does not work; events are delivered all the same", slog.String("error", text[:min(len(text), maxTraceError)]),
+			slog.Int("more", more))
 	}
-	h.hushed++
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/seldom"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -209,17 +210,14 @@ func TestWrongTracingVariables(t *testing.T) {
 	require.Empty(t, os.Getenv(otlpEndpoint))
 }
 
-// One line in a while, and how many there were besides.
-func TestSeldom(t *testing.T) {
+// A collector that is down does not fill the log.
+func TestTracingFaultsAreLoggedSeldom(t *testing.T) {
 	t.Parallel()
 	var b buffer
-	h := &seldom{log: newLog(&b, config.Default().Monitoring), every: time.Hour}
+	h := tracingFaults{newLog(&b, config.Default().Monitoring), seldom.New(time.Hour)}
 	for range 1000 {
 		h.Handle(io.ErrUnexpectedEOF)
 	}
 	require.Equal(t, 1, strings.Count(b.String(), "\n"), b.String())
 	require.Contains(t, b.String(), "more=0")
-	h.every = 0
-	h.Handle(io.ErrUnexpectedEOF)
-	require.Contains(t, b.String(), "more=999")
 }

@@ -60,7 +60,9 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 		send(w, http.StatusTooManyRequests, answer{Error: fmt.Sprintf("too many wrong tokens; try again in %d s", int(math.Ceil(wait.Seconds())))})
 		return
 	case !ok:
-		p.log.Info("Refused an action without the right token", watermill.LogFields{"action": r.PathValue("action"), "from": r.RemoteAddr})
+		if more, due := p.refused.Due(); due {
+			p.log.Info("Refused an action without the right token", watermill.LogFields{"action": r.PathValue("action"), "from": r.RemoteAddr, "more": more})
+		}
 		w.Header().Set("WWW-Authenticate", `Bearer realm="outbox"`)
 		send(w, http.StatusUnauthorized, answer{Error: "wrong token"})
 		return
@@ -74,7 +76,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 		send(w, http.StatusBadRequest, answer{Error: fmt.Sprintf("cannot read the request: %v", err)})
 		return
 	}
-	if err := action.check(body); err != nil {
+	if err := errors.Join(body.checkText(), action.check(body)); err != nil {
 		send(w, http.StatusBadRequest, answer{Error: err.Error()})
 		return
 	}
@@ -90,7 +92,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	}
 	p.log.Info("Done from the status page", fields)
 	if _, err := p.m.Take(r.Context()); err != nil { // so that the page shows it at once
-		p.log.Debug("Cannot look at the outbox", watermill.LogFields{"err": err.Error()})
+		p.fails(err)
 	}
 	done := answer{Count: n}
 	if r.PathValue("action") == "unlock" {
@@ -125,6 +127,18 @@ func (r request) filter() schema.DeadFilter {
 	return f
 }
 
+// checkText finds what cannot be a name before the database is asked for it.
+func (r request) checkText() error {
+	for _, field := range []struct{ name, text string }{
+		{"target", r.Target}, {"destination", r.Destination}, {"tenant", r.Tenant}, {"topic", r.Topic}, {"name", r.Name}, {"reason", r.Reason},
+	} {
+		if err := schema.CheckText(field.text, schema.MaxTarget); err != nil {
+			return fmt.Errorf("%s: %w", field.name, err)
+		}
+	}
+	return nil
+}
+
 func checkUnlock(r request) error {
 	if r != (request{}) {
 		return errors.New("unlock takes nothing")
@@ -153,7 +167,7 @@ func checkPause(r request) error {
 		return errors.New("say kind and name only, and reason to pause")
 	case r.Kind != schema.PausedDestination && r.Kind != schema.PausedTenant && r.Kind != schema.PausedKey:
 		return errors.New("kind: want destination, tenant or key")
-	case r.Name == "" || len(r.Name) > schema.MaxTarget:
+	case r.Name == "":
 		return fmt.Errorf("name: want 1 to %d bytes", schema.MaxTarget)
 	case len(r.Reason) > MaxReason:
 		return fmt.Errorf("reason: want at most %d bytes", MaxReason)

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+
+	"github.com/bento-outbox/watermill-outbox/internal/seldom"
 )
 
 // AnyHost among [Config.Hosts] lets the page answer by any name.
@@ -54,29 +54,16 @@ func (h hosts) known(header string) bool {
 	return err == nil
 }
 
-const (
-	refusedEvery = time.Minute // a line of the log at most
-	maxHostName  = 253         // of DNS
-)
+const maxHostName = 253 // of DNS
 
 // guard refuses requests that come by a name of somebody else. Anybody can send many of them.
 func (h hosts) guard(next http.Handler, log watermill.LoggerAdapter) http.Handler {
-	var mu sync.Mutex
-	var logged time.Time
-	due := func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if !logged.IsZero() && time.Since(logged) < refusedEvery {
-			return false
-		}
-		logged = time.Now()
-		return true
-	}
+	refused := seldom.New(logEvery)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !h.known(r.Host) {
-			if due() {
+			if more, due := refused.Due(); due {
 				host := r.Host[:min(len(r.Host), maxHostName)]
-				log.Info("Refused a request by a host name that is not configured", watermill.LogFields{"host": host, "from": r.RemoteAddr})
+				log.Info("Refused a request by a host name that is not configured", watermill.LogFields{"host": host, "from": r.RemoteAddr, "more": more})
 			}
 			send(w, http.StatusForbidden, answer{Error: "this page does not answer by this host name; statuspage.Config.Hosts, or status_hosts of outbox run, lists others"})
 			return

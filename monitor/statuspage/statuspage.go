@@ -5,6 +5,7 @@
 package statuspage
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"embed"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
+	"github.com/bento-outbox/watermill-outbox/internal/seldom"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -46,7 +48,15 @@ type page struct {
 	actions bool
 	guesses guesses
 	log     watermill.LoggerAdapter
+	// Anybody can send many requests, so that what they bring about is logged seldom, and few of them ask the database at once.
+	failed, refused *seldom.Line
+	asking          chan struct{}
 }
+
+const (
+	logEvery   = time.Minute // a line of a kind at most
+	askingMost = 2           // connections of the pool, which the forwarder needs too
+)
 
 //go:embed static
 var static embed.FS
@@ -78,7 +88,8 @@ func New(m *monitor.Monitor, cfg Config, logger watermill.LoggerAdapter) (http.H
 	if logger == nil {
 		logger = watermill.NopLogger{}
 	}
-	p := &page{m: m, title: cfg.Title, token: sha256.Sum256([]byte(cfg.Token)), actions: cfg.Token != "", log: logger}
+	p := &page{m: m, title: cfg.Title, token: sha256.Sum256([]byte(cfg.Token)), actions: cfg.Token != "", log: logger,
+		failed: seldom.New(logEvery), refused: seldom.New(logEvery), asking: make(chan struct{}, askingMost)}
 	files, err := fs.Sub(static, "static")
 	if err != nil {
 		return nil, err
@@ -121,17 +132,17 @@ const deadShown = 50
 func (p *page) show(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := content{Title: p.title, Actions: p.actions}
-		filter, after, err := deadQuery(r.URL.Query())
+		filter, after, err := deadQuery(r.URL.RawQuery)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		c.Filter, c.Paged = filter, after != nil
 		if c.Snapshot, err = p.m.Recent(r.Context()); err == nil {
-			c.Dead, err = p.m.Store().Dead(r.Context(), filter, after, deadShown+1)
+			c.Dead, err = p.dead(r.Context(), filter, after)
 		}
 		if err != nil {
-			p.log.Error("Cannot show the outbox", err, nil)
+			p.fails(err)
 			c.Down = true
 		}
 		if len(c.Dead) > deadShown {
@@ -143,9 +154,27 @@ func (p *page) show(name string) http.HandlerFunc {
 			c.More = template.URL("?" + q.Encode()) // escaped already
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if err := templates.ExecuteTemplate(w, name, c); err != nil {
-			p.log.Debug("Cannot send the status page", watermill.LogFields{"err": err.Error()})
-		}
+		_ = templates.ExecuteTemplate(w, name, c) // who asked is gone
+	}
+}
+
+func (p *page) dead(ctx context.Context, filter schema.DeadFilter, after *schema.DeadLetter) ([]schema.DeadLetter, error) {
+	select {
+	case p.asking <- struct{}{}:
+		defer func() { <-p.asking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return p.m.Store().Dead(ctx, filter, after, deadShown+1)
+}
+
+// fails logs that the database does not answer.
+func (p *page) fails(err error) {
+	if errors.Is(err, context.Canceled) {
+		return // who asked is gone
+	}
+	if more, due := p.failed.Due(); due {
+		p.log.Error("Cannot show the outbox", err, watermill.LogFields{"more": more})
 	}
 }
 
@@ -159,7 +188,16 @@ func deadValues(f schema.DeadFilter) url.Values {
 	return q
 }
 
-func deadQuery(q url.Values) (f schema.DeadFilter, after *schema.DeadLetter, err error) {
+func deadQuery(raw string) (f schema.DeadFilter, after *schema.DeadLetter, err error) {
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return f, nil, errors.New("cannot read the query; want name=value, percent-encoded and separated by &")
+	}
+	for _, name := range []string{"destination", "tenant", "topic", "after_target"} {
+		if err := schema.CheckText(q.Get(name), schema.MaxTarget); err != nil {
+			return f, nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	f = schema.DeadFilter{Destination: q.Get("destination"), Tenant: q.Get("tenant"), Topic: q.Get("topic")}
 	if text := q.Get("after"); text != "" {
 		seq, err := strconv.ParseInt(text, 10, 64)
@@ -174,7 +212,7 @@ func deadQuery(q url.Values) (f schema.DeadFilter, after *schema.DeadLetter, err
 // history sends columns, as the plots want them.
 func (p *page) history(w http.ResponseWriter, r *http.Request) {
 	if _, err := p.m.Recent(r.Context()); err != nil {
-		p.log.Debug("Cannot look at the outbox", watermill.LogFields{"err": err.Error()})
+		p.fails(err)
 	}
 	points := p.m.History()
 	columns := struct {
@@ -193,7 +231,7 @@ func (p *page) history(w http.ResponseWriter, r *http.Request) {
 func (p *page) status(w http.ResponseWriter, r *http.Request) {
 	s, err := p.m.Recent(r.Context())
 	if err != nil {
-		p.log.Error("Cannot show the outbox", err, nil)
+		p.fails(err)
 		send(w, http.StatusServiceUnavailable, answer{Error: "the database does not answer"})
 		return
 	}

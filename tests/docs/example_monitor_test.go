@@ -3,9 +3,11 @@ package docs_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 	_ "modernc.org/sqlite"
 
 	printer "github.com/bento-outbox/watermill-outbox/adapters/console"
@@ -64,6 +67,27 @@ func watch(ctx context.Context, db *sql.DB, registry *prometheus.Registry, f *fo
 
 // docs:end
 
+// docs:serve
+// serve answers at l until ctx ends. Whoever can reach it can neither keep connections busy for long nor take all that the process may have.
+func serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second, // more than monitor.Config.Timeout
+		IdleTimeout:       30 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(netutil.LimitListener(l, 64)); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// docs:end
+
 // A forwarder with all that can be looked at.
 func Example_monitor() {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -96,18 +120,26 @@ func Example_monitor() {
 		<-time.After(10 * time.Millisecond)
 		try(db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM outbox_pending)`).Scan(&open))
 	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	try(err)
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, l, handler) }()
 	for _, path := range []string{"/healthz", "/readyz", "/", "/metrics"} {
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://outbox.example.com"+path, nil))
-		fmt.Println(path, w.Code)
-		for line := range strings.Lines(w.Body.String()) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.Addr().String()+path, nil)
+		try(err)
+		response, err := http.DefaultClient.Do(request)
+		try(err)
+		body, err := io.ReadAll(response.Body)
+		try(errors.Join(err, response.Body.Close()))
+		fmt.Println(path, response.StatusCode)
+		for line := range strings.Lines(string(body)) {
 			if strings.HasPrefix(line, "outbox_attempts_total") || strings.HasPrefix(line, "outbox_up") {
 				fmt.Print(line)
 			}
 		}
 	}
 	cancel()
-	try(<-ended)
+	try(errors.Join(<-ended, <-served))
 	// Output:
 	// /healthz 200
 	// /readyz 200
