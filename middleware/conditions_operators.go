@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"regexp"
+	"strings"
 
 	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
 )
@@ -36,16 +37,25 @@ type (
 	}
 )
 
-func (t equality) met(_ *subject, v value) bool {
+func (t equality) met(s *subject, v value) bool {
 	if t.operand.kind == kindString {
-		return v.kind == kindString && v.str() == t.operand.raw
+		switch {
+		case v.kind != kindString:
+			return false
+		case v.text:
+			return v.raw == t.operand.raw
+		}
+		return s.spend(min(len(v.raw), 8*len(t.operand.raw))) && jsontext.Is(v.raw, t.operand.raw)
 	}
-	return equal(v, t.operand)
+	return s.spend(costOfComparing(v, t.operand)) && equal(v, t.operand)
 }
 
-func (t order) met(_ *subject, v value) bool {
+func (t order) met(s *subject, v value) bool {
 	if v.kind != t.operand.kind {
 		return t.same && v.nullish() && t.operand.nullish()
+	}
+	if !s.spend(costOfComparing(v, t.operand)) {
+		return false
 	}
 	switch c := compare(v, t.operand); {
 	case c == 0:
@@ -57,17 +67,42 @@ func (t order) met(_ *subject, v value) bool {
 	}
 }
 
+// costOfComparing bounds what compare and equal take. A string is decoded as a whole.
+func costOfComparing(v, operand value) int {
+	switch v.kind {
+	case kindNumber:
+		return len(v.raw)
+	case kindString:
+		return costOfText(v)
+	case kindArray, kindObject:
+		return costOfValue * min(len(v.raw), len(operand.raw))
+	}
+	return 0
+}
+
+// costOfText bounds what decoding a string takes.
+func costOfText(v value) int {
+	if v.text || strings.IndexByte(v.raw, '\\') < 0 {
+		return len(v.raw) / 4
+	}
+	return 8 * len(v.raw)
+}
+
 func (t membership) met(s *subject, v value) bool {
 	switch {
 	case v.nullish():
 		return t.null
 	case v.kind == kindString:
-		return t.texts[v.str()]
-	}
-	if !s.spend(costOfValue * len(t.others)) {
-		return false
+		return len(t.texts) > 0 && s.spend(costOfText(v)) && t.texts[v.str()]
 	}
 	for _, o := range t.others {
+		if o.kind != v.kind {
+			s.work--
+			continue
+		}
+		if !s.spend(costOfValue + costOfComparing(v, o)) {
+			return false
+		}
 		if equal(v, o) {
 			return true
 		}
@@ -78,16 +113,18 @@ func (t membership) met(s *subject, v value) bool {
 func (t existence) met(_ *subject, v value) bool { return (v.kind != kindMissing) == bool(t) }
 
 func (t pattern) met(s *subject, v value) bool {
-	return v.kind == kindString && s.spend(costOfInstruction*t.size*len(v.raw)) && t.re.MatchString(v.str())
+	return v.kind == kindString && s.spend(costOfText(v)+costOfInstruction*t.size*len(v.raw)) && t.re.MatchString(v.str())
 }
 
-func (t length) met(_ *subject, v value) bool {
+func (t length) met(s *subject, v value) bool {
 	if v.kind != kindArray {
 		return false
 	}
 	n := 0
-	for it := jsontext.Elements(v.raw); it.Next(); {
-		n++
+	for it := jsontext.Elements(v.raw); it.Next(); n++ {
+		if !s.spend(costOfStep + len(it.Value)) {
+			return false
+		}
 	}
 	return n == int(t)
 }
@@ -97,6 +134,9 @@ func (t element) met(s *subject, v value) bool {
 		return false
 	}
 	for it := jsontext.Elements(v.raw); it.Next(); {
+		if !s.spend(costOfStep + len(it.Value)) {
+			return false
+		}
 		elem := jsonValue(it.Value)
 		if t.object && elem.kind != kindObject && elem.kind != kindArray {
 			continue

@@ -55,106 +55,97 @@ func (l *leaf) eval(s *subject, elem value) bool {
 }
 
 func (l *leaf) met(s *subject, elem value) bool {
-	if l.path.root == rootPayload && !s.spend(len(s.event.Payload)) || l.path.root == rootElement && !s.spend(len(elem.raw)) {
+	if !s.spend(costOfStep) {
 		return false
 	}
-	if l.path.root != rootElement {
-		v := s.root(&l.path)
-		if l.numeric && v.kind == kindString && jsontext.KindOf(v.raw) == jsontext.Number && jsontext.Check(v.raw) < 0 {
-			return l.test.met(s, v) || l.test.met(s, value{kind: kindNumber, raw: v.raw})
+	segments := l.path.segments
+	switch l.path.root {
+	case rootElement:
+		switch {
+		case len(segments) == 0:
+			return l.test.met(s, elem)
+		case elem.kind == kindArray:
+			// $elemMatch takes the element for a document, so an array has fields named by its indexes.
+			if segments[0].index < 0 {
+				return l.test.met(s, value{})
+			}
+			return l.walk(s, s.element(elem, segments[0].index), 1)
 		}
-		return l.walk(s, v, 0)
+		return l.walk(s, elem, 0)
+	case rootPayload:
+		d := s.payload()
+		switch {
+		case d == nil:
+			return !s.bad && l.test.met(s, value{})
+		case len(segments) > 0 && jsontext.KindOf(d.Root()) == jsontext.Object:
+			raw, walked := d.Field(segments[0].name)
+			s.work -= walked
+			return l.walk(s, jsonValue(raw), 1)
+		}
+		return l.walk(s, jsonValue(d.Root()), 0)
 	}
-	switch {
-	case len(l.path.segments) == 0:
-		return l.test.met(s, elem)
-	case elem.kind == kindArray:
-		return l.walkNested(s, elem, 0)
+	v := s.root(&l.path)
+	if l.numeric && v.kind == kindString && jsontext.KindOf(v.raw) == jsontext.Number && jsontext.Check(v.raw) < 0 {
+		return l.test.met(s, v) || l.test.met(s, value{kind: kindNumber, raw: v.raw})
 	}
-	return l.walk(s, elem, 0)
+	return l.walk(s, v, 0)
 }
 
-// walk follows the path from v on, whose next name is segment i, and tells whether any value it leads to passes the test.
-// As in MongoDB, a name applied to an array is applied to those of its elements that are objects, and what a path ends in
-// is tested element by element and as a whole when it is an array.
+// walk follows the path from v on, whose next name is segment i, and reports whether any value it leads to passes the test. It goes where
+// MongoDB's server goes, up to version 8: what a path ends in is tested element by element and as a whole when it is an array.
 func (l *leaf) walk(s *subject, v value, i int) bool {
 	for ; i < len(l.path.segments); i++ {
 		switch v.kind {
 		case kindObject:
-			raw, fault := jsontext.Field(v.raw, l.path.segments[i].name)
-			if fault >= 0 {
-				return l.fail(s, fault)
-			}
-			v = jsonValue(raw)
+			v = s.field(v, l.path.segments[i].name)
 		case kindArray:
 			return l.walkArray(s, v, i)
 		default:
 			return l.test.met(s, value{})
 		}
 	}
-	if v.kind != kindArray || l.whole {
-		return l.test.met(s, v)
-	}
-	it := jsontext.Elements(v.raw)
-	for it.Next() {
-		if l.test.met(s, jsonValue(it.Value)) {
-			return true
+	if v.kind == kindArray && !l.whole {
+		for it := jsontext.Elements(v.raw); it.Next(); {
+			if !s.spend(costOfStep + len(it.Value)) {
+				return false
+			}
+			if l.test.met(s, jsonValue(it.Value)) {
+				return true
+			}
 		}
 	}
 	return l.test.met(s, v)
 }
 
-// walkArray applies segment i to the array v: to its elements, and as an index. A name that is an index misses only when
-// the array is too short; it is no miss that an element has no such field.
+// walkArray applies segment i to the elements of the array v: as a name to those that are objects, and as an index. It tests nothing when
+// it gets nowhere, not even a missing value; an object without the name is one.
+//
+// What an index leads to is not what a name leads to. At the end of the path it is tested as a whole only. On the way, an array's elements
+// are searched once more, and a scalar is a dead end.
 func (l *leaf) walkArray(s *subject, v value, i int) bool {
-	seg, reached := l.path.segments[i], false
+	seg, last := &l.path.segments[i], i+1 == len(l.path.segments)
 	it := jsontext.Elements(v.raw)
 	for n := 0; it.Next(); n++ {
+		if !s.spend(costOfStep + len(it.Value)) {
+			return false
+		}
 		elem := jsonValue(it.Value)
-		if elem.kind == kindObject && (seg.index < 0 || hasField(elem.raw, seg.name)) && l.walk(s, elem, i) {
+		if elem.kind == kindObject && l.walk(s, elem, i) {
 			return true
 		}
 		if n != seg.index {
 			continue
 		}
-		reached = true
 		switch {
-		case i+1 == len(l.path.segments):
+		case last:
 			if l.test.met(s, elem) {
 				return true
 			}
-		case elem.kind == kindArray:
-			if l.walkNested(s, elem, i+1) {
+		case elem.kind == kindArray || elem.kind == kindObject:
+			if l.walk(s, elem, i+1) {
 				return true
 			}
-		case l.walk(s, elem, i+1):
-			return true
 		}
 	}
-	if it.Fault() >= 0 {
-		return l.fail(s, it.Fault())
-	}
-	return seg.index >= 0 && !reached && l.test.met(s, value{})
-}
-
-// walkNested applies segment i to an array that was reached by its index: it has indexes only, and its elements are not
-// searched for the name.
-func (l *leaf) walkNested(s *subject, v value, i int) bool {
-	if l.path.segments[i].index < 0 {
-		return l.test.met(s, value{})
-	}
-	raw, _ := jsontext.Element(v.raw, l.path.segments[i].index)
-	return l.walk(s, jsonValue(raw), i+1)
-}
-
-// fail notes a fault in the payload. It is in its outermost array or object, since that was checked as far as the walk went
-// inside it.
-func (l *leaf) fail(s *subject, offset int) bool {
-	s.broken(jsontext.Space(view(s.event.Payload)) + offset)
 	return false
-}
-
-func hasField(object, name string) bool {
-	raw, _ := jsontext.Field(object, name)
-	return raw != ""
 }

@@ -10,9 +10,9 @@
 // goroutine. With any other subscriber they do what a Watermill user expects: what is filtered out is acknowledged, waits happen in
 // place. Package router compiles the same parts, [NewMatcher], [NewSampler] and [NewTransformer], into the plans of the forwarder.
 //
-// Conditions follow MongoDB's query language, and their authors need not be trusted: [Limits] bound them, patterns are RE2, and what
-// they may cost on one payload is bounded too. Folder mongotest compares them with another implementation and lists the
-// differences. Of duplicate keys in a payload the first counts. Payloads are never modified in place, and never part of an error.
+// Conditions follow MongoDB's query language as its server, up to version 8, and their authors need not be trusted: [Limits] bound them, patterns are RE2, and what
+// they may cost on one payload is bounded too. Folder mongotest compares them with the server's rules and with another implementation, and
+// lists the differences of that. Of duplicate keys in a payload the first counts. Payloads are never modified in place, and never part of an error.
 //
 // # What is not as in MongoDB
 //
@@ -20,8 +20,6 @@
 //   - $regex is RE2: no look-around, no back-references, no option x, and $ is the end of the text, not also before a last newline.
 //   - $exists needs a boolean. An object may not mix operators and fields, whichever comes first.
 //   - Numbers compare as the decimals that they spell, however long.
-//   - An index that is beyond the end of an array is a missing field, also where the elements are no objects, and it is none that an
-//     element has no field with the index for a name: {"payload.items.0.price": null} asks for the first item alone.
 //   - A backslash makes a dot part of a name. All that follows metadata. is one key.
 //   - occurred_at compares as time with RFC 3339 text or a date; schema_version with text, and with numbers as a number. An attribute
 //     that is empty is missing.

@@ -30,6 +30,8 @@ type Event struct {
 	OccurredAt, CreatedAt      time.Time
 	Payload                    []byte
 	Metadata                   message.Metadata
+
+	shared *opened // between Open and Close
 }
 
 // EventOf reads msg: its attributes from the metadata that the forwarder delivers with it. Without them the topic is the

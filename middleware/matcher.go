@@ -29,6 +29,7 @@ type MatchConfig struct {
 type Matcher struct {
 	conditions allOf
 	leaves     []*leaf
+	work       int // what they may cost on one event
 	when       *whenExpr
 	program    *vm.Program // nil when everything matches
 }
@@ -36,7 +37,7 @@ type Matcher struct {
 // NewMatcher compiles cfg. The error is an [InvalidError] with all the faults.
 func NewMatcher(cfg MatchConfig) (*Matcher, error) {
 	c := &compiler{limits: cfg.Limits.withDefaults()}
-	m := &Matcher{}
+	m := &Matcher{work: c.limits.Work}
 	conditionsAt, whenAt := "", ""
 	if cfg.Pointer != "" {
 		conditionsAt, whenAt = cfg.Pointer+"/conditions", cfg.Pointer+"/when"
@@ -125,7 +126,7 @@ func (m *Matcher) join(out *strings.Builder, nodes []node, operator, empty strin
 func (m *Matcher) call(params ...any) (any, error) {
 	s := params[0].(*subject)
 	met := m.leaves[params[1].(int)].eval(s, value{})
-	if s.bad || s.spent > maxWork {
+	if s.bad || s.work < 0 {
 		return nil, errStopped
 	}
 	return met, nil
@@ -133,7 +134,6 @@ func (m *Matcher) call(params ...any) (any, error) {
 
 var (
 	errNotJSON = errors.New("payload is not JSON")
-	errTooMuch = errors.New("conditions cost too much")
 	errStopped = errors.New("stopped") // the subject says why
 )
 
@@ -141,39 +141,55 @@ var (
 type runner struct {
 	vm      vm.VM
 	subject subject
+	doc     jsontext.Document // of an event that is not opened
 }
 
 var runners = sync.Pool{New: func() any { return &runner{vm: vm.VM{MemoryBudget: whenMemory}} }}
 
 // Match tells whether e matches. It does not modify e.
 //
-// The error is permanent: a condition met a payload that is not JSON, conditions would take about a second or more on a
-// payload this long, or a `when` cannot be evaluated. What is behind the
-// fields that conditions ask for is not looked at, so a fault there is none. An empty payload has no fields.
+// The error is permanent: a condition looks into the payload and that is not JSON, the conditions need more work than [Limits].Work allows,
+// or a `when` cannot be evaluated. An empty payload has no fields.
 func (m *Matcher) Match(e *Event) (bool, error) {
 	if m.program == nil {
 		return true, nil
 	}
 	r := runners.Get().(*runner)
 	s := &r.subject
-	s.event = *e
+	s.event, s.doc, s.work = *e, &r.doc, m.work
 	if m.when != nil {
 		s.name()
 	}
 	out, err := r.vm.Run(m.program, s)
-	bad, fault, spent := s.bad, s.fault, s.spent
-	*s = subject{}
+	fault := s.failure()
+	if s.doc == &r.doc {
+		r.doc.Clear()
+	}
+	if m.when != nil {
+		*s = subject{}
+	} else {
+		s.event, s.doc, s.opened, s.bad = Event{}, nil, false, false
+	}
 	runners.Put(r)
 	switch {
-	case bad:
-		return false, Permanent(fmt.Errorf("%w at byte %d, and a condition looks into it", errNotJSON, fault))
-	case spent > maxWork:
-		return false, Permanent(fmt.Errorf("%w on a payload of %d bytes", errTooMuch, len(e.Payload)))
+	case fault != nil:
+		return false, fault
 	case err != nil:
 		return false, Permanent(fmt.Errorf("when cannot be evaluated: %w", safeExprError(err)))
 	}
 	met, _ := out.(bool)
 	return met, nil
+}
+
+// failure returns why the conditions stopped, or nil.
+func (s *subject) failure() error {
+	switch {
+	case s.bad:
+		return Permanent(fmt.Errorf("%w at byte %d, and a condition looks into it", errNotJSON, s.fault))
+	case s.work < 0:
+		return Permanent(fmt.Errorf("conditions cost too much on a payload of %d bytes; make them simpler, or the payload smaller", len(s.event.Payload)))
+	}
+	return nil
 }
 
 // Failing returns the first condition that e does not meet, as the author wrote it, or "" when e matches. It says what
@@ -183,7 +199,7 @@ func (m *Matcher) Failing(e *Event) (string, error) {
 	if met || err != nil {
 		return "", err
 	}
-	s := &subject{event: *e}
+	s := &subject{event: *e, doc: new(jsontext.Document), work: m.work}
 	for _, n := range m.conditions {
 		if text := failing(n, s); text != "" {
 			return text, nil

@@ -15,7 +15,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -153,7 +152,7 @@ func receive(t *testing.T, messages <-chan *message.Message, n int) map[string]*
 		case m := <-messages:
 			m.Ack()
 			got[m.UUID] = m
-		case <-time.After(await.Patience):
+		case <-time.After(30 * time.Second):
 			t.Fatalf("got %v, want %d messages", got, n)
 		}
 	}

@@ -21,6 +21,8 @@ type SampleConfig struct {
 	// Key is a path, as in conditions, whose value is sampled in place of the event's id, so that all events of one customer
 	// or aggregate are taken or none is. An event without it is sampled by its id.
 	Key string
+	// Limits bound the path and the work of looking for it. The zero value means the defaults.
+	Limits Limits
 }
 
 // Sampler is a compiled [SampleConfig]. It is immutable and safe for concurrent use.
@@ -28,6 +30,7 @@ type Sampler struct {
 	threshold uint64 // of 2^53
 	target    string
 	key       *path
+	work      int
 }
 
 // NewSampler compiles cfg. The error is an [InvalidError], its pointers below pointer.
@@ -36,12 +39,13 @@ func NewSampler(cfg SampleConfig, pointer string) (*Sampler, error) {
 	if math.IsNaN(cfg.Rate) || cfg.Rate < 0 || cfg.Rate > 1 {
 		f.add(pointer+"/sampling_rate", "is %v, must be between 0 and 1", cfg.Rate)
 	}
-	s := &Sampler{threshold: uint64(cfg.Rate * (1 << 53)), target: cfg.Target}
+	limits := cfg.Limits.withDefaults()
+	s := &Sampler{threshold: uint64(cfg.Rate * (1 << 53)), target: cfg.Target, work: limits.Work}
 	if cfg.Rate > 0 && s.threshold == 0 {
 		s.threshold = 1
 	}
 	if cfg.Key != "" {
-		p, err := parsePath(cfg.Key, Limits{}.withDefaults().PathLength)
+		p, err := parsePath(cfg.Key, limits.PathLength)
 		if err != nil {
 			f.add(pointer+"/sampling_key", "%s", err)
 		}
@@ -71,24 +75,23 @@ func (s *Sampler) Hit(e *Event) (bool, error) {
 
 // text returns the value of the key: the text of a string, the JSON of anything else, "" of nothing.
 func (s *Sampler) text(e *Event) (string, error) {
-	sub := subject{event: *e}
+	sub := subject{event: *e, work: s.work}
+	if s.key.root == rootPayload && e.shared == nil {
+		sub.doc = new(jsontext.Document)
+	}
 	v := sub.root(s.key)
 	for _, seg := range s.key.segments {
-		var raw string
-		var fault int
 		if v.kind == kindArray && seg.index >= 0 {
-			raw, fault = jsontext.Element(v.raw, seg.index)
+			v = sub.element(v, seg.index)
 		} else {
-			raw, fault = jsontext.Field(v.raw, seg.name)
+			v = sub.field(v, seg.name)
 		}
-		if fault >= 0 {
-			sub.broken(jsontext.Space(view(e.Payload)) + fault)
-		}
-		v = jsonValue(raw)
 	}
 	switch {
 	case sub.bad:
 		return "", Permanent(fmt.Errorf("%w at byte %d, and sampling_key looks into it", errNotJSON, sub.fault))
+	case sub.work < costOfText(v):
+		return "", Permanent(fmt.Errorf("sampling_key costs too much on a payload of %d bytes", len(e.Payload)))
 	case v.kind == kindString:
 		return v.str(), nil
 	case v.kind == kindTime:

@@ -20,25 +20,26 @@ type subject struct {
 	SchemaVersion string            `expr:"schema_version"`
 	OccurredAt    time.Time         `expr:"occurred_at"`
 
-	event Event
-	fault int  // where the payload is no JSON
-	bad   bool // it is none
-	spent int  // of maxWork
+	event  Event
+	doc    *jsontext.Document // of the payload
+	opened bool               // doc is that of the event, or was read
+	bad    bool               // the payload is no JSON
+	fault  int                // where
+	work   int                // what may still be spent; negative when that was exceeded
 }
 
-// maxWork bounds what conditions may cost on one event, in bytes walked over: about a second.
-const maxWork = 512 << 20
-
-// Other work, in bytes walked over.
+// What things cost. The unit is a byte that is walked over, about a nanosecond.
 const (
 	costOfInstruction = 8  // of a pattern, for a byte of text, at worst
 	costOfValue       = 16 // that is compared
+	costOfStep        = 32 // an operator on a value, or a step to the next element or member
+	costOfBranch      = 64 // a field of a transform, for an object that it is looked for in
 )
 
-// spend takes n from what conditions may cost, and tells whether they may go on.
+// spend takes n from the work that is left, and reports whether there was as much.
 func (s *subject) spend(n int) bool {
-	s.spent += n
-	return s.spent <= maxWork
+	s.work -= n
+	return s.work >= 0
 }
 
 func (s *subject) name() {
@@ -48,35 +49,46 @@ func (s *subject) name() {
 	s.OccurredAt = e.OccurredAt
 }
 
-// payload returns the payload as a value; an empty payload is missing. Objects and arrays are checked by whoever walks
-// into them, so wholly asks for a check of all of it.
-func (s *subject) payload(wholly bool) value {
-	text := view(s.event.Payload)
-	raw := jsontext.Trim(text)
-	if raw == "" {
-		return value{}
-	}
-	if k := jsontext.KindOf(raw); wholly || k != jsontext.Object && k != jsontext.Array {
-		if fault := jsontext.Check(text); fault >= 0 {
-			s.broken(fault)
-			return value{}
+// payload returns the document of the payload, nil when it is empty or no JSON. All of it is checked before anything in it is looked
+// at, so that every condition gives the same answer about a payload that is no JSON.
+func (s *subject) payload() *jsontext.Document {
+	if !s.opened {
+		s.opened = true
+		if s.event.shared != nil {
+			s.doc, s.fault = s.event.shared.read(s.event.Payload)
+		} else {
+			s.fault = readPayload(s.doc, s.event.Payload)
 		}
+		s.bad = s.fault >= 0
 	}
+	if s.doc.Root() == "" {
+		return nil
+	}
+	return s.doc
+}
+
+// field returns the value of a field of v.
+func (s *subject) field(v value, name string) value {
+	raw, walked := jsontext.Field(v.raw, name)
+	s.work -= walked
 	return jsonValue(raw)
 }
 
-// broken notes that the payload is not JSON at offset.
-func (s *subject) broken(offset int) {
-	if !s.bad {
-		s.bad, s.fault = true, offset
-	}
+// element returns the value of an element of v.
+func (s *subject) element(v value, n int) value {
+	raw, walked := jsontext.Element(v.raw, n)
+	s.work -= walked + costOfStep*min(n, len(v.raw)/2)
+	return jsonValue(raw)
 }
 
-// root returns the value that paths of root r start at.
+// root returns the value that the path p starts at, for a path of the payload that of its root.
 func (s *subject) root(p *path) value {
 	switch e := &s.event; p.root {
 	case rootPayload:
-		return s.payload(len(p.segments) == 0)
+		if d := s.payload(); d != nil {
+			return jsonValue(d.Root())
+		}
+		return value{}
 	case rootMetadata:
 		text, ok := e.Metadata[p.key]
 		if !ok {

@@ -39,6 +39,7 @@ type Transformer struct {
 	moves            []move
 	moved            *tree // the sources of moves
 	add              *tree
+	limits           Limits
 }
 
 type move struct {
@@ -48,7 +49,7 @@ type move struct {
 // NewTransformer compiles cfg. The error is an [InvalidError] with all the faults, its pointers below pointer.
 func NewTransformer(cfg TransformConfig, limits Limits, pointer string) (*Transformer, error) {
 	c := &compiler{limits: limits.withDefaults()}
-	t := &Transformer{}
+	t := &Transformer{limits: c.limits}
 	t.include = c.fields(cfg.IncludeFields, pointer+"/include_fields")
 	t.exclude = c.fields(cfg.ExcludeFields, pointer+"/exclude_fields")
 	c.mapping(t, cfg.FieldMapping, pointer+"/field_mapping")
@@ -89,41 +90,60 @@ func marshal(v any) (string, error) {
 // is that of the first.
 //
 // payload is not modified; the result may share its memory. The error is permanent: payload is not JSON, is neither object
-// nor array, or has a value where add_fields or field_mapping need an object.
+// nor array, has a value where add_fields or field_mapping need an object, or a limit was exceeded, see [Limits].Work and [Limits].Output.
 func (t *Transformer) Transform(payload []byte) ([]byte, error) {
-	text := view(payload)
-	if at := jsontext.Check(text); at >= 0 {
+	return t.Apply(&Event{Payload: payload})
+}
+
+// Apply is [Transformer.Transform] of e's payload. It does not modify e.
+func (t *Transformer) Apply(e *Event) ([]byte, error) {
+	raw, at := payloadOf(e)
+	if at >= 0 {
 		return nil, Permanent(fmt.Errorf("%w at byte %d, and a transform needs it", errNotJSON, at))
 	}
-	raw := jsontext.Trim(text)
 	if k := jsontext.KindOf(raw); k != jsontext.Object && k != jsontext.Array {
 		return nil, Permanent(fmt.Errorf("a transform needs an object or an array, payload is %s", k))
 	}
-	changed := raw
+	x, changed := &result{limit: t.limits.Output, work: t.limits.Work}, raw
 	if t.include != nil {
-		changed = edit(changed, t.include, include)
+		changed = x.edit(changed, t.include, include)
 	}
 	if t.exclude != nil {
-		changed = edit(changed, t.exclude, exclude)
+		changed = x.edit(changed, t.exclude, exclude)
 	}
-	changed, err := t.rename(changed)
-	if err == nil && t.add != nil {
-		changed, err = set(changed, t.add)
+	if t.moved != nil || t.renames != nil {
+		changed = t.rename(x, changed)
 	}
-	if err != nil {
-		return nil, Permanent(fmt.Errorf("transform: %w", err))
+	if t.add != nil {
+		changed = x.set(changed, t.add)
 	}
-	if changed == raw {
-		return payload, nil
+	switch {
+	case x.err != nil:
+		return nil, Permanent(fmt.Errorf("transform: %w", x.err))
+	case changed == raw:
+		return e.Payload, nil
 	}
-	return []byte(changed), nil
+	return x.bytes(changed), nil
+}
+
+// payloadOf returns e's payload without the space around it, and where it is no JSON, or -1.
+func payloadOf(e *Event) (raw string, fault int) {
+	text := view(e.Payload)
+	if e.shared == nil {
+		return jsontext.Trim(text), jsontext.Check(text)
+	}
+	doc, fault := e.shared.read(e.Payload)
+	if doc.Root() == "" && fault < 0 {
+		fault = len(text) // empty
+	}
+	return doc.Root(), fault
 }
 
 // rename does all of field_mapping.
-func (t *Transformer) rename(raw string) (string, error) {
+func (t *Transformer) rename(x *result, raw string) string {
 	var targets *tree
 	for _, m := range t.moves {
-		if val := lookup(raw, m.from); val != "" {
+		if val := x.lookup(raw, m.from); val != "" {
 			if targets == nil {
 				targets = &tree{}
 			}
@@ -131,27 +151,15 @@ func (t *Transformer) rename(raw string) (string, error) {
 		}
 	}
 	if t.moved != nil {
-		raw = edit(raw, t.moved, exclude)
+		raw = x.edit(raw, t.moved, exclude)
 	}
 	if t.renames != nil {
-		raw = edit(raw, t.renames, rename)
+		raw = x.edit(raw, t.renames, rename)
 	}
 	if targets == nil {
-		return raw, nil
+		return raw
 	}
-	return set(raw, targets)
-}
-
-// lookup returns the value at path, through indexes only, or "".
-func lookup(raw string, path []segment) string {
-	for _, seg := range path {
-		if jsontext.KindOf(raw) == jsontext.Array && seg.index >= 0 {
-			raw, _ = jsontext.Element(raw, seg.index)
-		} else {
-			raw, _ = jsontext.Field(raw, seg.name)
-		}
-	}
-	return raw
+	return x.set(raw, targets)
 }
 
 // Transform changes the payload before the handler sees it. See [TransformConfig].

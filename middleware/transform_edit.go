@@ -1,10 +1,6 @@
 package middleware
 
-import (
-	"strings"
-
-	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
-)
+import "github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
 
 // how says what [edit] does with the fields that a tree names.
 type how uint8
@@ -16,16 +12,19 @@ const (
 )
 
 // edit returns raw, which is valid JSON, with the fields that t names kept, removed or renamed.
-func edit(raw string, t *tree, h how) string {
-	var out strings.Builder
-	out.Grow(len(raw) + 64)
-	e := editor{&out, h}
+func (x *result) edit(raw string, t *tree, h how) string {
+	size := len(raw) + 64
+	if h == include {
+		size = min(size, 64<<10) // most of it is left out
+	}
+	x.begin(size)
+	e := editor{x, h}
 	e.value(raw, t)
-	return out.String()
+	return x.out.String()
 }
 
 type editor struct {
-	out *strings.Builder
+	*result
 	how how
 }
 
@@ -33,13 +32,13 @@ type editor struct {
 func (e editor) value(raw string, t *tree) {
 	switch k := jsontext.KindOf(raw); {
 	case t == nil || t.leaf:
-		e.out.WriteString(raw)
+		e.write(raw)
 	case k == jsontext.Object:
 		e.object(raw, t)
 	case k == jsontext.Array:
 		e.array(raw, t)
 	default:
-		e.out.WriteString(raw)
+		e.write(raw)
 	}
 }
 
@@ -57,25 +56,26 @@ func (e editor) drops(raw string, t *tree) bool {
 func (e editor) object(raw string, t *tree) {
 	var replaced map[string]bool
 	if e.how == rename {
+		e.spend(len(raw))
 		replaced = t.replaced(raw)
 	}
 	it, comma, dropped := jsontext.Members(raw), "{", false
-	for it.Next() {
+	for e.spend(costOfStep+len(it.Value)) && it.Next() {
 		child := t.of(it.Key)
 		if e.drops(it.Value, child) || child == nil && replaced[jsontext.Unquote(it.Key)] {
 			dropped = true
 			continue
 		}
-		e.out.WriteString(comma)
-		e.out.WriteString(it.Before)
+		e.write(comma)
+		e.write(it.Before)
 		if e.how == rename && child != nil && child.leaf {
-			e.out.WriteString(jsontext.Quote(child.value))
+			e.write(jsontext.Quote(child.value))
 		} else {
-			e.out.WriteString(it.Key)
+			e.write(it.Key)
 		}
-		e.out.WriteString(it.Between)
+		e.write(it.Between)
 		e.value(it.Value, child)
-		e.out.WriteString(it.After)
+		e.write(it.After)
 		comma = ","
 	}
 	e.close(comma, dropped, raw, "{}")
@@ -83,16 +83,16 @@ func (e editor) object(raw string, t *tree) {
 
 func (e editor) array(raw string, t *tree) {
 	it, comma, dropped := jsontext.Elements(raw), "[", false
-	for n := 0; it.Next(); n++ {
-		child := t.element(n, it.Value)
+	for n := 0; e.spend(costOfStep+len(it.Value)) && it.Next(); n++ {
+		child := e.element(t, n, it.Value)
 		if e.drops(it.Value, child) {
 			dropped = true
 			continue
 		}
-		e.out.WriteString(comma)
-		e.out.WriteString(it.Before)
+		e.write(comma)
+		e.write(it.Before)
 		e.value(it.Value, child)
-		e.out.WriteString(it.After)
+		e.write(it.After)
 		comma = ","
 	}
 	e.close(comma, dropped, raw, "[]")
@@ -102,11 +102,11 @@ func (e editor) array(raw string, t *tree) {
 func (e editor) close(comma string, dropped bool, raw, brackets string) {
 	switch {
 	case comma == ",":
-		e.out.WriteString(brackets[1:])
+		e.write(brackets[1:])
 	case dropped:
-		e.out.WriteString(brackets)
+		e.write(brackets)
 	default:
-		e.out.WriteString(raw)
+		e.write(raw)
 	}
 }
 

@@ -2,32 +2,27 @@ package middleware
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
 )
 
 // set returns raw, which is valid JSON, with the values of t at their paths.
-func set(raw string, t *tree) (string, error) {
-	s := setter{}
-	s.out.Grow(len(raw) + 64)
-	s.value(raw, "payload", t)
-	return s.out.String(), s.err
+func (x *result) set(raw string, t *tree) string {
+	x.begin(len(raw) + 64)
+	setter{x}.value(raw, "payload", t)
+	return x.out.String()
 }
 
-type setter struct {
-	out strings.Builder
-	err error
-}
+type setter struct{ *result }
 
 // value writes what becomes of raw, which is called name and may be missing.
-func (s *setter) value(raw, name string, t *tree) {
+func (s setter) value(raw, name string, t *tree) {
 	if t == nil {
-		s.out.WriteString(raw)
+		s.write(raw)
 		return
 	}
 	if t.leaf {
-		s.out.WriteString(t.value)
+		s.write(t.value)
 		return
 	}
 	switch k := jsontext.KindOf(raw); k {
@@ -45,17 +40,20 @@ func (s *setter) value(raw, name string, t *tree) {
 }
 
 // object writes the members of raw, and at its end those that it lacks.
-func (s *setter) object(raw string, t *tree) {
+func (s setter) object(raw string, t *tree) {
+	if !s.spend(costOfBranch * len(t.children)) {
+		return
+	}
 	seen := make(map[*tree]bool, len(t.children))
 	it, comma, after := jsontext.Members(raw), "{", ""
-	for it.Next() {
+	for s.spend(costOfStep+len(it.Value)) && it.Next() {
 		child := t.of(it.Key)
 		seen[child] = true
-		s.out.WriteString(after)
-		s.out.WriteString(comma)
-		s.out.WriteString(it.Before)
-		s.out.WriteString(it.Key)
-		s.out.WriteString(it.Between)
+		s.write(after)
+		s.write(comma)
+		s.write(it.Before)
+		s.write(it.Key)
+		s.write(it.Between)
 		name := ""
 		if child != nil {
 			name = jsontext.Unquote(it.Key)
@@ -65,31 +63,31 @@ func (s *setter) object(raw string, t *tree) {
 	}
 	for _, b := range t.children {
 		if !seen[b.tree] {
-			s.out.WriteString(comma)
-			s.out.WriteString(jsontext.Quote(b.name))
-			s.out.WriteString(":")
+			s.write(comma)
+			s.write(jsontext.Quote(b.name))
+			s.write(":")
 			s.value("", b.name, b.tree)
 			comma = ","
 		}
 	}
-	s.out.WriteString(after)
-	s.out.WriteString("}")
+	s.write(after)
+	s.write("}")
 }
 
 // array sets elements by their index, and fields in those that are objects. It makes no new elements.
-func (s *setter) array(raw string, t *tree) {
+func (s setter) array(raw string, t *tree) {
 	it, comma := jsontext.Elements(raw), ""
-	s.out.WriteString("[")
+	s.write("[")
 	n := 0
-	for ; it.Next(); n++ {
-		s.out.WriteString(comma)
-		s.out.WriteString(it.Before)
-		s.value(it.Value, "element", t.element(n, it.Value))
-		s.out.WriteString(it.After)
+	for ; s.spend(costOfStep+len(it.Value)) && it.Next(); n++ {
+		s.write(comma)
+		s.write(it.Before)
+		s.value(it.Value, "element", s.element(t, n, it.Value))
+		s.write(it.After)
 		comma = ","
 	}
 	if n == 0 {
-		s.out.WriteString(it.Before)
+		s.write(it.Before)
 	}
-	s.out.WriteString("]")
+	s.write("]")
 }

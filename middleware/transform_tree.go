@@ -102,20 +102,27 @@ func (t *tree) of(key string) *tree {
 }
 
 // element returns what belongs to element n of an array: what has its index, and the names when the element is an object.
-func (t *tree) element(n int, raw string) *tree {
-	var own *tree
-	for _, b := range t.children {
-		if b.index == n {
-			own = b.tree
+func (t *tree) element(n int, raw string) (own, named *tree) {
+	if t.indexed {
+		for _, b := range t.children {
+			if b.index == n {
+				own = b.tree
+			}
 		}
 	}
-	switch {
-	case t.named == nil || jsontext.KindOf(raw) != jsontext.Object:
-		return own
-	case own == nil:
-		return t.named
+	if t.named == nil || jsontext.KindOf(raw) != jsontext.Object {
+		return own, nil
 	}
-	return merge(own, t.named)
+	return own, t.named
+}
+
+// size counts the branches of t.
+func (t *tree) size() int {
+	n := len(t.children)
+	for _, b := range t.children {
+		n += b.size()
+	}
+	return n
 }
 
 // merge returns a tree with the paths of both.

@@ -19,6 +19,8 @@ const (
 	whenNodes   = 200     // of the syntax tree
 	whenDepth   = 64      // levels of a payload that are decoded
 	whenNesting = 2       // predicates such as those of all, filter and map, one inside another
+
+	costOfDecoded = 128 // value of a payload that is turned into a Go value
 )
 
 // whenExpr is the `when` of a target: its text and the payload paths that its program reads.
@@ -107,33 +109,38 @@ func (p *whenPatcher) lookup(path []segment) ast.Node {
 func (w *whenExpr) read(params ...any) (any, error) {
 	s := params[0].(*subject)
 	path := w.paths[params[1].(int)]
-	if !s.spend(len(s.event.Payload)) {
-		return nil, errStopped
-	}
-	v := s.payload(len(path) == 0)
-	for _, seg := range path {
-		raw, fault := "", -1
-		switch {
-		case v.kind == kindObject && seg.name != "":
-			raw, fault = jsontext.Field(v.raw, seg.name)
-		case v.kind == kindArray && seg.name == "":
-			raw, fault = jsontext.Element(v.raw, seg.index)
-		}
-		if fault >= 0 {
-			s.broken(jsontext.Space(view(s.event.Payload)) + fault)
-		}
-		v = jsonValue(raw)
+	var v value
+	if d := s.payload(); d != nil {
+		v = jsonValue(d.Root())
 	}
 	if s.bad {
 		return nil, errStopped
 	}
-	return decode(v, whenDepth), nil
+	for i, seg := range path {
+		switch {
+		case v.kind == kindObject && seg.name != "" && i == 0:
+			raw, walked := s.doc.Field(seg.name)
+			s.work -= walked
+			v = jsonValue(raw)
+		case v.kind == kindObject && seg.name != "":
+			v = s.field(v, seg.name)
+		case v.kind == kindArray && seg.name == "":
+			v = s.element(v, seg.index)
+		default:
+			v = value{}
+		}
+	}
+	out := s.decode(v, whenDepth)
+	if s.work < 0 {
+		return nil, errStopped
+	}
+	return out, nil
 }
 
 // decode returns the Go value of v. An integer of 64 bits is an int, exactly; any other number is a float64. Of duplicate
 // keys the first counts, as everywhere. What is nested deeper than depth is nil.
-func decode(v value, depth int) any {
-	if depth == 0 {
+func (s *subject) decode(v value, depth int) any {
+	if depth == 0 || !s.spend(costOfDecoded) {
 		return nil
 	}
 	switch v.kind {
@@ -143,22 +150,26 @@ func decode(v value, depth int) any {
 		if n, err := strconv.Atoi(v.raw); err == nil {
 			return n
 		}
+		s.work -= len(v.raw)
 		f, _ := strconv.ParseFloat(v.raw, 64)
 		return f
 	case kindString:
+		if !s.spend(costOfText(v)) {
+			return nil
+		}
 		return v.str()
 	case kindArray:
 		list := []any{}
-		for it := jsontext.Elements(v.raw); it.Next(); {
-			list = append(list, decode(jsonValue(it.Value), depth-1))
+		for it := jsontext.Elements(v.raw); s.spend(len(it.Value)) && it.Next(); {
+			list = append(list, s.decode(jsonValue(it.Value), depth-1))
 		}
 		return list
 	case kindObject:
 		object := map[string]any{}
-		for it := jsontext.Members(v.raw); it.Next(); {
+		for it := jsontext.Members(v.raw); s.spend(len(it.Key)+len(it.Value)) && it.Next(); {
 			name := jsontext.Unquote(it.Key)
 			if _, twice := object[name]; !twice {
-				object[name] = decode(jsonValue(it.Value), depth-1)
+				object[name] = s.decode(jsonValue(it.Value), depth-1)
 			}
 		}
 		return object

@@ -3,6 +3,7 @@ package mongotest
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -73,6 +74,13 @@ var Differences = []Difference{
 			"array itself, not the elements of its elements.",
 		Doc: `{"a":[[1]]}`, Query: `{"payload.a":1}`, Ours: false,
 		applies: func(l Leaf) bool { return arraysInArrays(l) },
+	},
+	{
+		Name: "an index is tried beside a name",
+		Why: "mingo takes a number for an index where there is an element, and for a missing value else. In MongoDB it is both an index and a name in each " +
+			"element that is an object, and one that leads nowhere finds nothing: no null either.",
+		Doc: `{"a":[]}`, Query: `{"payload.a.1":null}`, Ours: false,
+		applies: indexed,
 	},
 	{
 		Name: "arrays are ordered as they are, objects by their fields in order",
@@ -170,7 +178,7 @@ func throughArray(l Leaf) bool {
 	return false
 }
 
-// arraysInArrays tells whether an array on the path has an array in it, or one is reached by an index.
+// arraysInArrays reports whether an array on the path has an array in it.
 func arraysInArrays(l Leaf) bool {
 	v := l.Doc
 	for _, name := range l.Path {
@@ -184,6 +192,28 @@ func arraysInArrays(l Leaf) bool {
 		}
 	}
 	return nested(v)
+}
+
+// indexed reports whether a number of the path is applied to an array.
+func indexed(l Leaf) bool {
+	v := l.Doc
+	for _, name := range l.Path {
+		switch at := v.(type) {
+		case map[string]any:
+			v = at[name]
+		case []any:
+			if strings.Trim(name, "0123456789") == "" {
+				return true
+			}
+			return slices.ContainsFunc(at, func(elem any) bool {
+				_, object := elem.(map[string]any)
+				return object && strings.ContainsAny(strings.Join(l.Path, ""), "0123456789")
+			})
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 func nested(v any) bool {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,19 +100,47 @@ func ours(t *testing.T, p Pair) bool {
 	return ok
 }
 
+// TestAgainstReference compares generated pairs with the server's rules. No difference is excused.
+func TestAgainstReference(t *testing.T) {
+	t.Parallel()
+	g, matches, indexes := NewGenerator(seed(t)), 0, 0
+	for range pairs {
+		p := g.Next()
+		want := Reference(p)
+		if got := ours(t, p); got != want {
+			t.Fatalf("we say %v to %s of %s", got, p.Query, p.Doc)
+		}
+		if want {
+			matches++
+		}
+		if slices.ContainsFunc(Leaves(p.Doc, p.Query), indexed) {
+			indexes++
+		}
+	}
+	if matches < pairs/20 || indexes < pairs/50 {
+		t.Errorf("only %d of %d pairs match and %d have an index: they say too little", matches, pairs, indexes)
+	}
+}
+
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("MONGOTEST_SEED")
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // TestAgainstMingo compares generated pairs. Where the answers differ, an operator of the query must differ by itself, and each that
 // does must be one of Differences.
 func TestAgainstMingo(t *testing.T) {
 	t.Parallel()
 	o := newOracle(t)
-	seed := uint64(1)
-	if text := os.Getenv("MONGOTEST_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	g := NewGenerator(seed)
+	g := NewGenerator(seed(t))
 	list := make([]Pair, pairs)
 	for i := range list {
 		list[i] = g.Next()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
 )
@@ -124,16 +125,68 @@ func TestFieldAndIs(t *testing.T) {
 	t.Parallel()
 	const object = `{"a":1,"\u0062":2,"a":3,"\\":4}`
 	for name, want := range map[string]string{"a": "1", "b": "2", `\`: "4", `\u0062`: "", "z": ""} {
-		if got, fault := jsontext.Field(object, name); got != want || fault >= 0 {
-			t.Errorf("Field(%q) = %q, fault %d, want %q", name, got, fault, want)
+		var doc jsontext.Document
+		if fault := doc.Read(" " + object); fault >= 0 {
+			t.Fatalf("fault at %d", fault)
 		}
-	}
-	if _, fault := jsontext.Field(`{"a":1,b}`, "b"); fault != 7 {
-		t.Errorf("fault at %d, want 7", fault)
+		got, walked := jsontext.Field(object, name)
+		of, _ := doc.Field(name)
+		if got != want || of != want || walked > len(object) {
+			t.Errorf("Field(%q) = %q and %q, want %q", name, got, of, want)
+		}
 	}
 	if got, _ := jsontext.Element(`[1,[2],3]`, 1); got != "[2]" {
 		t.Errorf("element 1 is %s", got)
 	}
+}
+
+func TestUnquote(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		`"plain"`: "plain", `"\"\\\/\b\f\n\r\t"`: "\"\\/\b\f\n\r\t", `"\u00e9x\u20AC"`: "éx€", `"\ud83d\ude00!"`: "😀!",
+		`"\ud800"`: "\xed\xa0\x80", `"\udfff"`: "\xed\xbf\xbf", `"\ud800\ud83d\ude00"`: "\xed\xa0\x80😀", `"\ud800\n"`: "\xed\xa0\x80\n", `"\u0000"`: "\x00",
+	} {
+		if got := jsontext.Unquote(raw); got != want {
+			t.Errorf("Unquote(%s) = %q, want %q", raw, got, want)
+		}
+		if !jsontext.Is(raw, want) || jsontext.Is(raw, want+"x") {
+			t.Errorf("%s is not %q", raw, want)
+		}
+	}
+}
+
+// FuzzDocument compares a document with a walk from the beginning, and a text without lone surrogates with encoding/json.
+func FuzzDocument(f *testing.F) {
+	for _, seed := range []string{` {"a":1,"\u0062":[{}],"a":2} `, `{}`, `[1]`, `{"a":1}#`, `{"a":"\ud83d\ude00\n"}`} {
+		f.Add(seed)
+	}
+	f.Add("{" + strings.Repeat(`"m":[1],`, 30) + `"last":{"x":null}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var doc jsontext.Document
+		if fault := doc.Read(text); fault != jsontext.Check(text) {
+			t.Fatalf("fault of %q at %d, want %d", text, fault, jsontext.Check(text))
+		} else if fault >= 0 {
+			return
+		}
+		if doc.Root() != jsontext.Trim(text) {
+			t.Fatalf("root of %q is %q", text, doc.Root())
+		}
+		for it := jsontext.Members(doc.Root()); it.Next(); {
+			name := jsontext.Unquote(it.Key)
+			got, _ := doc.Field(name)
+			if want, _ := jsontext.Field(doc.Root(), name); got != want {
+				t.Fatalf("field %q of %q is %q, want %q", name, text, got, want)
+			}
+			var std string
+			if err := json.Unmarshal([]byte(it.Key), &std); err != nil || !strings.ContainsRune(std, utf8.RuneError) && std != name {
+				t.Fatalf("%s is %q, want %q", it.Key, name, std)
+			}
+		}
+		doc.Clear()
+		if got, _ := doc.Field("a"); got != "" || doc.Root() != "" {
+			t.Fatal("it is not cleared")
+		}
+	})
 }
 
 func TestQuote(t *testing.T) {

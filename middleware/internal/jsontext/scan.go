@@ -5,6 +5,8 @@
 // been looked at. No function modifies its input, and all are safe for concurrent use.
 package jsontext
 
+import "math/bits"
+
 // MaxDepth is how deep arrays and objects may nest, as in encoding/json. Deeper text is taken as malformed.
 const MaxDepth = 10_000
 
@@ -197,36 +199,34 @@ func digits(s string, i int) int {
 
 const ones, tops = 0x0101010101010101, 0x8080808080808080
 
-// skipString looks at eight bytes at a time while none of them is a quote, a backslash or a control character.
+// skipString looks at eight bytes at once for a quote, a backslash or a control character.
 func skipString(s string, i int) int {
 	i++
 	for {
-		for i+8 <= len(s) {
+		for ; i+8 <= len(s); i += 8 {
 			b := s[i : i+8]
 			w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
 				uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 			quote, slash := w^(ones*'"'), w^(ones*'\\')
-			if ((quote-ones)&^quote|(slash-ones)&^slash|(w-ones*0x20)&^w)&tops != 0 {
+			if found := ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*0x20)&^w) & tops; found != 0 {
+				i += bits.TrailingZeros64(found) / 8 // the lowest bit is exact, those above it need not be
 				break
 			}
-			i += 8
 		}
-		for n := 0; n < 8; n++ {
-			if i >= len(s) {
-				return -i - 1
+		if i >= len(s) {
+			return -len(s) - 1
+		}
+		switch c := s[i]; {
+		case c == '"':
+			return i + 1
+		case c < 0x20:
+			return -i - 1
+		case c == '\\':
+			if i = skipEscape(s, i); i < 0 {
+				return i
 			}
-			switch c := s[i]; {
-			case c == '"':
-				return i + 1
-			case c < 0x20:
-				return -i - 1
-			case c == '\\':
-				if i = skipEscape(s, i); i < 0 {
-					return i
-				}
-			default:
-				i++
-			}
+		default: // near the end
+			i++
 		}
 	}
 }

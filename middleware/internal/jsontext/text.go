@@ -3,19 +3,66 @@ package jsontext
 import (
 	"encoding/json"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
-// Unquote returns the text of the JSON string raw. It allocates only when raw has escapes.
+// Unquote returns the text of the JSON string raw. It allocates only when raw has escapes. An escaped surrogate without its pair is no
+// character: it becomes the three bytes that UTF-8 would write its number with, so that it equals itself alone.
 func Unquote(raw string) string {
 	inner := raw[1 : len(raw)-1]
-	if strings.IndexByte(inner, '\\') < 0 {
+	at := strings.IndexByte(inner, '\\')
+	if at < 0 {
 		return inner
 	}
-	var text string
-	if err := json.Unmarshal([]byte(raw), &text); err != nil {
-		return inner
+	text := make([]byte, 0, len(inner))
+	for ; at >= 0; at = strings.IndexByte(inner, '\\') {
+		text = append(text, inner[:at]...)
+		c := inner[at+1]
+		if c != 'u' {
+			text = append(text, unescaped[c])
+			inner = inner[at+2:]
+			continue
+		}
+		r := hex4(inner[at+2:])
+		inner = inner[at+6:]
+		if utf16.IsSurrogate(r) {
+			if pair := utf16.DecodeRune(r, followingEscape(inner)); pair != utf8.RuneError {
+				r, inner = pair, inner[6:]
+			} else {
+				text = append(text, 0xe0|byte(r>>12), 0x80|byte(r>>6)&0x3f, 0x80|byte(r)&0x3f)
+				continue
+			}
+		}
+		text = utf8.AppendRune(text, r)
 	}
-	return text
+	return string(append(text, inner...))
+}
+
+var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// followingEscape returns the code unit that inner begins with the escape of, or -1.
+func followingEscape(inner string) rune {
+	if len(inner) < 6 || inner[0] != '\\' || inner[1] != 'u' {
+		return -1
+	}
+	return hex4(inner[2:])
+}
+
+func hex4(s string) (r rune) {
+	for i := range 4 {
+		c := s[i]
+		switch {
+		case c >= 'a':
+			c -= 'a' - 10
+		case c >= 'A':
+			c -= 'A' - 10
+		default:
+			c -= '0'
+		}
+		r = r<<4 | rune(c)
+	}
+	return r
 }
 
 // Quote returns text as a JSON string, with the escapes that RFC 8259 asks for and no others.
@@ -42,59 +89,48 @@ func Is(raw, text string) bool {
 	if inner == text {
 		return strings.IndexByte(inner, '\\') < 0
 	}
-	// An escaped spelling is longer than what it says.
-	return len(inner) > len(text) && strings.IndexByte(inner, '\\') >= 0 && Unquote(raw) == text
+	// An escaped spelling is longer than what it says, at most six times.
+	return len(inner) > len(text) && len(inner) <= 6*len(text) && strings.IndexByte(inner, '\\') >= 0 && Unquote(raw) == text
 }
 
-// Field returns the value of the first member of the object raw that is called name, "" when there is none, and the offset
-// of a fault that was met on the way, or -1.
-func Field(raw, name string) (value string, fault int) {
-	if raw == "" || raw[0] != '{' {
-		return "", -1
+// Field returns the value of the first member of the object raw that is called name, "" when there is none, and how many bytes were
+// walked over. raw is valid JSON.
+func Field(raw, name string) (value string, walked int) {
+	if len(raw) < 2 || raw[0] != '{' {
+		return "", 0
 	}
 	i := space(raw, 1)
-	if i < len(raw) && raw[i] == '}' {
-		return "", -1
+	if raw[i] == '}' {
+		return "", i
 	}
+	return field(raw, i, name)
+}
+
+// field is Field from the member on whose key is at i.
+func field(raw string, i int, name string) (value string, walked int) {
 	for {
-		if i >= len(raw) || raw[i] != '"' {
-			return "", i
-		}
 		end := skipString(raw, i)
-		if end < 0 {
-			return "", -end - 1
-		}
 		found := Is(raw[i:end], name)
-		if i = space(raw, end); i >= len(raw) || raw[i] != ':' {
+		i = space(raw, space(raw, end)+1) // behind the colon
+		end = skip(raw, i, 1)
+		if found {
+			return raw[i:end], end
+		}
+		if i = space(raw, end); raw[i] == '}' {
 			return "", i
 		}
 		i = space(raw, i+1)
-		if end = skip(raw, i, 1); end < 0 {
-			return "", -end - 1
-		}
-		if found {
-			return raw[i:end], -1
-		}
-		switch i = space(raw, end); {
-		case i < len(raw) && raw[i] == ',':
-			i = space(raw, i+1)
-		case i < len(raw) && raw[i] == '}':
-			return "", -1
-		default:
-			return "", i
-		}
 	}
 }
 
-// Element returns element n of the array raw, "" when there is none, and the offset of a fault that was met on the way,
-// or -1.
-func Element(raw string, n int) (value string, fault int) {
+// Element returns element n of the array raw, "" when there is none, and how many bytes were walked over. raw is valid JSON.
+func Element(raw string, n int) (value string, walked int) {
 	it := Elements(raw)
 	for it.Next() {
 		if n == 0 {
-			return it.Value, -1
+			return it.Value, it.pos
 		}
 		n--
 	}
-	return "", it.Fault()
+	return "", len(raw)
 }
