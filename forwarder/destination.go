@@ -67,4 +67,10 @@ func (p publishers) find(destination string) (message.Publisher, string, error) 
 	return pub, topic, nil
 }
 
+// Check reports why nothing can be delivered to destination. The error is permanent.
+func (p *publishers) Check(destination string) error {
+	_, _, err := p.find(destination)
+	return err
+}
+
 func names(m map[string]message.Publisher) []string { return slices.Sorted(maps.Keys(m)) }

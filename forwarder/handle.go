@@ -84,84 +84,42 @@ func routed(u *unit, msg *message.Message) *router.Event {
 
 // first is the first pass of an event: every target is planned, then what can go now is published.
 func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *router.Plan) {
+	var few [4]router.Step
 	var jobs []job
-	var bad error
-	matched, now := false, time.Now()
-	type later struct {
-		target
-		wait time.Duration
-	}
-	var delayed []later
-	type fault struct {
-		target
-		err error
-	}
-	var faults []fault
-	for _, rt := range plan.Targets {
-		t := targetOf(rt)
-		d, err := rt.Decide(e)
-		if err != nil {
-			matched = true
-			if plan.Strategy != router.AllOrNothing && u.heldBack(t.name) { // its turn to die comes when those before are through
-				u.held(t)
-				continue
-			}
-			bad = err
-			faults = append(faults, fault{t, err})
-			continue
-		}
-		matched = matched || d.Deliver || d.Reason == router.Sampling
-		if !d.Deliver {
-			continue
-		}
-		if wait := d.Due.Sub(now); !d.Due.IsZero() && wait > 0 {
-			delayed = append(delayed, later{t, wait})
-			continue
-		}
-		j, err := f.job(t, d.Payload)
-		if err != nil {
-			if plan.Strategy != router.AllOrNothing && u.heldBack(t.name) {
-				u.held(t)
-				continue
-			}
-			bad = err
-			faults = append(faults, fault{t, err})
-			continue
-		}
-		jobs = append(jobs, j)
-	}
-	if !matched {
-		if plan.Fallback == nil {
-			u.skipped(target{}, "no target wanted it")
+	matched, together, now := false, plan.Strategy == router.AllOrNothing, time.Now()
+	for _, s := range plan.First(e, &f.publishers, few[:0]) {
+		t := targetOf(s.Target)
+		matched = matched || s.Err != nil || s.Deliver || s.Reason == router.Sampling
+		switch {
+		case s.Cause == router.NoTargetMatched:
+			f.fallBack(u, msg, e, plan, s.Target.Name, s.Cause)
 			return
+		case s.Cause != "": // that its target gave up makes the delivery go on to the fallback
+		case s.Err != nil && together:
+			u.failed(t, s.Err)
+		case s.Err != nil && u.heldBack(t.name): // its turn to die comes when those before are through
+			u.held(t)
+		case s.Err != nil:
+			f.gaveUp(u, plan, t, "", s.Err)
+		case !s.Deliver:
+		case !s.Due.IsZero() && s.Due.After(now):
+			u.delayed(t, s.Due.Sub(now))
+		default:
+			if jobs == nil {
+				jobs = make([]job, 0, len(plan.Targets))
+			}
+			j, _ := f.job(t, s.Payload) // the plan has asked for its destination
+			jobs = append(jobs, j)
 		}
-		f.fallBack(u, msg, e, plan, plan.Fallback.Name, "no target matched")
-		return
 	}
-	if bad != nil && plan.Strategy == router.AllOrNothing {
-		for _, x := range faults {
-			u.failed(x.target, middleware.Permanent(x.err))
-		}
-		err := middleware.Permanent(errors.New("not sent, for another target of the event cannot be: " + errorText(bad)))
-		for _, j := range jobs {
-			u.failed(j.target, err)
-		}
-		for _, x := range delayed {
-			u.failed(x.target, err)
-		}
-		return
-	}
-	for _, x := range faults {
-		f.gaveUp(u, plan, x.target, "", middleware.Permanent(x.err))
-	}
-	for _, x := range delayed {
-		u.delayed(x.target, x.wait)
-	}
-	if len(jobs) == 0 && !u.decided() {
+	switch {
+	case !matched:
+		u.skipped(target{}, "no target wanted it")
+	case len(jobs) > 0:
+		f.publishAll(u, msg, plan, jobs)
+	case !u.decided():
 		u.sent(target{}) // every match was left out by sampling: nothing to do
-		return
 	}
-	f.publishAll(u, msg, plan, jobs)
 }
 
 // again tries one delivery once more.
@@ -350,7 +308,7 @@ func (f *Forwarder) gaveUp(u *unit, plan *router.Plan, t target, cause string, e
 	switch {
 	case cause != "":
 		res.err = storable(cause+fallbackMark+res.err, maxErrorText)
-	case plan.Fallback != nil && res.state == schema.Dead && t.destination != plan.Fallback.Destination:
+	case res.state == schema.Dead && plan.FallsBack(t.destination):
 		res = result{target: t, state: schema.Waiting, err: res.err, fellBack: true}
 		res.destination = plan.Fallback.Destination
 	}

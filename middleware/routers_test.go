@@ -15,6 +15,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -152,7 +153,7 @@ func receive(t *testing.T, messages <-chan *message.Message, n int) map[string]*
 		case m := <-messages:
 			m.Ack()
 			got[m.UUID] = m
-		case <-time.After(30 * time.Second):
+		case <-time.After(await.Patience):
 			t.Fatalf("got %v, want %d messages", got, n)
 		}
 	}

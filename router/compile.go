@@ -48,6 +48,7 @@ func compile(text, pointer string, r rules) (*Plan, error) {
 	default:
 		d.unknown(pointer+"/strategy", "strategy", string(cfg.Strategy), []string{string(BestEffort), string(AllOrNothing)})
 	}
+	r.limits = r.limits.shared(cfg.Targets)
 	names := make(map[string]bool)
 	for i, tc := range cfg.Targets {
 		at := pointer + "/targets/" + strconv.Itoa(i)
@@ -61,6 +62,7 @@ func compile(text, pointer string, r rules) (*Plan, error) {
 		}
 		names[t.Name] = true
 		p.Targets = append(p.Targets, t)
+		p.looks = p.looks || t.matcher != nil || t.sampler != nil || t.transform != nil
 	}
 	if len(cfg.Targets) == 0 && n.kind == "an object" && n.has("targets") && len(d.faults) == 0 {
 		d.add(pointer+"/targets", "is empty; a config needs at least one target")
@@ -97,7 +99,7 @@ func (d *decoder) compileTarget(c TargetConfig, at string, r rules) *Target {
 			d.add(at+"/sampling_key", "needs a sampling_rate beside it")
 		}
 		var err error
-		t.sampler, err = middleware.NewSampler(middleware.SampleConfig{Rate: rate, Target: t.Name, Key: c.SamplingKey}, at)
+		t.sampler, err = middleware.NewSampler(middleware.SampleConfig{Rate: rate, Target: t.Name, Key: c.SamplingKey, Limits: r.limits.Match}, at)
 		d.addAll(at+"/sampling_rate", err)
 	}
 	if c.DelaySeconds < 0 || c.DelaySeconds > maxDelay*24*3600 {

@@ -2,6 +2,7 @@ package router
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 )
@@ -38,11 +39,16 @@ type Delivery struct {
 // Unplanned is the reason of a delivery that does not happen because a target cannot be planned.
 const Unplanned Reason = "error"
 
-// Explain tells what the forwarder does with e in its first pass. It resolves and decides with the code that the forwarder
-// runs. r is a [Table] or a [Live].
-func Explain(r interface {
+// Resolver finds the plan of an event. It is a [Table] or a [Live].
+type Resolver interface {
 	Resolve(e *Event) (*Plan, error)
-}, e *Event) Explanation {
+}
+
+// Explain tells what the forwarder does with e in its first pass, by the code that the forwarder runs: [Plan.First].
+func Explain(r Resolver, e *Event) Explanation { return ExplainTo(r, e, nil) }
+
+// ExplainTo is [Explain] for a forwarder that delivers to known.
+func ExplainTo(r Resolver, e *Event, known Destinations) Explanation {
 	x := Explanation{ID: e.ID, Deliveries: []Delivery{}}
 	plan, err := r.Resolve(e)
 	if err != nil {
@@ -50,31 +56,18 @@ func Explain(r interface {
 		return x
 	}
 	x.Strategy, x.Route, x.Version = plan.Strategy, plan.Route, plan.Version
-	matched, faults := false, 0
-	for _, t := range plan.Targets {
-		d, err := t.Decide(e)
-		out := t.explain(d)
+	for _, s := range plan.First(e, known, nil) {
+		out := s.Target.explain(s.Decision)
 		switch {
-		case err != nil:
-			faults++
+		case s.Err != nil:
 			out.Reason = Unplanned
-			if x.Error == "" {
-				x.Error = err.Error()
+			if x.Error == "" && !errors.Is(s.Err, errOtherTarget) {
+				x.Error = s.Err.Error()
 			}
-		case !d.Deliver && d.Reason == Condition:
-			out.Condition = t.failing(e)
+		case s.Reason == Condition:
+			out.Condition = s.Target.failing(e)
 		}
-		matched = matched || d.Deliver || d.Reason == Sampling
 		x.Deliveries = append(x.Deliveries, out)
-	}
-	switch {
-	case faults > 0 && plan.Strategy == AllOrNothing:
-		for i := range x.Deliveries {
-			x.Deliveries[i] = x.Deliveries[i].cancelled()
-		}
-	case plan.Fallback != nil && (!matched || faults > 0):
-		d, _ := plan.Fallback.Decide(e)
-		x.Deliveries = append(x.Deliveries, plan.Fallback.explain(d))
 	}
 	return x
 }
@@ -88,14 +81,6 @@ func (t *Target) explain(d Decision) Delivery {
 		out.Decision, out.Payload, out.Bytes = "deliver", show(d.Payload), d.Payload
 	}
 	return out
-}
-
-// cancelled is d when another target of an all-or-nothing event cannot be planned.
-func (d Delivery) cancelled() Delivery {
-	if d.Decision == "deliver" {
-		d.Decision, d.Reason, d.Payload, d.Bytes = "skip", Unplanned, nil, nil
-	}
-	return d
 }
 
 func show(payload []byte) json.RawMessage {

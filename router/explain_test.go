@@ -47,7 +47,7 @@ func TestExplain(t *testing.T) {
 			`{"id":"e-1","strategy":"best_effort","deliveries":[` +
 				`{"target":"a","destination":"a","decision":"skip","reason":"error","delay_seconds":0,"retry_policy":"default","payload":null},` +
 				`{"target":"b","destination":"b","decision":"deliver","reason":"matched","delay_seconds":0,"retry_policy":"default","payload":"no JSON"},` +
-				`{"target":"f","destination":"f","decision":"deliver","reason":"fallback","delay_seconds":0,"retry_policy":"default","payload":"no JSON"}],` +
+				`{"target":"a","destination":"f","decision":"deliver","reason":"fallback","delay_seconds":0,"retry_policy":"default","payload":"no JSON"}],` +
 				`"error":"target \"a\": payload is not JSON at byte 0, and a condition looks into it"}`,
 		},
 		{

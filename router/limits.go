@@ -7,7 +7,8 @@ type Limits struct {
 	ConfigSize int // bytes of a config; default 64 KiB
 	Targets    int // default 50
 	Nodes      int // JSON values of a config; default 5,000
-	// Match bounds the conditions and the transform of each target.
+	// Match bounds the conditions and the transform of each target. Its Work and Output are those of one event: the targets share them in equal
+	// parts, so that what one of them costs never changes what becomes of another.
 	Match middleware.Limits
 }
 
@@ -24,10 +25,30 @@ func (l Limits) withDefaults() Limits {
 	for _, f := range []struct {
 		value    *int
 		fallback int
-	}{{&l.ConfigSize, 64 << 10}, {&l.Targets, 50}, {&l.Nodes, 5000}} {
+	}{{&l.ConfigSize, 64 << 10}, {&l.Targets, 50}, {&l.Nodes, 5000}, {&l.Match.Work, 64 << 20}, {&l.Match.Output, 64 << 20}} {
 		if *f.value <= 0 {
 			*f.value = f.fallback
 		}
 	}
+	return l
+}
+
+// shared returns l with the part of one of the targets that look into an event.
+func (l Limits) shared(targets []TargetConfig) Limits {
+	looks, transforms := 0, 0
+	for _, t := range targets {
+		if len(t.Conditions) > 0 || t.When != "" {
+			looks++
+		}
+		if t.SamplingKey != "" {
+			looks++
+		}
+		if t.Transform != nil {
+			looks++
+			transforms++
+		}
+	}
+	l.Match.Work /= max(looks, 1)
+	l.Match.Output /= max(transforms, 1)
 	return l
 }

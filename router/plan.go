@@ -5,7 +5,7 @@
 //   - write a config: [NewBuilder], [SimpleRouting], [ConditionalRouting], [SamplingRouting], or the JSON of [RoutingConfig]
 //   - check a config: [ParseConfig], [RoutingConfig.Validate], [Table.Validate]
 //   - read a routes file: [ParseRoutes]
-//   - route: [NewTable], [Table.Resolve], [Target.Decide]; [NewLive] to reload routes while a forwarder runs
+//   - route: [NewTable], [Table.Resolve], [Plan.First], [Target.Decide]; [NewLive] to reload routes while a forwarder runs
 //   - see why: [Explain]
 package router
 
@@ -44,6 +44,8 @@ type Plan struct {
 	Fallback *Target // nil when there is none
 	Version  string  // routing_version of the routes file it comes from, or empty
 	Route    string  // name of the static route it comes from, its topic pattern when it has no name; else empty
+
+	looks bool // a target looks into the event
 }
 
 // Target is one compiled entry of a routing config.

@@ -20,25 +20,31 @@ type Decision struct {
 // The same event always gets the same answer. Decide does not modify e and is safe for concurrent use. The error says that e
 // cannot be planned; it is permanent, see [middleware.IsPermanent].
 func (t *Target) Decide(e *Event) (Decision, error) {
+	if t.matcher == nil && t.sampler == nil && t.transform == nil {
+		return t.decide(e, nil)
+	}
+	seen := e.seen()
+	return t.decide(e, &seen)
+}
+
+// decide is Decide, of an event that middlewares see as seen.
+func (t *Target) decide(e *Event, seen *middleware.Event) (Decision, error) {
 	if t.fallback {
 		return Decision{Deliver: true, Reason: Fallback, Payload: e.Payload}, nil
 	}
 	d := Decision{Deliver: true, Reason: Matched, Payload: e.Payload}
-	if t.matcher != nil || t.sampler != nil {
-		seen := e.seen()
-		if t.matcher != nil {
-			if met, err := t.matcher.Match(&seen); err != nil {
-				return Decision{}, fmt.Errorf("target %q: %w", t.Name, err)
-			} else if !met {
-				return Decision{Reason: Condition}, nil
-			}
+	if t.matcher != nil {
+		if met, err := t.matcher.Match(seen); err != nil {
+			return Decision{}, fmt.Errorf("target %q: %w", t.Name, err)
+		} else if !met {
+			return Decision{Reason: Condition}, nil
 		}
-		if t.sampler != nil {
-			if hit, err := t.sampler.Hit(&seen); err != nil {
-				return Decision{}, fmt.Errorf("target %q: %w", t.Name, err)
-			} else if !hit {
-				return Decision{Reason: Sampling}, nil
-			}
+	}
+	if t.sampler != nil {
+		if hit, err := t.sampler.Hit(seen); err != nil {
+			return Decision{}, fmt.Errorf("target %q: %w", t.Name, err)
+		} else if !hit {
+			return Decision{Reason: Sampling}, nil
 		}
 	}
 	if t.Delay > 0 && !e.CreatedAt.IsZero() {
@@ -46,7 +52,7 @@ func (t *Target) Decide(e *Event) (Decision, error) {
 	}
 	if t.transform != nil {
 		var err error
-		if d.Payload, err = t.transform.Transform(e.Payload); err != nil {
+		if d.Payload, err = t.transform.Apply(seen); err != nil {
 			return Decision{}, fmt.Errorf("target %q: %w", t.Name, err)
 		}
 	}

@@ -188,18 +188,19 @@ func (x *explainer) explain(e *router.Event) router.Explanation {
 	if e.CreatedAt.IsZero() {
 		e.CreatedAt = time.Now()
 	}
-	explanation := router.Explain(x.table, e)
-	for _, d := range explanation.Deliveries {
-		name, _, named := strings.Cut(d.Destination, "://")
-		switch {
-		case explanation.Error != "":
-		case d.Destination == "":
-			explanation.Error = "has no topic, and no route or routing_key says where it goes"
-		case named && len(x.publishers) > 0 && !slices.Contains(x.publishers, name):
-			explanation.Error = fmt.Sprintf("unknown publisher %.60q; known are %s", name, strings.Join(x.publishers, ", "))
-		}
+	return router.ExplainTo(x.table, e, x)
+}
+
+// Check implements router.Destinations by the names of publishers, if any are known.
+func (x *explainer) Check(destination string) error {
+	name, _, named := strings.Cut(destination, "://")
+	switch {
+	case destination == "":
+		return errors.New("has no topic, and no route or routing_key says where it goes")
+	case named && len(x.publishers) > 0 && !slices.Contains(x.publishers, name):
+		return fmt.Errorf("unknown publisher %.60q; known are %s", name, strings.Join(x.publishers, ", "))
 	}
-	return explanation
+	return nil
 }
 
 // writeJSON writes x on one line. Payloads are as they are spelled, which json.Marshal would not leave them.
