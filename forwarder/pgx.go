@@ -4,9 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
+	"sync"
 
-	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -14,25 +13,18 @@ import (
 //
 //	publisher, err := forwarder.NewPublisher(forwarder.Pgx(tx), forwarder.PublisherConfig{}, logger)
 //
-// It can execute only; its Query methods fail.
-func Pgx(tx pgx.Tx) wmsql.ContextExecutor { return pgxTx{tx} }
+// A pgx transaction is one connection and not safe for concurrent use. Publish calls through one Pgx value take turns; they must not overlap with
+// other uses of tx, nor with those of a second Pgx value of it.
+func Pgx(tx pgx.Tx) Executor { return &pgxTx{tx: tx} }
 
-type pgxTx struct{ tx pgx.Tx }
+type pgxTx struct {
+	mu sync.Mutex
+	tx pgx.Tx
+}
 
-var errPgxQuery = errors.New("a pgx transaction in forwarder.Pgx can execute, not query")
-
-func (p pgxTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+func (p *pgxTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	tag, err := p.tx.Exec(ctx, query, args...)
 	return driver.RowsAffected(tag.RowsAffected()), err
 }
-
-func (p pgxTx) Exec(query string, args ...any) (sql.Result, error) {
-	return p.ExecContext(context.Background(), query, args...)
-}
-
-func (pgxTx) QueryContext(context.Context, string, ...any) (*sql.Rows, error) {
-	return nil, errPgxQuery
-}
-func (pgxTx) Query(string, ...any) (*sql.Rows, error)                  { return nil, errPgxQuery }
-func (pgxTx) QueryRowContext(context.Context, string, ...any) *sql.Row { return nil }
-func (pgxTx) QueryRow(string, ...any) *sql.Row                         { return nil }

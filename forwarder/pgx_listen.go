@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -24,7 +23,7 @@ func channel(names schema.Names) string {
 }
 
 // notify tells those who listen, when the transaction commits.
-func notify(ctx context.Context, db wmsql.ContextExecutor, names schema.Names) error {
+func notify(ctx context.Context, db Executor, names schema.Names) error {
 	_, err := db.ExecContext(ctx, `SELECT pg_notify($1, '')`, channel(names))
 	return err
 }

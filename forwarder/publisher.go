@@ -78,11 +78,17 @@ type PublisherConfig struct {
 // The message's topic is the event's topic. Tenant, aggregate, routing and the other attributes are set on the message before, with
 // the Set functions of package schema. Messages are not modified.
 //
+// A message that came out of an outbox may be published as it is: the headers that describe its delivery, such as [schema.KeyID], are left out, and
+// its attributes (tenant, aggregate, schema, time) go on; see [schema.StripHeaders]. A message in the envelope of Watermill's own forwarder is stored
+// as what is inside, under its own topic.
+//
 // A Publisher is as safe for concurrent use as the transaction it was made for; *sql.Tx is.
 type Publisher struct {
-	db     wmsql.ContextExecutor
+	db     Executor
 	cfg    PublisherConfig
+	chosen schema.Dialect // nil when nobody has chosen one
 	schema *schema.Adapter
+	logger watermill.LoggerAdapter
 
 	mu     sync.Mutex
 	closed bool
@@ -100,13 +106,22 @@ var anyRoutes = sync.OnceValue(func() Resolver {
 	return table
 })
 
-// NewPublisher returns a publisher for the life of tx, which may be a *sql.Tx, a *sqlx.Tx, or a pgx transaction in [Pgx]. With a
-// *sql.DB each Publish call is a transaction of its own. The caller commits; a rollback leaves nothing. Constructing one does no I/O
-// and costs about a microsecond.
-func NewPublisher(tx wmsql.ContextExecutor, cfg PublisherConfig, _ watermill.LoggerAdapter) (*Publisher, error) {
-	if tx == nil {
-		return nil, errors.New("outbox publisher: transaction is nil")
+// NewPublisher returns a publisher for the life of tx, which may be a *sql.Tx, a *sqlx.Tx, the transaction of another library, see [Executor], or a
+// pgx transaction in [Pgx]. With a *sql.DB each Publish call is a transaction of its own. The caller commits; a rollback leaves nothing. Constructing
+// one does no I/O and costs about a microsecond. A nil logger logs nothing.
+//
+// The dialect defaults to what the driver of a *sql.DB or *sqlx.Tx tells, else to PostgreSQL.
+func NewPublisher(tx Executor, cfg PublisherConfig, logger watermill.LoggerAdapter) (*Publisher, error) {
+	if err := checkExecutor(tx); err != nil {
+		return nil, fmt.Errorf("outbox publisher: %w", err)
 	}
+	if logger == nil {
+		logger = watermill.NopLogger{}
+	}
+	if cfg.Dialect == nil {
+		cfg.Dialect = dialectOf(tx)
+	}
+	chosen := cfg.Dialect
 	if cfg.MaxPayload == 0 {
 		cfg.MaxPayload = DefaultMaxPayload
 	}
@@ -127,7 +142,7 @@ func NewPublisher(tx wmsql.ContextExecutor, cfg PublisherConfig, _ watermill.Log
 		}
 		a, _ = adapters.LoadOrStore(cfg.AdapterConfig, made)
 	}
-	return &Publisher{db: tx, cfg: cfg, schema: a.(*schema.Adapter)}, nil
+	return &Publisher{db: tx, cfg: cfg, chosen: chosen, schema: a.(*schema.Adapter), logger: logger}, nil
 }
 
 // Publish stores messages as events of topic, in their order, under the context of the first message. Either all of them are stored,
@@ -155,26 +170,55 @@ func (p *Publisher) publish(ctx, call context.Context, topic string, messages []
 		return ErrPublisherClosed
 	}
 	rows := message.Messages(messages)
-	if p.cfg.Propagator != nil {
-		rows = slices.Clone(rows)
-	}
 	for i, msg := range messages {
 		if msg == nil {
 			return &MessageError{Index: i, Topic: topic, Err: fmt.Errorf("%w: it is nil", ErrInvalidMessage)}
 		}
-		if p.cfg.Propagator != nil {
-			rows[i] = &message.Message{UUID: msg.UUID, Payload: msg.Payload, Metadata: make(message.Metadata, len(msg.Metadata)+2)}
-			maps.Copy(rows[i].Metadata, msg.Metadata)
-			capture(call, p.cfg.Propagator, msg, rows[i])
+		row, of, err := p.row(call, topic, msg)
+		if err != nil {
+			return &MessageError{Index: i, UUID: msg.UUID, Topic: of, Err: fmt.Errorf("%w: %w", ErrInvalidMessage, err)}
 		}
-		if err := p.check(topic, rows[i]); err != nil {
-			return &MessageError{Index: i, UUID: msg.UUID, Topic: topic, Err: fmt.Errorf("%w: %w", ErrInvalidMessage, err)}
+		if row != msg {
+			if &rows[0] == &messages[0] {
+				rows = slices.Clone(rows)
+			}
+			rows[i] = row
 		}
 	}
 	if err := p.store(ctx, topic, rows); err != nil {
-		return fmt.Errorf("cannot publish to the outbox: %w", err)
+		return fmt.Errorf("cannot publish to the outbox: %w", explained(err, p.chosen))
 	}
 	return nil
+}
+
+var noteEnvelopes sync.Once
+
+// row returns msg as it is stored, and its topic: msg itself, unless something of it must not be stored or must be added.
+func (p *Publisher) row(call context.Context, topic string, msg *message.Message) (*message.Message, string, error) {
+	row, of := msg, topic
+	if inner, its := unwrapped(msg); inner != nil {
+		row, of = inner, its
+		noteEnvelopes.Do(func() {
+			p.logger.Info("Messages come in the envelope of Watermill's forwarder and are stored as what is inside; take its publisher off: it is not needed here",
+				watermill.LogFields{"topic": topic})
+		})
+	}
+	if delivered(row) {
+		row = withoutDelivery(row)
+	}
+	if p.cfg.Propagator != nil {
+		own := &message.Message{UUID: row.UUID, Payload: row.Payload, Metadata: make(message.Metadata, len(row.Metadata)+2)}
+		maps.Copy(own.Metadata, row.Metadata)
+		capture(call, p.cfg.Propagator, msg, own)
+		row = own
+	}
+	if err := p.check(of, row); err != nil {
+		return nil, of, err
+	}
+	if of != topic {
+		row.Metadata[schema.KeyTopic] = of
+	}
+	return row, of, nil
 }
 
 // store inserts rows, all or none: what needs more than one statement gets a transaction when the caller has none.
@@ -196,9 +240,9 @@ func (p *Publisher) store(ctx context.Context, topic string, rows message.Messag
 	return tx.Commit()
 }
 
-func (p *Publisher) insert(ctx context.Context, db wmsql.ContextExecutor, topic string, rows message.Messages) error {
+func (p *Publisher) insert(ctx context.Context, db Executor, topic string, rows message.Messages) error {
 	// watermill-sql logs its parameters, so it gets no logger; it also takes its own topics to be table names.
-	inner, err := wmsql.NewPublisher(boundExecutor{db, ctx}, wmsql.PublisherConfig{SchemaAdapter: ofTopic{p.schema, topic}}, watermill.NopLogger{})
+	inner, err := wmsql.NewPublisher(boundExecutor{db: db, ctx: ctx}, wmsql.PublisherConfig{SchemaAdapter: ofTopic{p.schema, topic}}, watermill.NopLogger{})
 	if err != nil {
 		return err
 	}
@@ -241,8 +285,8 @@ func (p *Publisher) check(topic string, msg *message.Message) error {
 		limit := MaxMetadata
 		if strings.HasPrefix(k, schema.MetadataPrefix) {
 			if !schema.Settable(k) {
-				return fmt.Errorf("metadata key %.64q: the prefix %s is reserved; use schema.StripHeaders on a message that came from an outbox",
-					k, schema.MetadataPrefix)
+				return fmt.Errorf("metadata key %.64q: the prefix %s is reserved; set attributes with the Set functions of package schema, and name your own "+
+					"keys otherwise; schema.StripHeaders removes what is left of another outbox", k, schema.MetadataPrefix)
 			}
 			if k != schema.KeyRoutingConfig {
 				limit = MaxText
@@ -297,14 +341,4 @@ type ofTopic struct {
 // InsertQuery implements wmsql.SchemaAdapter.
 func (t ofTopic) InsertQuery(_ string, rows message.Messages) (wmsql.Query, error) {
 	return t.Adapter.InsertQuery(t.topic, rows)
-}
-
-// boundExecutor runs under the caller's context; watermill-sql would run under the background context.
-type boundExecutor struct {
-	wmsql.ContextExecutor
-	ctx context.Context
-}
-
-func (b boundExecutor) ExecContext(_ context.Context, query string, args ...any) (sql.Result, error) {
-	return b.ContextExecutor.ExecContext(b.ctx, query, args...)
 }

@@ -221,11 +221,6 @@ func TestPublisherWorksInEveryKindOfTransaction(t *testing.T) {
 			require.JSONEq(t, `{"k":"v\"\\"}`, metadata)
 		})
 	}
-	t.Run("nil", func(t *testing.T) {
-		t.Parallel()
-		_, err := forwarder.NewPublisher(nil, forwarder.PublisherConfig{}, nil)
-		require.ErrorContains(t, err, "nil")
-	})
 }
 
 func TestPublisherHonoursTheCallersContext(t *testing.T) {

@@ -25,7 +25,8 @@ const (
 	KeyRoutingVer    = MetadataPrefix + "routing_version"
 )
 
-// Headers that the forwarder adds to every message it delivers. Publish refuses them; see [StripHeaders].
+// Headers that the forwarder adds to every message it delivers. Publishing such a message to another outbox leaves them out; on a message that does
+// not come from an outbox they are refused.
 const (
 	// KeyID identifies one event among all outboxes: table identity and seq. Consumers deduplicate on it.
 	KeyID = MetadataPrefix + "id"
@@ -115,8 +116,9 @@ func Seq(msg *message.Message) int64 {
 	return n
 }
 
-// StripHeaders removes every key of the reserved prefix from msg, so that a message that came out of one outbox can be
-// published into another.
+// StripHeaders removes from msg all that an outbox has put there: the headers of its delivery, such as [KeyID], [KeyTopic], [KeySeq] and [KeyCause],
+// which Publish leaves out by itself, and the attributes, such as tenant, aggregate, schema and time, which would otherwise go on with the message when
+// it is published into another outbox.
 func StripHeaders(msg *message.Message) {
 	for k := range msg.Metadata {
 		if strings.HasPrefix(k, MetadataPrefix) {

@@ -1,0 +1,102 @@
+package forwarder_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+)
+
+func TestPublisherRefusesATransactionThatIsNil(t *testing.T) {
+	t.Parallel()
+	for name, tx := range map[string]forwarder.Executor{
+		"nil": nil, "sql.Tx": (*sql.Tx)(nil), "sqlx.Tx": (*sqlx.Tx)(nil), "sql.DB": (*sql.DB)(nil), "sql.Conn": (*sql.Conn)(nil),
+		"Pgx": forwarder.Pgx(nil), "Pgx of a nil Tx": forwarder.Pgx((*pgxpool.Tx)(nil)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+			require.ErrorContains(t, err, "transaction is nil")
+		})
+	}
+}
+
+func TestPublisherTakesAConnection(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		conn, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.ExecContext(t.Context(), "BEGIN")
+		require.NoError(t, err)
+		p, err := forwarder.NewPublisher(conn, publisherConfig(db), nil)
+		require.NoError(t, err)
+		require.NoError(t, p.Publish("orders", keyed("a", "x")))
+		_, err = conn.ExecContext(t.Context(), "COMMIT")
+		require.NoError(t, err)
+		require.Equal(t, 1, stored(t, db))
+	})
+}
+
+// A pgx transaction is one connection; goroutines that share its publisher take turns.
+func TestPgxPublisherIsSharedByGoroutines(t *testing.T) {
+	t.Parallel()
+	dsn := testdb.PostgresDSN(t)
+	db := testdb.Migrated(t, testdb.Open(t, dsn))
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, dsn)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(ctx) }()
+	tx, err := conn.Begin(ctx)
+	require.NoError(t, err)
+	p, err := forwarder.NewPublisher(forwarder.Pgx(tx), forwarder.PublisherConfig{}, nil)
+	require.NoError(t, err)
+	errs := make([]error, 20)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = p.Publish("orders", keyed("a", fmt.Sprint(i))) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	require.NoError(t, tx.Commit(ctx))
+	require.Equal(t, len(errs), stored(t, db))
+}
+
+// The dialect is found where the driver can be asked, and named where it cannot.
+func TestPublisherFindsSQLite(t *testing.T) {
+	t.Parallel()
+	db := testdb.SQLite(t)
+	p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{}, nil)
+	require.NoError(t, err)
+	require.NoError(t, p.Publish("orders", keyed("a", "x")))
+
+	x, err := sqlx.Open("sqlite", testdb.SQLiteDSN(filepath.Join(t.TempDir(), "outbox.db")))
+	require.NoError(t, err)
+	defer x.Close()
+	testdb.Migrated(t, x.DB)
+	txx, err := x.Beginx()
+	require.NoError(t, err)
+	p, err = forwarder.NewPublisher(txx, forwarder.PublisherConfig{}, nil)
+	require.NoError(t, err)
+	require.NoError(t, p.Publish("orders", keyed("a", "x")))
+	require.NoError(t, txx.Commit())
+
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback() }()
+	p, err = forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, p.Publish("orders", keyed("a", "x")), "set PublisherConfig.Dialect to schema.SQLite")
+}
