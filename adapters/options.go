@@ -28,6 +28,12 @@ func NewOptions(u *url.URL) *Options {
 	if err != nil {
 		o.Fail("query cannot be parsed")
 	}
+	for part := range strings.SplitSeq(u.RawQuery, "&") {
+		if name, err := url.QueryUnescape(part); err == nil && part != "" && !strings.Contains(part, "=") {
+			delete(o.query, name)
+			o.Fail("the query has a part without =: want name=value") // not quoted, for it may be a secret
+		}
+	}
 	return o
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/redact"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -272,8 +273,8 @@ func (u *unit) heldBack(target string) bool {
 // maxErrorText bounds what is kept of an error, in bytes.
 const maxErrorText = 2000
 
-// errorText returns the text of err as databases can store it.
-func errorText(err error) string { return storable(err.Error(), maxErrorText) }
+// errorText returns the text of err as databases can store it, without what may be a secret of a URL: publishers of others may quote theirs.
+func errorText(err error) string { return storable(redact.Text(err.Error()), maxErrorText) }
 
 func storable(s string, limit int) string {
 	if len(s) > limit {

@@ -49,11 +49,19 @@ var destinations = map[string]func(ctx context.Context, s Settings, system strin
 func Destinations() []string { return slices.Sorted(maps.Keys(destinations)) }
 
 func stockRedis(s Settings) (message.Publisher, error) {
-	options, err := redis.ParseURL(s.RedisURL)
+	options, err := redisOptions(s)
 	if err != nil {
 		return nil, err
 	}
 	return redisstream.NewPublisher(redisstream.PublisherConfig{Client: redis.NewClient(options)}, watermill.NopLogger{})
+}
+
+func redisOptions(s Settings) (*redis.Options, error) {
+	options, err := redis.ParseURL(s.RedisURL)
+	if err != nil {
+		return nil, errors.New("the URL of Redis is none") // which may hold a password
+	}
+	return options, nil
 }
 
 func stockKafka(s Settings) (message.Publisher, error) {
@@ -76,7 +84,7 @@ func kafkaBrokers(s Settings) ([]string, error) {
 func empty(ctx context.Context, s Settings, destination string) error {
 	switch name, _, _ := strings.Cut(destination, "-"); name {
 	case "redis":
-		options, err := redis.ParseURL(s.RedisURL)
+		options, err := redisOptions(s)
 		if err != nil {
 			return err
 		}

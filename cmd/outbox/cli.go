@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/internal/redact"
 )
 
 // cli is the whole command line. A command is a struct in a file of its own with a method Run(*session) error, and a
@@ -112,9 +113,9 @@ func (s *session) run(args []string) (status int) {
 
 type exit int
 
-// complain prints err in one line.
+// complain prints err in one line, without what may be a secret of a URL: arguments are quoted that were meant for elsewhere.
 func (s *session) complain(err error) {
-	fmt.Fprintln(s.stderr, "outbox:", oneLine(err.Error()))
+	fmt.Fprintln(s.stderr, "outbox:", redact.Text(oneLine(err.Error())))
 }
 
 // oneLine puts the lines of joined errors behind each other.

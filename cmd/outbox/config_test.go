@@ -75,7 +75,8 @@ func TestConfigPrintHidesSecrets(t *testing.T) {
 	r := outbox("config", "print", "--config", file, "--redis-url", "redis://:tiger@h2", "--action-token", "tiger0123456789abcdef").require(t, statusDone)
 	require.NotContains(t, r.stdout+r.stderr, "tiger")
 	require.Contains(t, r.stdout, "postgres://scott:xxxxx@h/d?sslpassword=xxxxx")
-	require.Equal(t, 4, strings.Count(r.stdout, ":xxxxx@"))
+	require.Equal(t, 3, strings.Count(r.stdout, ":xxxxx@"))
+	require.Contains(t, r.stdout, "https://xxxxx@h?header.Authorization=xxxxx")
 }
 
 // Settings that change nothing would mislead: each changes what run is made of.

@@ -7,6 +7,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/internal/redact"
 )
 
 // log is where commands and Watermill write to: structured, as text or JSON.
@@ -20,7 +21,7 @@ var levels = map[string]slog.Level{
 }
 
 func newLog(w io.Writer, c config.Monitoring) log {
-	options := &slog.HandlerOptions{Level: levels[c.LogLevel], ReplaceAttr: nameTrace}
+	options := &slog.HandlerOptions{Level: levels[c.LogLevel], ReplaceAttr: shown}
 	var handler slog.Handler = slog.NewTextHandler(w, options)
 	if c.LogFormat == "json" {
 		handler = slog.NewJSONHandler(w, options)
@@ -29,9 +30,15 @@ func newLog(w io.Writer, c config.Monitoring) log {
 	return log{Logger: logger, watermill: watermill.NewSlogLogger(logger)}
 }
 
-func nameTrace(_ []string, a slog.Attr) slog.Attr {
-	if level, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey && level == watermill.LevelTrace {
-		a.Value = slog.StringValue("TRACE")
+// shown names the level that slog has no name for, and takes what may be a secret of a URL out of errors, which others may have written.
+func shown(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case slog.Level:
+		if a.Key == slog.LevelKey && v == watermill.LevelTrace {
+			a.Value = slog.StringValue("TRACE")
+		}
+	case error:
+		a.Value = slog.StringValue(redact.Text(v.Error()))
 	}
 	return a
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // driver "sqlite"
 
+	"github.com/bento-outbox/watermill-outbox/internal/redact"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -75,7 +76,7 @@ func parsePostgres(rawURL string) (source, error) {
 func without(text string, secrets ...string) string {
 	for _, secret := range secrets {
 		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "xxxxx")
+			text = strings.ReplaceAll(text, secret, redact.Hidden)
 		}
 	}
 	return text

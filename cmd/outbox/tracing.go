@@ -16,6 +16,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/bento-outbox/watermill-outbox/internal/redact"
 	"github.com/bento-outbox/watermill-outbox/internal/seldom"
 )
 
@@ -64,7 +65,7 @@ func tracingEndpoint(f *faults) string {
 	if name, protocol := first(otlpTracesProtocol, otlpProtocol); protocol != "" && protocol != "http/protobuf" {
 		f.add("%s: %q is none that there is; set it to http/protobuf, and the endpoint to the collector's port for that, usually 4318", name, protocol)
 	}
-	return u.Redacted()
+	return redact.URL(endpoint)
 }
 
 // tracing returns what makes spans, nil when no endpoint is set, and a function that exports what is left of them. A collector that cannot be
@@ -91,7 +92,7 @@ func (s *session) tracing(ctx context.Context) (trace.TracerProvider, func(), er
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
-			s.log.Warn("Ended without exporting the last traces", slog.Any("error", oneLine(err.Error())))
+			s.log.Warn("Ended without exporting the last traces", slog.Any("error", err))
 		}
 	}, nil
 }
@@ -108,7 +109,7 @@ const maxTraceError = 300
 // Handle logs err, or counts it.
 func (t tracingFaults) Handle(err error) {
 	if more, due := t.line.Due(); due {
-		text := oneLine(err.Error())
+		text := redact.Text(oneLine(err.Error()))
 		t.log.Warn("Tracing does not work; events are delivered all the same", slog.String("error", text[:min(len(text), maxTraceError)]),
 			slog.Int("more", more))
 	}

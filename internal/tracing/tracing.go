@@ -13,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/bento-outbox/watermill-outbox/internal/redact"
 )
 
 // Scope is the name of the tracer.
@@ -86,7 +88,7 @@ func Text(s string) string {
 // End ends span, as failed when err is not nil.
 func End(span trace.Span, err error) {
 	if err != nil {
-		Fail(span, err.Error(), errorType(err))
+		Fail(span, redact.Text(err.Error()), errorType(err))
 	}
 	span.End()
 }
