@@ -32,7 +32,7 @@ func BenchmarkClean(b *testing.B) {
 				for _, query := range []string{
 					`ALTER TABLE outbox DISABLE TRIGGER USER`, // so that nothing is pending
 					fmt.Sprintf(`INSERT INTO outbox (topic, aggregate_type, aggregate_id, payload, event_metadata) SELECT 'done', 'order', (n %% %d)::text,
-						convert_to(rpad('{"number":' || n || ',"text":"', %d, 'x') || '"}', 'UTF8'), '{"correlation_id":"1"}' FROM generate_series(1, %d) n`,
+						rpad('{"number":' || n || ',"text":"', %d, 'x') || '"}', '{"correlation_id":"1"}' FROM generate_series(1, %d) n`,
 						keys, backlog.PayloadSize-2, finished),
 					`ALTER TABLE outbox ENABLE TRIGGER USER`,
 				} {

@@ -77,7 +77,7 @@ func fillSQLite(tb testing.TB, db *sql.DB, of []int32) {
 	defer insert.Close()
 	for i, key := range of {
 		id := sink.ID(int(key), i+1)
-		_, err := insert.ExecContext(tb.Context(), id, int(key), backlog.Topic, backlog.Payload(int(key), i+1), `{"correlation_id":"`+id+`"}`)
+		_, err := insert.ExecContext(tb.Context(), id, int(key), backlog.Topic, string(backlog.Payload(int(key), i+1)), `{"correlation_id":"`+id+`"}`)
 		require.NoError(tb, err)
 	}
 	require.NoError(tb, tx.Commit())

@@ -60,7 +60,7 @@ func publish(b *testing.B, db *sql.DB, dialect schema.Dialect, writers []int) {
 		for i := range events {
 			key := (first + i) % keys
 			id := sink.ID(key, first+i)
-			args = append(args, id, "order", strconv.Itoa(key), backlog.Topic, backlog.Payload(key, first+i), `{"correlation_id":"`+id+`"}`)
+			args = append(args, id, "order", strconv.Itoa(key), backlog.Topic, string(backlog.Payload(key, first+i)), `{"correlation_id":"`+id+`"}`)
 		}
 		_, err := tx.ExecContext(ctx, handwritten[events], args...)
 		return err

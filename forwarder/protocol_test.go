@@ -165,7 +165,7 @@ var protocolSQLite = protocolSQL{
 			FROM outbox_slots s LEFT JOIN outbox_forwarders f ON f.id = s.owner WHERE s.epoch > 0`,
 	shiftLeases: `UPDATE outbox_forwarders SET expires_at = strftime('%Y-%m-%dT%H:%M:%f000Z', expires_at, printf('-%.3f seconds', ?1))`,
 	shiftDue:    `UPDATE outbox_deliveries SET due = strftime('%Y-%m-%dT%H:%M:%f000Z', due, printf('-%.3f seconds', ?1))`,
-	insert:      `INSERT INTO outbox (topic, payload, aggregate_type, aggregate_id) VALUES (?1, CAST(?2 AS BLOB), 'k', ?3) RETURNING seq, slot`,
+	insert:      `INSERT INTO outbox (topic, payload, aggregate_type, aggregate_id) VALUES (?1, ?2, 'k', ?3) RETURNING seq, slot`,
 }
 
 var protocolPostgres = protocolSQL{
@@ -175,7 +175,7 @@ var protocolPostgres = protocolSQL{
 			FROM outbox_slots s LEFT JOIN outbox_forwarders f ON f.id = s.owner WHERE s.epoch > 0`,
 	shiftLeases: `UPDATE outbox_forwarders SET expires_at = expires_at - make_interval(secs => $1::float8)`,
 	shiftDue:    `UPDATE outbox_deliveries SET due = due - make_interval(secs => $1::float8)`,
-	insert:      `INSERT INTO outbox (topic, payload, aggregate_type, aggregate_id) VALUES ($1, $2::text::bytea, 'k', $3) RETURNING seq, slot`,
+	insert:      `INSERT INTO outbox (topic, payload, aggregate_type, aggregate_id) VALUES ($1, $2, 'k', $3) RETURNING seq, slot`,
 }
 
 func (w *protocolWorld) exec(query string, args ...any) {

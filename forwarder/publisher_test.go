@@ -216,7 +216,7 @@ func TestPublisherWorksInEveryKindOfTransaction(t *testing.T) {
 			}
 			var payload []byte
 			var metadata string
-			require.NoError(t, db.QueryRow("SELECT payload, event_metadata FROM outbox").Scan(&payload, &metadata))
+			require.NoError(t, db.QueryRow("SELECT payload_bytes, event_metadata FROM outbox").Scan(&payload, &metadata))
 			require.Equal(t, "\x00\xff'\\", string(payload))
 			require.JSONEq(t, `{"k":"v\"\\"}`, metadata)
 		})

@@ -89,6 +89,8 @@ func marshal(v any) (string, error) {
 // order of keys, escapes and white space. Of duplicate keys, each is kept, removed, renamed or set alike; a value that moves
 // is that of the first.
 //
+// A nil payload, which tells consumers that there is no value any more, stays nil.
+//
 // payload is not modified; the result may share its memory. The error is permanent: payload is not JSON, is neither object
 // nor array, has a value where add_fields or field_mapping need an object, or a limit was exceeded, see [Limits].Work and [Limits].Output.
 func (t *Transformer) Transform(payload []byte) ([]byte, error) {
@@ -97,6 +99,9 @@ func (t *Transformer) Transform(payload []byte) ([]byte, error) {
 
 // Apply is [Transformer.Transform] of e's payload. It does not modify e.
 func (t *Transformer) Apply(e *Event) ([]byte, error) {
+	if e.Payload == nil {
+		return nil, nil
+	}
 	raw, at := payloadOf(e)
 	if at >= 0 {
 		return nil, Permanent(fmt.Errorf("%w at byte %d, and a transform needs it", errNotJSON, at))

@@ -84,6 +84,9 @@ func (t *Target) explain(d Decision) Delivery {
 }
 
 func show(payload []byte) json.RawMessage {
+	if payload == nil {
+		return json.RawMessage("null")
+	}
 	if json.Valid(payload) {
 		return payload
 	}

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	stdsql "database/sql"
 	"encoding/json"
 	"errors"
@@ -9,15 +10,16 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
 const (
-	insertColumns     = 14
+	insertColumns     = 15 // parameters of an event; its tombstone follows from its payload
 	insertColumnNames = `id, tenant_id, aggregate_type, aggregate_id, topic, occurred_at, schema_id, schema_version, payload,
-	event_metadata, routing_key, routing_config, routing_version, ordering_key`
+	payload_bytes, tombstone, event_metadata, routing_key, routing_config, routing_version, ordering_key`
 )
 
 // AdapterConfig says where and how messages become events.
@@ -82,15 +84,24 @@ func (a *Adapter) InsertQuery(topic string, msgs message.Messages) (sql.Query, e
 		if tenant == "" {
 			tenant = a.cfg.DefaultTenantID
 		}
-		payload := []byte(msg.Payload)
-		if payload == nil {
-			payload = []byte{}
-		}
+		text, raw := payloadColumns(msg.Payload)
 		args = append(args, msg.UUID, tenant, null(md[KeyAggregateType]), null(md[KeyAggregateID]), t, a.cfg.Dialect.time(occurred),
-			null(md[KeySchemaID]), null(md[KeySchemaVersion]), payload, own, null(md[KeyRoutingKey]), null(md[KeyRoutingConfig]),
+			null(md[KeySchemaID]), null(md[KeySchemaVersion]), text, raw, own, null(md[KeyRoutingKey]), null(md[KeyRoutingConfig]),
 			null(md[KeyRoutingVer]), ordering)
 	}
 	return sql.Query{Query: a.insert(len(msgs)), Args: args}, nil
+}
+
+// payloadColumns returns what is stored as payload and as payload_bytes: text where p is text that every database stores, so that SQL can read
+// it. Neither is set for a message without a payload. What looks like PostgreSQL's text for bytes is taken for that by its table.
+func payloadColumns(p []byte) (text, raw any) {
+	switch {
+	case p == nil:
+		return nil, nil
+	case utf8.Valid(p) && bytes.IndexByte(p, 0) < 0 && !bytes.HasPrefix(p, []byte(`\x`)):
+		return string(p), nil
+	}
+	return nil, p
 }
 
 func (a *Adapter) insert(n int) string {

@@ -24,7 +24,7 @@ type Event struct {
 	Topic                         string
 	OccurredAt, CreatedAt         time.Time
 	SchemaID, SchemaVersion       string
-	Payload                       []byte // nil when it is longer than the read asked for; see PayloadSize
+	Payload                       []byte // nil for an event without a payload, and when it is longer than the read asked for; see PayloadSize
 	PayloadSize                   int
 	Metadata                      string // a JSON object of strings, or empty
 	RoutingKey                    string
@@ -52,8 +52,8 @@ func (e *Event) PartitionKey() string {
 // Message returns e as a message: its payload, its own metadata, and its attributes under the reserved prefix. identity is
 // [Store.Identity].
 //
-// Metadata that plain SQL stored with values other than strings is carried as JSON text. The error says that the stored metadata
-// is no JSON object.
+// Metadata that plain SQL stored with values other than strings is carried as JSON text. Keys of the reserved prefix are left out: what a
+// message says of its event, the columns of the event say. The error says that the stored metadata is no JSON object.
 func (e *Event) Message(identity string) (*message.Message, error) {
 	metadata, err := decodeMetadata(e.Metadata)
 	msg := message.NewMessage(e.ID, e.Payload)
@@ -113,7 +113,9 @@ func flatObject(text string, m message.Metadata) bool {
 		if end < 0 || end >= len(text) {
 			return false
 		}
-		m[key] = value
+		if !strings.HasPrefix(key, MetadataPrefix) {
+			m[key] = value
+		}
 		switch i = end; text[i] {
 		case '}':
 			return i == len(text)-1
@@ -134,7 +136,7 @@ func decodeMetadata(text string) (message.Metadata, error) {
 	}
 	clear(m)
 	if json.Unmarshal([]byte(text), (*map[string]string)(&m)) == nil {
-		return m, nil
+		return withoutReserved(m), nil
 	}
 	var loose map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &loose); err != nil {
@@ -148,5 +150,14 @@ func decodeMetadata(text string) (message.Metadata, error) {
 		}
 		m[k] = s
 	}
-	return m, nil
+	return withoutReserved(m), nil
+}
+
+func withoutReserved(m message.Metadata) message.Metadata {
+	for k := range m {
+		if strings.HasPrefix(k, MetadataPrefix) {
+			delete(m, k)
+		}
+	}
+	return m
 }

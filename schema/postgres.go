@@ -26,9 +26,7 @@ func (postgres) queries(t tables) queries {
 	event := func(tenants, topics int) string {
 		return ` LEFT JOIN LATERAL (SELECT * FROM ` + t.Outbox + ` e WHERE e.seq = p.seq AND ` + fmt.Sprintf(filter, tenants, topics) + ` LIMIT 1) e ON true`
 	}
-	payload := func(inline int) string {
-		return fmt.Sprintf(`CASE WHEN octet_length(e.payload) <= $%d::int THEN e.payload END, COALESCE(octet_length(e.payload), 0)`, inline)
-	}
+	payload := postgres{}.payload
 	done := `DELETE FROM ` + t.Pending + ` WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM unnest($1::smallint[], $2::bigint[]) AS x(slot, seq)
 			CROSS JOIN LATERAL (SELECT p.ctid FROM ` + t.Pending + ` p WHERE p.slot = x.slot AND p.seq = x.seq LIMIT 1) p))`
 	return queries{
@@ -56,7 +54,7 @@ func (postgres) queries(t tables) queries {
 				WHERE txid_visible_in_snapshot(next + ((xid - next + 2147483648) & 4294967295) - 2147483648, seen)) late
 			CROSS JOIN LATERAL (SELECT p.slot, p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot AND p.seq > LEAST(s.after, late.after)
 				ORDER BY p.seq LIMIT s.lim) p` + event(5, 6),
-		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
+		payload: `SELECT payload, payload_bytes FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
 		events:  `SELECT e.slot, e.seq, ` + eventColumns + payload(2) + ` FROM ` + t.Outbox + ` e WHERE e.seq = ANY ($1::bigint[]) ORDER BY e.seq`,
 		due: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(3) + `
 			FROM unnest($1::smallint[]) AS s(slot)
@@ -132,7 +130,7 @@ func (postgres) queries(t tables) queries {
 		unown: `UPDATE ` + t.Slots + ` SET owner = NULL WHERE owner = $1::text AND slot = ANY ($2::smallint[])`,
 
 		dead: `SELECT d.seq, d.target, d.slot, d.key_hash, d.destination, d.attempts, d.error, d.created_at, d.updated_at, e.id, e.tenant_id, e.topic,
-				COALESCE(e.aggregate_type, ''), COALESCE(e.aggregate_id, ''), e.created_at, octet_length(e.payload)
+				COALESCE(e.aggregate_type, ''), COALESCE(e.aggregate_id, ''), e.created_at, ` + payloadLength + `
 			FROM ` + t.Deliveries + ` d JOIN ` + t.Outbox + ` e ON e.seq = d.seq WHERE d.state = 'dead'
 				AND ($1::bigint[] IS NULL OR d.seq = ANY ($1::bigint[])) AND ($2::text IS NULL OR e.tenant_id = $2::text)
 				AND ($3::text IS NULL OR e.topic = $3::text) AND ($4::text IS NULL OR d.target = $4::text)
@@ -156,6 +154,14 @@ func (postgres) queries(t tables) queries {
 	}
 }
 
+const payloadLength = `COALESCE(octet_length(e.payload), octet_length(e.payload_bytes), 0)`
+
+// payload is what [eventColumns] ends with; parameter inline is the longest payload that is to come along.
+func (postgres) payload(inline int) string {
+	return fmt.Sprintf(`CASE WHEN octet_length(e.payload) <= $%d::int THEN e.payload END,
+		CASE WHEN octet_length(e.payload_bytes) <= $%[1]d::int THEN e.payload_bytes END, `, inline) + payloadLength
+}
+
 // lastNumber is the last number that was given out, 0 before the first. The function waits for whoever is taking one. A plain read of the sequence
 // does not, and may see the number that nextval writes to the log before it takes it back: up to 32 too many. See docs/decisions/006.
 func lastNumber(t tables) string {
@@ -170,8 +176,8 @@ func (postgres) insert(t tables, n int) string {
 			b.WriteByte(',')
 		}
 		p := i * insertColumns
-		fmt.Fprintf(&b, `($%d::text,$%d::text,$%d::text,$%d::text,$%d::text,COALESCE($%d::timestamptz,clock_timestamp()),$%d::text,$%d::text,$%d::bytea,$%d::json,$%d::text,$%d::json,$%d::text,$%d::text)`,
-			p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8, p+9, p+10, p+11, p+12, p+13, p+14)
+		fmt.Fprintf(&b, `($%d::text,$%d::text,$%d::text,$%d::text,$%d::text,COALESCE($%d::timestamptz,clock_timestamp()),$%d::text,$%d::text,$%d::text,$%d::bytea,$%d::text IS NULL AND $%d::bytea IS NULL,$%d::json,$%d::text,$%d::json,$%d::text,$%d::text)`,
+			p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8, p+9, p+10, p+9, p+10, p+11, p+12, p+13, p+14, p+15)
 	}
 	return b.String()
 }

@@ -8,8 +8,7 @@ func (postgres) glanceQueries(t tables) glanceQueries {
 				WHEN (SELECT 1 FROM `+t.Pending+` n WHERE n.slot = e.slot AND n.seq = e.seq LIMIT 1) IS NOT NULL THEN 'NEW'
 				ELSE COALESCE((SELECT CASE WHEN NOT bool_or(state IN ('waiting', 'held')) THEN CASE WHEN bool_or(state = 'dead') THEN 'DEAD' ELSE 'SKIPPED' END
 						WHEN max(attempts) FILTER (WHERE state <> 'skipped') > 0 THEN 'FAILED' ELSE 'NEW' END
-					FROM `+t.Deliveries+` d WHERE d.seq = e.seq HAVING count(*) > 0), 'SENT') END, `+eventColumns+`
-				CASE WHEN octet_length(e.payload) <= $3::int THEN e.payload END, COALESCE(octet_length(e.payload), 0)
+					FROM `+t.Deliveries+` d WHERE d.seq = e.seq HAVING count(*) > 0), 'SENT') END, `+eventColumns+postgres{}.payload(3)+`
 			FROM (SELECT seq FROM `+t.Outbox+` %s LIMIT $2::int) p
 			LEFT JOIN LATERAL (SELECT * FROM `+t.Outbox+` e WHERE e.seq = p.seq AND ($4::text[] IS NULL OR e.tenant_id = ANY ($4::text[]))
 				AND ($5::text[] IS NULL OR e.topic = ANY ($5::text[])) LIMIT 1) e ON true ORDER BY p.seq`, from)

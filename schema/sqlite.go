@@ -34,7 +34,7 @@ func (sqlite) queries(t tables) queries {
 			(?%[2]d IS NULL OR e.topic IN (SELECT value FROM json_each(?%[2]d)))`, tenants, topics)
 	}
 	event := func(inline int) string {
-		return eventColumns + fmt.Sprintf(`CASE WHEN length(e.payload) <= ?%d THEN e.payload END, COALESCE(length(e.payload), 0)`, inline)
+		return eventColumns + sqlite{}.payload(inline)
 	}
 	done := `DELETE FROM ` + t.Pending + ` WHERE slot IN (SELECT value FROM json_each(?1)) AND seq IN (SELECT value FROM json_each(?2))`
 
@@ -55,7 +55,7 @@ func (sqlite) queries(t tables) queries {
 		writers: ``, // one writer: nothing commits below what was read
 		read: `SELECT p.slot, p.seq, ` + event(4) + ` FROM ` + t.Pending + ` p LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND ` + filter(5, 6) + `
 			WHERE p.slot = json_extract(?1, '$[0]') AND p.seq > json_extract(?2, '$[0]') ORDER BY p.seq LIMIT json_extract(?3, '$[0]')`,
-		payload: `SELECT payload FROM ` + t.Outbox + ` WHERE seq = ?1`,
+		payload: `SELECT payload, payload_bytes FROM ` + t.Outbox + ` WHERE seq = ?1`,
 		events:  `SELECT e.slot, e.seq, ` + event(2) + ` FROM ` + t.Outbox + ` e WHERE e.seq IN (SELECT value FROM json_each(?1)) ORDER BY e.seq`,
 		due: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + event(3) + `
 			FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
@@ -121,7 +121,7 @@ func (sqlite) queries(t tables) queries {
 		unown: `UPDATE ` + t.Slots + ` SET owner = NULL WHERE owner = ?1 AND slot IN (SELECT value FROM json_each(?2))`,
 
 		dead: `SELECT d.seq, d.target, d.slot, d.key_hash, d.destination, d.attempts, d.error, d.created_at, d.updated_at, e.id, e.tenant_id, e.topic,
-				COALESCE(e.aggregate_type, ''), COALESCE(e.aggregate_id, ''), e.created_at, length(e.payload)
+				COALESCE(e.aggregate_type, ''), COALESCE(e.aggregate_id, ''), e.created_at, ` + sqlitePayloadLength + `
 			FROM ` + t.Deliveries + ` d JOIN ` + t.Outbox + ` e ON e.seq = d.seq WHERE d.state = 'dead'
 				AND (?1 IS NULL OR d.seq IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR e.tenant_id = ?2)
 				AND (?3 IS NULL OR e.topic = ?3) AND (?4 IS NULL OR d.target = ?4) AND (?5 IS NULL OR d.destination = ?5)
@@ -146,8 +146,25 @@ func (sqlite) queries(t tables) queries {
 }
 
 func (sqlite) insert(t tables, n int) string {
-	row := `(?,?,?,?,?,COALESCE(?,` + sqliteNow + `),?,?,?,?,?,?,?,?)`
-	return `INSERT INTO ` + t.Outbox + ` (` + insertColumnNames + `) VALUES ` + row + strings.Repeat(","+row, n-1)
+	var b strings.Builder
+	b.WriteString(`INSERT INTO ` + t.Outbox + ` (` + insertColumnNames + `) VALUES `)
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		text, raw := i*insertColumns+9, i*insertColumns+10
+		fmt.Fprintf(&b, `(?,?,?,?,?,COALESCE(?,%s),?,?,?%d,?%d,?%[2]d IS NULL AND ?%[3]d IS NULL,?,?,?,?,?)`, sqliteNow, text, raw)
+	}
+	return b.String()
+}
+
+// The size of text is that in the encoding of the database, which is UTF-8 unless its maker chose another.
+const sqlitePayloadLength = `COALESCE(length(CAST(e.payload AS BLOB)), length(e.payload_bytes), 0)`
+
+// payload is what [eventColumns] ends with; parameter inline is the longest payload that is to come along.
+func (sqlite) payload(inline int) string {
+	return fmt.Sprintf(`CASE WHEN length(CAST(e.payload AS BLOB)) <= ?%d THEN e.payload END,
+		CASE WHEN length(e.payload_bytes) <= ?%[1]d THEN e.payload_bytes END, `, inline) + sqlitePayloadLength
 }
 
 func (sqlite) ints(v []int64) string  { return jsonArray(v) }

@@ -8,8 +8,7 @@ func (sqlite) glanceQueries(t tables) glanceQueries {
 				WHEN EXISTS (SELECT 1 FROM `+t.Pending+` n WHERE n.slot = e.slot AND n.seq = e.seq) THEN 'NEW'
 				ELSE COALESCE((SELECT CASE WHEN NOT max(state IN ('waiting', 'held')) THEN CASE WHEN max(state = 'dead') THEN 'DEAD' ELSE 'SKIPPED' END
 						WHEN max(CASE WHEN state <> 'skipped' THEN attempts END) > 0 THEN 'FAILED' ELSE 'NEW' END
-					FROM `+t.Deliveries+` d WHERE d.seq = e.seq HAVING count(*) > 0), 'SENT') END, `+eventColumns+`
-				CASE WHEN length(e.payload) <= ?3 THEN e.payload END, COALESCE(length(e.payload), 0)
+					FROM `+t.Deliveries+` d WHERE d.seq = e.seq HAVING count(*) > 0), 'SENT') END, `+eventColumns+sqlite{}.payload(3)+`
 			FROM (SELECT seq FROM `+t.Outbox+` %s LIMIT ?2) p
 			LEFT JOIN `+t.Outbox+` e ON e.seq = p.seq AND (?4 IS NULL OR e.tenant_id IN (SELECT value FROM json_each(?4)))
 				AND (?5 IS NULL OR e.topic IN (SELECT value FROM json_each(?5))) ORDER BY p.seq`, from)

@@ -185,7 +185,24 @@ func (s *Store) events(ctx context.Context, events []Event, what, query string, 
 func (e *Event) scanner(d Dialect) []any {
 	return []any{text{&e.ID}, text{&e.TenantID}, text{&e.AggregateType}, text{&e.AggregateID}, text{&e.Topic}, d.timeScanner(&e.OccurredAt),
 		text{&e.SchemaID}, text{&e.SchemaVersion}, text{&e.Metadata}, text{&e.RoutingKey}, text{&e.RoutingConfig}, text{&e.RoutingVersion},
-		text{&e.OrderingKey}, d.timeScanner(&e.CreatedAt), &e.Payload, &e.PayloadSize}
+		text{&e.OrderingKey}, d.timeScanner(&e.CreatedAt), payload{&e.Payload}, payload{&e.Payload}, &e.PayloadSize}
+}
+
+// payload scans one of the two columns of a payload into dst, and leaves it alone for NULL. An empty payload is not nil.
+type payload struct{ dst *[]byte }
+
+// Scan implements sql.Scanner.
+func (p payload) Scan(v any) error {
+	switch v := v.(type) {
+	case string:
+		*p.dst = []byte(v)
+	case []byte:
+		*p.dst = append([]byte{}, v...)
+	case nil:
+	default:
+		return fmt.Errorf("a payload is a %T", v)
+	}
+	return nil
 }
 
 // text scans a text into dst; NULL is empty.
@@ -206,10 +223,10 @@ func (t text) Scan(v any) error {
 	return nil
 }
 
-// Payload returns the payload of event seq.
+// Payload returns the payload of event seq; nil when it has none.
 func (s *Store) Payload(ctx context.Context, seq int64) ([]byte, error) {
 	var b []byte
-	err := s.db.QueryRowContext(ctx, s.q.payload, seq).Scan(&b)
+	err := s.db.QueryRowContext(ctx, s.q.payload, seq).Scan(payload{&b}, payload{&b})
 	return b, wrap(fmt.Sprintf("read the payload of event %d", seq), err)
 }
 

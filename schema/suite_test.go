@@ -158,7 +158,7 @@ func exercise(t *testing.T, db *sql.DB) {
 
 	// Payloads that are no JSON are shown as NULL, and harm no other row.
 	for _, payload := range []string{"", "{", "\x00", "\xff\xfe", "nul\\u0000", `"\u0000"`} {
-		_, err := db.ExecContext(ctx, `INSERT INTO outbox (topic, payload) VALUES ('odd', $1)`, []byte(payload))
+		_, err := db.ExecContext(ctx, `INSERT INTO outbox (topic, payload_bytes) VALUES ('odd', $1)`, []byte(payload))
 		require.NoError(t, err)
 	}
 	rows, err := db.QueryContext(ctx, `SELECT payload, payload_bytes FROM outbox_events WHERE topic IN ('odd', 'orders')`)

@@ -145,9 +145,12 @@ func (d deadEvent) write(w io.Writer) error {
 	line("routing key", d.RoutingKey)
 	line("routing version", d.RoutingVersion)
 	line("routing config", string(d.RoutingConfig))
-	if d.PayloadBase64 == nil {
+	switch {
+	case d.PayloadBase64 == nil:
 		line("payload", string(d.Payload))
-	} else {
+	case *d.PayloadBase64 == nil:
+		line("payload", "none")
+	default:
 		fmt.Fprintf(t, "payload\t%d bytes that are no JSON, in base64: %s\n", d.PayloadSize, base64.StdEncoding.EncodeToString(*d.PayloadBase64))
 	}
 	for _, l := range d.Letters {

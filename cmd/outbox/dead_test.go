@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -99,8 +100,12 @@ func bury(t *testing.T, url string, open func() *sql.DB) burial {
 
 func (b burial) insert(id, tenant, topic, payload, config, key string) {
 	b.t.Helper()
-	_, err := b.db.ExecContext(b.t.Context(), `INSERT INTO outbox (id, tenant_id, topic, payload, routing_config, event_metadata, aggregate_type, aggregate_id)
-		VALUES ($1, $2, $3, $4, $5, '{"source":"web"}', 'order', $6)`, id, tenant, topic, []byte(payload), config, key)
+	column, value := "payload", any(payload)
+	if !utf8.ValidString(payload) {
+		column, value = "payload_bytes", []byte(payload)
+	}
+	_, err := b.db.ExecContext(b.t.Context(), `INSERT INTO outbox (id, tenant_id, topic, `+column+`, routing_config, event_metadata, aggregate_type, aggregate_id)
+		VALUES ($1, $2, $3, $4, $5, '{"source":"web"}', 'order', $6)`, id, tenant, topic, value, config, key)
 	require.NoError(b.t, err)
 }
 

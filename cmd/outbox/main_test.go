@@ -113,7 +113,7 @@ func each(t *testing.T, f func(t *testing.T, url string, open func() *sql.DB)) {
 func insert(t *testing.T, db *sql.DB, topic string, payloads ...string) {
 	t.Helper()
 	for _, p := range payloads {
-		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, aggregate_id) VALUES ($1, $2, 'key')`, topic, []byte(p))
+		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, aggregate_id) VALUES ($1, $2, 'key')`, topic, p)
 		require.NoError(t, err)
 	}
 }

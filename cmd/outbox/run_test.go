@@ -145,7 +145,7 @@ func TestRunReachesDestinationsByName(t *testing.T) {
 		db := open()
 		path := strings.ReplaceAll(t.Name(), "/", "-")
 		for _, key := range []string{"hook://" + path, path} {
-			_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, routing_key) VALUES ('t', $1, $2)`, []byte(`{}`), key)
+			_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, routing_key) VALUES ('t', $1, $2)`, `{}`, key)
 			require.NoError(t, err)
 		}
 		outbox("run", "--once", "--destination", "hook="+server.URL, "--to", "console://stderr", "--database-url", url).require(t, statusDone)

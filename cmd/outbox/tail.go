@@ -124,6 +124,8 @@ func (c *tailCommand) print(s *session, list []schema.Glance) error {
 
 func payloadText(g *schema.Glance) string {
 	switch {
+	case g.PayloadSize == 0 && g.Payload == nil:
+		return "(none)"
 	case g.PayloadSize > len(g.Payload):
 		return "(too long)"
 	case utf8.Valid(g.Payload):

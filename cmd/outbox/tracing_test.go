@@ -92,7 +92,7 @@ func stored(t *testing.T, payloads ...string) string {
 		if i == 0 {
 			metadata = `{"traceparent":"00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"}`
 		}
-		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, event_metadata) VALUES ('orders', $1, $2)`, []byte(payload), metadata)
+		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, event_metadata) VALUES ('orders', $1, $2)`, payload, metadata)
 		require.NoError(t, err)
 	}
 	return url

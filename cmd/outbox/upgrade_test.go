@@ -67,7 +67,7 @@ func TestRollingUpgrade(t *testing.T) {
 	published := 0
 	publish := func(n int) {
 		for range n {
-			_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, aggregate_id) VALUES ('orders', convert_to($1, 'UTF8'), $2)`,
+			_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, aggregate_id) VALUES ('orders', $1, $2)`,
 				fmt.Sprintf(`{"key":%d,"n":%d}`, published%20, published), strconv.Itoa(published%20))
 			require.NoError(t, err)
 			published++

@@ -60,7 +60,7 @@ func payload(size int) string {
 // Ours stores events with payloads of a size as forwarder.Publisher does.
 func Ours(size int) string {
 	return `INSERT INTO outbox (id, aggregate_type, aggregate_id, topic, payload, event_metadata)
-		SELECT ` + uuid + `, 'order', key::text, '` + Topic + `', convert_to(` + payload(size) + `, 'UTF8'), (` + metadata + `)::json`
+		SELECT ` + uuid + `, 'order', key::text, '` + Topic + `', ` + payload(size) + `, (` + metadata + `)::json`
 }
 
 // Stock stores events as the publisher decorator of Watermill's forwarder does: each in an envelope.

@@ -1,5 +1,5 @@
 DROP VIEW {{.Events}};
-DROP FUNCTION {{.AsJSON}}(bytea);
+DROP FUNCTION {{.AsJSON}}(text, bytea);
 DROP TABLE {{.Cleanup}};
 DROP TABLE {{.Controls}};
 DROP TABLE {{.Slots}};
@@ -8,3 +8,5 @@ DROP TABLE {{.Deliveries}};
 DROP TABLE {{.Pending}};
 DROP TABLE {{.Outbox}};
 DROP FUNCTION {{.ToPending}}();
+DROP FUNCTION {{.Refuse}}(record);
+DROP FUNCTION {{.Slot}}(bigint, text, text, text, text, text);

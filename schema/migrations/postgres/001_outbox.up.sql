@@ -1,3 +1,41 @@
+-- Text of another encoding is not what its writer gave, and has no place for what forwarders write.
+DO $outbox$
+BEGIN
+    IF current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION 'the encoding of database % is %, and the outbox needs UTF8', current_database(), current_setting('server_encoding')
+            USING HINT = 'Create a database with ENCODING ''UTF8'' TEMPLATE template0 and move the tables there.';
+    END IF;
+END
+$outbox$;
+
+-- The slot of an event: the first byte of md5(tenant NUL key) modulo 64. Without a key, any slot will do.
+--
+-- It also refuses names that are too long for an index, before the index does, which would not say what to do. Every INSERT reads the
+-- expressions of a table's columns and checks anew, so one call is much cheaper than what it does, and than a check beside it.
+CREATE FUNCTION {{.Slot}}(seq bigint, topic text, tenant_id text, aggregate_type text, aggregate_id text, ordering_key text)
+    RETURNS smallint LANGUAGE plpgsql IMMUTABLE AS $outbox$
+BEGIN
+    IF topic = '' THEN
+        RAISE EXCEPTION 'outbox event refused: topic is empty' USING ERRCODE = 'check_violation';
+    ELSIF octet_length(topic) > 1024 OR octet_length(tenant_id) > 1024 OR octet_length(aggregate_type) > 1024
+        OR octet_length(aggregate_id) > 1024 OR octet_length(ordering_key) > 1024 THEN
+        RAISE EXCEPTION 'outbox event refused: %', CASE WHEN octet_length(topic) > 1024 THEN 'topic'
+            WHEN octet_length(tenant_id) > 1024 THEN 'tenant_id' WHEN octet_length(aggregate_type) > 1024 THEN 'aggregate_type'
+            WHEN octet_length(aggregate_id) > 1024 THEN 'aggregate_id' ELSE 'ordering_key' END || ' has more than 1024 bytes'
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN (CASE
+        WHEN NULLIF(aggregate_id, '') IS NULL AND NULLIF(ordering_key, '') IS NULL THEN seq % 64
+        ELSE get_byte(decode(md5(
+            decode(replace(tenant_id, '\', '\\'), 'escape') || '\x00'::bytea || decode(replace(
+                CASE WHEN NULLIF(aggregate_id, '') IS NULL THEN ordering_key
+                     ELSE COALESCE(aggregate_type, '') || ':' || aggregate_id END,
+                '\', '\\'), 'escape')
+        ), 'hex'), 0) % 64
+    END)::smallint;
+END
+$outbox$;
+
 -- What happened: one immutable row an event.
 CREATE TABLE {{.Outbox}} (
     seq             bigint      GENERATED ALWAYS AS IDENTITY (CACHE 1),
@@ -5,11 +43,15 @@ CREATE TABLE {{.Outbox}} (
     tenant_id       text        NOT NULL DEFAULT '',
     aggregate_type  text,
     aggregate_id    text,
-    topic           text        NOT NULL CHECK (topic <> ''),
+    topic           text        NOT NULL,
     occurred_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     schema_id       text,
     schema_version  text,
-    payload         bytea       NOT NULL,
+    -- Text, which json, jsonb and any other type but bytea become when they are stored; what is no text is in payload_bytes. One of them is
+    -- set, and neither when tombstone is.
+    payload         text,
+    payload_bytes   bytea,
+    tombstone       boolean     NOT NULL DEFAULT false,
     event_metadata  json,
     routing_key     text,
     routing_config  json,
@@ -17,17 +59,8 @@ CREATE TABLE {{.Outbox}} (
     -- Set by publishers that order by a metadata key; an aggregate, when there is one, goes before it.
     ordering_key    text,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- First byte of md5(tenant NUL key) modulo 64. Without a key, any slot will do.
     slot            smallint    NOT NULL GENERATED ALWAYS AS (
-        CASE
-            WHEN NULLIF(aggregate_id, '') IS NULL AND NULLIF(ordering_key, '') IS NULL THEN seq % 64
-            ELSE get_byte(decode(md5(
-                decode(replace(tenant_id, '\', '\\'), 'escape') || '\x00'::bytea || decode(replace(
-                    CASE WHEN NULLIF(aggregate_id, '') IS NULL THEN ordering_key
-                         ELSE COALESCE(aggregate_type, '') || ':' || aggregate_id END,
-                    '\', '\\'), 'escape')
-            ), 'hex'), 0) % 64
-        END) STORED,
+        {{.Slot}}(seq, topic, tenant_id, aggregate_type, aggregate_id, ordering_key)) STORED,
     CONSTRAINT "{{.Prefix}}_pkey" PRIMARY KEY (seq)
 ){{if .PartitionSize}} PARTITION BY RANGE (seq){{end}};
 {{- if .PartitionSize}}
@@ -51,9 +84,62 @@ CREATE TABLE {{.Pending}} (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000
 );
 
+-- Raises the error for an event that must not be stored, and quotes no payload; true for one that may be.
+CREATE FUNCTION {{.Refuse}}(event record) RETURNS boolean LANGUAGE plpgsql AS $outbox$
+DECLARE
+    fault text;
+    hint text := '';
+    name text;
+    size bigint;
+BEGIN
+    IF event.payload IS NULL AND event.payload_bytes IS NULL AND NOT event.tombstone THEN
+        fault := 'payload and payload_bytes are NULL';
+        hint := 'Give text or JSON to payload, or bytes to payload_bytes. Set tombstone to true for an event without a payload.';
+    ELSIF event.payload IS NOT NULL AND event.payload_bytes IS NOT NULL THEN
+        fault := 'payload and payload_bytes are both set';
+        hint := 'Give text or JSON to payload, or bytes to payload_bytes.';
+    ELSIF event.tombstone AND num_nonnulls(event.payload, event.payload_bytes) > 0 THEN
+        fault := 'tombstone is true, and there is a payload';
+    ELSIF event.payload ~ '^\\x([0-9a-f]{2})*$' THEN
+        fault := 'payload was given bytes, which PostgreSQL writes as text, \x...';
+        hint := 'Give bytes to payload_bytes.';
+    END IF;
+    FOR name, size IN VALUES ('id', octet_length(event.id)), ('schema_id', octet_length(event.schema_id)),
+        ('schema_version', octet_length(event.schema_version)), ('routing_key', octet_length(event.routing_key)),
+        ('routing_version', octet_length(event.routing_version)) LOOP
+        IF size > 1024 THEN
+            fault := COALESCE(fault, format('%s has %s bytes, more than 1024', name, size));
+        END IF;
+    END LOOP;
+    IF octet_length(event.routing_config::text) > 262144 THEN
+        fault := COALESCE(fault, format('routing_config has %s bytes, more than 262144', octet_length(event.routing_config::text)));
+    END IF;
+    IF json_typeof(event.event_metadata) = 'object' THEN
+        SELECT min(key) FILTER (WHERE starts_with(key, 'outbox_')), sum(octet_length(key) + octet_length(value)) INTO name, size
+            FROM json_each_text(event.event_metadata);
+        IF size > 262144 THEN
+            fault := COALESCE(fault, format('event_metadata has %s bytes, more than 262144', size));
+        ELSIF name IS NOT NULL AND fault IS NULL THEN
+            fault := format('event_metadata has the key %s, and the prefix outbox_ is reserved', left(name, 64));
+            hint := 'Use the columns of the table, or another name.';
+        END IF;
+    END IF;
+    IF fault IS NOT NULL THEN
+        RAISE EXCEPTION 'outbox event refused: %', fault USING ERRCODE = 'check_violation', HINT = hint;
+    END IF;
+    RETURN true;
+END
+$outbox$;
+
+-- The condition is cheap and not exact: the function decides.
 CREATE FUNCTION {{.ToPending}}() RETURNS trigger LANGUAGE plpgsql AS $outbox$
 BEGIN
-    INSERT INTO {{.Pending}} (slot, seq) SELECT slot, seq FROM inserted;
+    INSERT INTO {{.Pending}} (slot, seq) SELECT slot, seq FROM inserted WHERE CASE
+        WHEN num_nonnulls(payload, payload_bytes) + tombstone::integer <> 1 OR starts_with(payload, '\x')
+            OR octet_length(id) > 1024 OR octet_length(schema_id) > 1024 OR octet_length(schema_version) > 1024
+            OR octet_length(routing_key) > 1024 OR octet_length(routing_version) > 1024 OR pg_column_size(routing_config) > 262144
+            OR pg_column_size(event_metadata) > 262144 OR strpos(event_metadata::text, '"outbox_') > 0
+        THEN {{.Refuse}}(inserted) ELSE true END;
     RETURN NULL;
 END
 $outbox$;
@@ -124,16 +210,17 @@ CREATE TABLE {{.Slots}} (
 ) WITH (fillfactor = 50);
 
 -- Shows a payload as JSON where it is JSON, else NULL.
-CREATE FUNCTION {{.AsJSON}}(payload bytea) RETURNS json LANGUAGE plpgsql STABLE STRICT AS $outbox$
+CREATE FUNCTION {{.AsJSON}}(payload text, payload_bytes bytea) RETURNS json LANGUAGE plpgsql STABLE AS $outbox$
 BEGIN
-    RETURN convert_from(payload, 'UTF8')::json;
+    RETURN COALESCE(payload, convert_from(payload_bytes, 'UTF8'))::json;
 EXCEPTION WHEN others THEN
     RETURN NULL;
 END
 $outbox$;
 
 {{define "columns"}}e.seq, e.slot, e.id, e.tenant_id, e.aggregate_id, e.aggregate_type, e.topic, e.occurred_at, e.schema_id,
-    e.schema_version, {{.AsJSON}}(e.payload) AS payload, e.payload AS payload_bytes, e.event_metadata, e.routing_key,
+    e.schema_version, {{.AsJSON}}(e.payload, e.payload_bytes) AS payload,
+    COALESCE(e.payload_bytes, convert_to(e.payload, 'UTF8')) AS payload_bytes, e.tombstone, e.event_metadata, e.routing_key,
     e.routing_config, e.routing_version{{end}}
 {{- define "open"}}seq, max(attempts) AS retry_count, min(due) FILTER (WHERE state = 'waiting') AS retry_after,
         string_agg(target || ': ' || error, '; ' ORDER BY target) FILTER (WHERE error <> '') AS error_message{{end -}}

@@ -1,29 +1,53 @@
 -- What happened: one immutable row an event. Times are UTC text with microseconds.
 CREATE TABLE {{.Outbox}} (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
-    id              TEXT NOT NULL DEFAULT (lower(hex(randomblob(16)))),
-    tenant_id       TEXT NOT NULL DEFAULT '',
-    aggregate_type  TEXT,
-    aggregate_id    TEXT,
-    topic           TEXT NOT NULL CHECK (topic <> ''),
+    id              TEXT NOT NULL DEFAULT (lower(hex(randomblob(16))))
+        CONSTRAINT "id has more than 1024 bytes" CHECK (length(CAST(id AS BLOB)) <= 1024),
+    tenant_id       TEXT NOT NULL DEFAULT ''
+        CONSTRAINT "tenant_id has more than 1024 bytes" CHECK (length(CAST(tenant_id AS BLOB)) <= 1024),
+    aggregate_type  TEXT
+        CONSTRAINT "aggregate_type has more than 1024 bytes" CHECK (length(CAST(aggregate_type AS BLOB)) <= 1024),
+    aggregate_id    TEXT
+        CONSTRAINT "aggregate_id has more than 1024 bytes" CHECK (length(CAST(aggregate_id AS BLOB)) <= 1024),
+    topic           TEXT NOT NULL CONSTRAINT "topic is empty" CHECK (topic <> '')
+        CONSTRAINT "topic has more than 1024 bytes" CHECK (length(CAST(topic AS BLOB)) <= 1024),
     occurred_at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
-    schema_id       TEXT,
-    schema_version  TEXT,
-    payload         BLOB NOT NULL,
-    event_metadata  TEXT CHECK (event_metadata IS NULL OR json_valid(event_metadata)),
-    routing_key     TEXT,
-    routing_config  TEXT CHECK (routing_config IS NULL OR json_valid(routing_config)),
-    routing_version TEXT,
+    schema_id       TEXT
+        CONSTRAINT "schema_id has more than 1024 bytes" CHECK (length(CAST(schema_id AS BLOB)) <= 1024),
+    schema_version  TEXT
+        CONSTRAINT "schema_version has more than 1024 bytes" CHECK (length(CAST(schema_version AS BLOB)) <= 1024),
+    -- Text; what is no text is in payload_bytes. One of them is set, and neither when tombstone is.
+    payload         TEXT CONSTRAINT "payload takes text; give blobs to payload_bytes" CHECK (typeof(payload) IN ('text', 'null')),
+    payload_bytes   BLOB CONSTRAINT "payload_bytes takes a blob; give text to payload" CHECK (typeof(payload_bytes) IN ('blob', 'null')),
+    tombstone       INTEGER NOT NULL DEFAULT 0 CHECK (tombstone IN (0, 1)),
+    event_metadata  TEXT CONSTRAINT "event_metadata is no JSON" CHECK (event_metadata IS NULL OR json_valid(event_metadata)),
+    routing_key     TEXT
+        CONSTRAINT "routing_key has more than 1024 bytes" CHECK (length(CAST(routing_key AS BLOB)) <= 1024),
+    routing_config  TEXT CONSTRAINT "routing_config is no JSON" CHECK (routing_config IS NULL OR json_valid(routing_config)),
+    routing_version TEXT
+        CONSTRAINT "routing_version has more than 1024 bytes" CHECK (length(CAST(routing_version AS BLOB)) <= 1024),
     -- Set by publishers that order by a metadata key; an aggregate, when there is one, goes before it.
-    ordering_key    TEXT,
+    ordering_key    TEXT
+        CONSTRAINT "ordering_key has more than 1024 bytes" CHECK (length(CAST(ordering_key AS BLOB)) <= 1024),
     created_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
     -- SQLite has one writer and no md5: one slot for all.
-    slot            INTEGER NOT NULL DEFAULT 0 CHECK (slot = 0)
+    slot            INTEGER NOT NULL DEFAULT 0 CHECK (slot = 0),
+    CONSTRAINT "set one of payload and payload_bytes, or tombstone for an event without a payload"
+        CHECK ((payload IS NOT NULL) + (payload_bytes IS NOT NULL) + tombstone = 1),
+    CONSTRAINT "routing_config has more than 262144 bytes" CHECK (length(CAST(routing_config AS BLOB)) <= 262144)
 );
 CREATE INDEX "{{.Prefix}}_tenant" ON {{.Outbox}} (tenant_id);
 CREATE INDEX "{{.Prefix}}_topic" ON {{.Outbox}} (topic);
 CREATE INDEX "{{.Prefix}}_aggregate" ON {{.Outbox}} (aggregate_id, aggregate_type) WHERE aggregate_id IS NOT NULL;
 CREATE INDEX "{{.Prefix}}_created" ON {{.Outbox}} (created_at);
+
+CREATE TRIGGER "{{.Prefix}}_event_metadata" BEFORE INSERT ON {{.Outbox}}
+WHEN json_valid(NEW.event_metadata) AND (instr(NEW.event_metadata, '"outbox_') > 0 OR length(CAST(NEW.event_metadata AS BLOB)) > 262144) BEGIN
+    SELECT RAISE(ABORT, 'event_metadata has a key with the prefix outbox_, which is reserved; use the columns of the table, or another name')
+        WHERE EXISTS (SELECT 1 FROM json_each(NEW.event_metadata) WHERE substr(key, 1, 7) = 'outbox_');
+    SELECT RAISE(ABORT, 'event_metadata has more than 262144 bytes')
+        WHERE (SELECT sum(length(CAST(key AS BLOB)) + length(CAST(value AS BLOB))) FROM json_each(NEW.event_metadata)) > 262144;
+END;
 
 -- What nobody has looked at yet.
 CREATE TABLE {{.Pending}} (
@@ -102,8 +126,8 @@ CREATE TRIGGER "{{.Prefix}}_forwarder_gone" AFTER DELETE ON {{.Forwarders}} BEGI
 END;
 
 {{define "columns"}}e.seq, e.slot, e.id, e.tenant_id, e.aggregate_id, e.aggregate_type, e.topic, e.occurred_at, e.schema_id,
-    e.schema_version, CASE WHEN json_valid(CAST(e.payload AS TEXT)) THEN CAST(e.payload AS TEXT) END AS payload,
-    e.payload AS payload_bytes, e.event_metadata, e.routing_key, e.routing_config, e.routing_version{{end}}
+    e.schema_version, CASE WHEN json_valid(COALESCE(e.payload, CAST(e.payload_bytes AS TEXT))) THEN COALESCE(e.payload, CAST(e.payload_bytes AS TEXT)) END AS payload,
+    COALESCE(e.payload_bytes, CAST(e.payload AS BLOB)) AS payload_bytes, e.tombstone, e.event_metadata, e.routing_key, e.routing_config, e.routing_version{{end}}
 {{- define "open"}}seq, max(attempts) AS retry_count, min(CASE WHEN state = 'waiting' THEN due END) AS retry_after,
         group_concat(CASE WHEN error <> '' THEN target || ': ' || error END, '; ') AS error_message{{end -}}
 -- Every event with its status, which follows from what is left to do for it. The status is a constant in each branch, so that

@@ -1,0 +1,254 @@
+package schema_test
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// payloads returns what pending events carry, by topic.
+func payloads(t *testing.T, s *schema.Store, inline int) map[string][]byte {
+	t.Helper()
+	events, err := s.Read(t.Context(), nil, everySlot(s), inline, schema.Filter{}, nil)
+	require.NoError(t, err)
+	all := map[string][]byte{}
+	for _, e := range events {
+		if e.PayloadSize > inline {
+			require.Nil(t, e.Payload)
+			e.Payload, err = s.Payload(t.Context(), e.Seq)
+			require.NoError(t, err)
+		}
+		require.Len(t, e.Payload, e.PayloadSize)
+		all[e.Topic] = e.Payload
+	}
+	return all
+}
+
+// What SQL literals store is what is read: as they are written in psql.
+func TestTextIsStoredAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		want := map[string]string{}
+		for i, payload := range []string{
+			`{"path":"C:\\dir"}`, `{"quote":"\""}`, `{"line":"a\nb"}`, `{"e":"\u00e9"}`, `{"nul":"\u0000"}`, `\`, `\\x00`, `\xno hex`, `\x7`, `é 🙂`, ``, ` `, `null`,
+			`O'Reilly; --`, "a\nb\t\r\n", `{"a" : 1, "a": 2.50}`,
+		} {
+			topic := fmt.Sprint("t", i)
+			want[topic] = payload
+			_, err := db.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO outbox (topic, payload) VALUES ('%s', '%s')`, topic, strings.ReplaceAll(payload, "'", "''")))
+			require.NoError(t, err, payload)
+		}
+		for _, inline := range []int{0, 1 << 16} {
+			read := payloads(t, s, inline)
+			require.Len(t, read, len(want))
+			for topic, payload := range want {
+				require.Equal(t, payload, string(read[topic]))
+				require.NotNil(t, read[topic])
+			}
+		}
+	})
+}
+
+// What is no text to PostgreSQL becomes text by its own rules.
+func TestValuesOfOtherTypesAreStoredAsTheirText(t *testing.T) {
+	t.Parallel()
+	db := testdb.Postgres(t)
+	s := open(t, db)
+	want := map[string]string{}
+	for i, v := range [][2]string{
+		{`jsonb_build_object('b', 'C:\dir', 'a', 1)`, `{"a": 1, "b": "C:\\dir"}`}, {`'{"b" : 1}'::json`, `{"b" : 1}`}, {`'{"b" : 1}'::jsonb`, `{"b": 1}`},
+		{`json_build_object('a', E'\n')`, `{"a" : "\n"}`}, {`row_to_json(r)`, `{"id":1,"name":"a\\b"}`}, {`to_jsonb(r)`, `{"id": 1, "name": "a\\b"}`},
+		{`'a\b'::varchar`, `a\b`}, {`'ab '::varchar(5)`, `ab `}, {`42`, `42`}, {`format('%s', r.name)`, `a\b`},
+	} {
+		topic := fmt.Sprint("t", i)
+		want[topic] = v[1]
+		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload) SELECT '`+topic+`', `+v[0]+` FROM (SELECT 1 AS id, 'a\b' AS name) r`)
+		require.NoError(t, err, v[0])
+	}
+	read := payloads(t, s, 1<<16)
+	for topic, payload := range want {
+		require.Equal(t, payload, string(read[topic]))
+	}
+}
+
+// An event without a payload is one whose writer said so.
+func TestNilAndEmptyPayloadsStayApart(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		d, err := schema.DialectOf(db)
+		require.NoError(t, err)
+		a, err := schema.NewAdapter(schema.AdapterConfig{Config: schema.Config{Dialect: d}})
+		require.NoError(t, err)
+		q, err := a.InsertQuery("nil", message.Messages{message.NewMessage("1", nil)})
+		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), q.Query, q.Args...)
+		require.NoError(t, err)
+		q, err = a.InsertQuery("empty", message.Messages{message.NewMessage("1", []byte{})})
+		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), q.Query, q.Args...)
+		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), `INSERT INTO outbox (topic, tombstone, payload, payload_bytes) VALUES ('nil by SQL', true, NULL, NULL), ('empty bytes', false, NULL, $1)`, []byte{})
+		require.NoError(t, err)
+		require.Equal(t, map[string][]byte{"nil": nil, "empty": {}, "nil by SQL": nil, "empty bytes": {}}, payloads(t, s, 1<<16))
+		require.Equal(t, map[string][]byte{"nil": nil, "empty": {}, "nil by SQL": nil, "empty bytes": {}}, payloads(t, s, 0))
+	})
+}
+
+// What the publisher stores comes back, as text that SQL can read where it is text.
+func TestAdapterStoresEveryPayload(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		d, err := schema.DialectOf(db)
+		require.NoError(t, err)
+		a, err := schema.NewAdapter(schema.AdapterConfig{Config: schema.Config{Dialect: d}})
+		require.NoError(t, err)
+		want := map[string][]byte{}
+		for i, c := range []struct {
+			payload string
+			text    bool
+		}{
+			{`{"path":"C:\\dir"}`, true}, {"é 🙂", true}, {"", true}, {"\x00", false}, {"a\x00b", false}, {"\xff", false}, {`\x00`, false}, {`\x`, false}, {`\`, true},
+			{strings.Repeat(`{"a":"\\"}`, 1<<17), true}, {strings.Repeat("\x00\xff\\'\"", 1<<18), false},
+		} {
+			topic := fmt.Sprint("t", i)
+			want[topic] = []byte(c.payload)
+			q, err := a.InsertQuery(topic, message.Messages{message.NewMessage("1", []byte(c.payload))})
+			require.NoError(t, err)
+			_, err = db.ExecContext(t.Context(), q.Query, q.Args...)
+			require.NoError(t, err)
+			var text bool
+			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT payload IS NOT NULL AND payload_bytes IS NULL FROM outbox WHERE topic = $1`, topic).Scan(&text))
+			require.Equal(t, c.text, text, topic)
+		}
+		read := payloads(t, s, 1<<16)
+		for topic, payload := range want {
+			require.True(t, string(payload) == string(read[topic]), topic) // not Equal, which prints a megabyte
+		}
+	})
+}
+
+// What plain SQL must not store is refused where it enters, by an error that says what is wrong.
+func TestInsertRefuses(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 512) + "e" // of 1025 bytes
+	random := randomText(6400)
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		type refusal struct{ columns, values, postgres, sqlite string }
+		list := []refusal{
+			{`topic`, `'t'`, "payload and payload_bytes are NULL", "set one of payload and payload_bytes"},
+			{`topic, payload`, `'t', NULL`, "payload and payload_bytes are NULL", "set one of payload and payload_bytes"},
+			{`topic, payload, tombstone`, `'t', 'x', true`, "tombstone is true, and there is a payload", "set one of payload and payload_bytes"},
+			{`topic, payload`, `'', 'x'`, "topic is empty", "topic is empty"},
+			{`topic, payload, event_metadata`, `'t', 'x', '{"a":"b","outbox_tenant_id":"c"}'`, "event_metadata has the key outbox_tenant_id", "event_metadata has a key with the prefix outbox_"},
+			{`topic, payload, event_metadata`, `'t', 'x', '{"` + strings.Repeat("k", 1000) + `":"` + strings.Repeat("v", 262144) + `"}'`, "event_metadata has 263144 bytes, more than 262144", "event_metadata has more than 262144 bytes"},
+			{`topic, payload, routing_config`, `'t', 'x', '{"a":"` + strings.Repeat("v", 262144) + `"}'`, "routing_config has 262152 bytes, more than 262144", "routing_config has more than 262144 bytes"},
+		}
+		for _, column := range []string{"topic", "tenant_id", "aggregate_type", "aggregate_id", "ordering_key", "id", "schema_id", "schema_version", "routing_key", "routing_version"} {
+			for _, text := range []string{long, random} {
+				columns, values := `payload, `+column, `'x', '`+text+`'`
+				if column != "topic" {
+					columns, values = columns+`, topic`, values+`, 't'`
+				}
+				if column == "aggregate_type" {
+					columns, values = columns+`, aggregate_id`, values+`, '1'`
+				}
+				list = append(list, refusal{columns, values, column + " has ", column + " has more than 1024 bytes"})
+			}
+		}
+		d, err := schema.DialectOf(db)
+		require.NoError(t, err)
+		for _, c := range list {
+			_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (`+c.columns+`) VALUES (`+c.values+`)`)
+			want := c.postgres
+			if d == schema.SQLite {
+				want = c.sqlite
+			}
+			require.ErrorContains(t, err, want, c.columns)
+			require.Less(t, len(err.Error()), 300)
+		}
+		if d == schema.SQLite {
+			_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload) VALUES ('t', x'00')`)
+			require.ErrorContains(t, err, "payload takes text; give blobs to payload_bytes")
+			_, err = db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload_bytes) VALUES ('t', 'text')`)
+			require.ErrorContains(t, err, "payload_bytes takes a blob; give text to payload")
+		} else {
+			for _, bytes := range []string{`'\x7b7d'::bytea`, `''::bytea`, `convert_to('{"a":"é"}', 'UTF8')`, `'\x00'`} {
+				_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload) VALUES ('t', `+bytes+`)`)
+				require.ErrorContains(t, err, "payload was given bytes")
+			}
+			_, err = db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, payload_bytes) VALUES ('t', 'x', 'x')`)
+			require.ErrorContains(t, err, "payload and payload_bytes are both set")
+		}
+		var n int
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM outbox_pending)`).Scan(&n))
+		require.Zero(t, n)
+
+		// At the limits, and what only looks like it was too much.
+		most := strings.Repeat("é", 512)
+		_, err = db.ExecContext(t.Context(), `INSERT INTO outbox (topic, tenant_id, aggregate_type, aggregate_id, ordering_key, id, schema_id, schema_version, routing_key, routing_version,
+			event_metadata, routing_config, payload) VALUES ($1, $1, $1, $1, $1, $1, $1, $1, $1, $1, $2, $3, 'x')`,
+			most, `{"table":"outbox_events","k":"`+strings.Repeat(`\"`, 262144-19)+`"}`, `{"a":"`+strings.Repeat("v", 262144-8)+`"}`)
+		require.NoError(t, err)
+	})
+}
+
+func randomText(n int) string {
+	b := make([]byte, n)
+	r := uint32(1)
+	for i := range b {
+		r = r*1664525 + 1013904223
+		b[i] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[r>>26]
+	}
+	return string(b)
+}
+
+// A message says of its event what the columns say, whatever metadata says. Escapes get it past the check of an INSERT.
+func TestMetadataForgesNoHeader(t *testing.T) {
+	t.Parallel()
+	for _, metadata := range []string{
+		`{"outbox_tenant_id":"forged","outbox_key":"forged","outbox_cause":"forged","outbox_target":"forged","mine":"1"}`,
+		`{"\u006futbox_tenant_id":"forged","outbox\u005fkey":"forged","mine":"1"}`, `{ "outbox_tenant_id" : "forged", "outbox_aggregate_id": {"a":1}, "mine": 1 }`,
+	} {
+		e := schema.Event{Seq: 1, ID: "1", Topic: "t", Metadata: metadata}
+		msg, err := e.Message("identity")
+		require.NoError(t, err)
+		for k, v := range msg.Metadata {
+			require.NotContains(t, v, "forged", k)
+		}
+		require.Equal(t, "1", msg.Metadata["mine"])
+		require.Empty(t, schema.Tenant(msg))
+		require.NotContains(t, msg.Metadata, schema.KeyAggregateID)
+	}
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, event_metadata) VALUES ('t', '1', '{"\u006futbox_tenant_id":"forged","outbox":"mine"}')`)
+		require.NoError(t, err)
+		events, err := s.Read(t.Context(), nil, everySlot(s), 10, schema.Filter{}, nil)
+		require.NoError(t, err)
+		msg, err := events[0].Message(s.Identity())
+		require.NoError(t, err)
+		require.Empty(t, schema.Tenant(msg))
+		require.Equal(t, "mine", msg.Metadata["outbox"])
+	})
+}
+
+func TestOnlyDatabasesOfUTF8AreMigrated(t *testing.T) {
+	t.Parallel()
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		db := testdb.Open(t, testdb.PostgresDatabase(t, `template0 ENCODING '`+encoding+`' LC_COLLATE 'C' LC_CTYPE 'C'`))
+		m, err := schema.NewMigrator(db, schema.Config{})
+		require.NoError(t, err)
+		_, err = m.Up(t.Context())
+		require.ErrorContains(t, err, " is "+encoding+", and the outbox needs UTF8")
+	}
+}
