@@ -115,29 +115,52 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 	return f, nil
 }
 
-// AddTo adds the forwarder to r as a consumer handler. Middlewares of r and of the returned handler run around the routing of each event:
-// one that acks without calling the handler takes the event, which ends as SKIPPED; one that fails makes every unfinished target fail
-// once. Close of r closes the forwarder.
+// AddTo adds the forwarder to r as a consumer handler, and returns the handler. A forwarder may be added to several Routers, and run besides
+// with Run or Drain: each is a member of the group and gets a share of the slots. Close of r ends what r runs and leaves the forwarder usable;
+// Close of the forwarder ends all.
+//
+// Middlewares of r and of the returned handler run around the routing of each event, not around each publish. What they may expect differs from
+// other handlers:
+//
+//   - The handler returns nil whatever becomes of the event: failures are recorded per target, retried by the target's policy and kept as
+//     dead letters. PoisonQueue, Retry, CircuitBreaker and DelayOnError see no failure of a publisher, and metrics count every event as a
+//     success. Use [Config.PoisonDestination], retry policies, the forwarder's own circuit breaker and [Hooks].
+//   - The deadline of the message's context, as Timeout sets it, bounds the publishing. An event that is late fails and is retried.
+//   - What the handler did counts, whenever the message is acked: the event keeps its place in flight and in the order of its key until the
+//     handler returns. A second call of the handler with one message does nothing.
+//   - A middleware that acks without calling the handler takes the event, which ends as SKIPPED. It can take an event on its first pass only: a
+//     retry, or an event that was given back, stays due and an error is logged, for a middleware that remembers messages would lose it.
+//   - A middleware that fails makes every unfinished target fail once.
+//   - Close does not wait for events that have not reached the handler, such as those that wait in a Throttle: they are given back, and come again.
+//
+// Middlewares that are added before AddTo run outside of what the forwarder can watch: after such a one acked a message without calling the
+// handler, the event keeps its place for half a second more.
 func (f *Forwarder) AddTo(r *message.Router) *message.Handler {
-	return r.AddConsumerHandler(f.name, AllTopics, f.subscriber, f.handle)
+	h := r.AddConsumerHandler(f.name, AllTopics, &mount{sub: f.subscriber}, f.handle)
+	h.AddMiddleware(watchInside)
+	return h
 }
 
-// Run forwards until ctx ends, on a Router of its own, and returns when what was in flight is written down.
+// Run forwards until ctx ends, on a Router of its own, and returns when what was in flight is written down. It may be called again, and while the
+// forwarder runs elsewhere. After Close the error wraps [ErrSubscriberClosed].
 func (f *Forwarder) Run(ctx context.Context) error { return f.run(ctx, func(*message.Router) {}) }
 
 // run runs a Router of its own; starting is called with it before.
 func (f *Forwarder) run(ctx context.Context, starting func(*message.Router)) error {
+	m := &mount{sub: f.subscriber, alone: true}
+	if err := m.join(ctx); err != nil {
+		return fmt.Errorf("outbox forwarder: %w", err)
+	}
 	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: f.subscriber.cfg.CloseTimeout + 5*time.Second}, f.logger)
-	if err != nil {
+	if err == nil {
+		r.AddConsumerHandler(f.name, AllTopics, m, f.handle)
+		starting(r)
+		err = r.Run(ctx)
+	}
+	if err := errors.Join(err, m.Close()); err != nil {
 		return fmt.Errorf("outbox forwarder: %w", err)
 	}
-	f.subscriber.alone = true
-	f.AddTo(r)
-	starting(r)
-	if err := r.Run(ctx); err != nil {
-		return fmt.Errorf("outbox forwarder: %w", err)
-	}
-	return f.Close()
+	return nil
 }
 
 // breakerChanged notes for people that a destination is out of reach or back, and goes on with what was held.
@@ -160,7 +183,8 @@ func (f *Forwarder) breakerChanged(destination string, open bool, cause error) {
 }
 
 // Drain forwards until no event that the forwarder serves is pending and no delivery is due or free to go on, and returns. What waits for a later
-// retry stays, and so does what is held. With other forwarders of the group alive it waits for their share too.
+// retry stays, and so does what is held. With other forwarders of the group alive, and with this one on another Router, it waits for their share
+// too. It may be called again. The error is not nil when ctx or the forwarder ended first.
 func (f *Forwarder) Drain(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -173,10 +197,14 @@ func (f *Forwarder) Drain(ctx context.Context) error {
 			}
 		}()
 	})
-	if cause := context.Cause(ctx); !errors.Is(cause, errDrained) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errDrained):
+		return err
+	case cause == nil && err == nil:
+		return fmt.Errorf("outbox forwarder: closed before it was drained: %w", ErrSubscriberClosed)
+	default:
 		return errors.Join(err, cause)
 	}
-	return err
 }
 
 var errDrained = errors.New("drained")
@@ -200,5 +228,16 @@ func (f *Forwarder) drained(ctx context.Context) error {
 	}
 }
 
-// Close stops reading, waits for what is in flight and hands the slots over to others. See [Subscriber.Close].
+// Close stops reading, waits for what is in flight and hands the slots over to others, on every Router that the forwarder runs on. The forwarder
+// cannot be used again. See [Subscriber.Close].
 func (f *Forwarder) Close() error { return f.subscriber.Close() }
+
+// Abort is Close without the wait, for a process that must end: what is being published is given up and will be sent again, and the slots are
+// handed over at once. The process must not go on to publish.
+func (f *Forwarder) Abort() error {
+	readers := f.subscriber.close()
+	for _, r := range readers {
+		r.giveOver()
+	}
+	return closeReaders(readers)
+}

@@ -15,7 +15,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/bento-outbox/watermill-outbox/internal/delivery"
 	"github.com/bento-outbox/watermill-outbox/internal/tracing"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
@@ -24,8 +23,7 @@ import (
 
 var (
 	errNotOurs = errors.New("the message does not come from this forwarder's subscriber")
-	// errUserMiddleware is what counts as the failure when a middleware around the forwarder nacked.
-	errUserMiddleware = errors.New("a middleware around the forwarder failed")
+	errOverdue = fmt.Errorf("the deadline of a middleware around the forwarder passed before anything was published: %w", context.DeadlineExceeded)
 )
 
 // job is one planned delivery of a unit.
@@ -45,8 +43,18 @@ func (f *Forwarder) handle(msg *message.Message) error {
 	if u == nil {
 		return errNotOurs
 	}
-	if f.subscriber.alone {
+	if c := u.course; c == nil {
 		defer u.reader.handled(u)
+	} else {
+		ok, late := c.begin()
+		if !ok {
+			return nil // given back, or handled already
+		}
+		defer c.change(func() { c.handled = true })
+		if late {
+			f.logger.Error("An event is sent that was recorded as skipped: add what acks early after AddTo, or nothing that waits behind it", errPassedBy,
+				watermill.LogFields{schema.KeySeq: u.event.Seq})
+		}
 	}
 	growStack()
 	if f.tracer != nil {
@@ -60,9 +68,14 @@ func (f *Forwarder) handle(msg *message.Message) error {
 		f.bury(ctx, u, msg)
 		return nil
 	}
-	if u.whole() {
+	switch deadline, bounded := u.deadline(ctx); {
+	case bounded && !time.Now().Before(deadline):
+		for _, t := range f.unfinished(u) {
+			u.failed(t, errOverdue)
+		}
+	case u.whole():
 		f.first(u, msg, e, plan)
-	} else {
+	default:
 		f.again(u, msg, e, plan)
 	}
 	if plan.Strategy == router.AllOrNothing {
@@ -226,7 +239,13 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		return
 	}
 	// Close of the Router cancels the message at once; a publish that has begun is let end.
-	ctx, out := detached{end, msg.Context()}, msg
+	var ctx context.Context = detached{end, msg.Context()}
+	if deadline, bounded := u.deadline(msg.Context()); bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	out := msg
 	if j.alone {
 		out.SetContext(ctx)
 		address(out, u, j.name)
@@ -313,54 +332,4 @@ func (f *Forwarder) gaveUp(u *unit, plan *router.Plan, t target, cause string, e
 		res.destination = plan.Fallback.Destination
 	}
 	u.record(res)
-}
-
-// finish records what an ack or a nack means when the handler did not get to it: some middleware decided.
-func (f *Forwarder) finish(u *unit, acked bool) {
-	if u.decided() {
-		return
-	}
-	o := u.outcome.Outcome()
-	for _, t := range f.unfinished(u) {
-		all := target{}
-		if !u.whole() {
-			all = t
-		}
-		switch {
-		case o.Kind == delivery.Skipped:
-			u.skipped(all, o.Reason)
-			return
-		case o.Kind == delivery.Delayed:
-			u.delayed(t, time.Until(o.Until))
-		case o.Kind == delivery.Failed:
-			u.failed(t, o.Err)
-		case acked:
-			u.skipped(all, "acknowledged by a middleware around the forwarder")
-			return
-		default:
-			u.failed(t, errUserMiddleware)
-		}
-	}
-}
-
-// unfinished returns the targets that a unit is still to reach, without asking their conditions.
-func (f *Forwarder) unfinished(u *unit) []target {
-	if !u.whole() {
-		t := fallbackTarget(u)
-		if plan, err := f.routes.Resolve(routed(u, &message.Message{Payload: u.event.Payload})); err == nil {
-			if rt := find(plan, u.retry.Target); rt != nil {
-				t.policy = rt.Policy
-			}
-		}
-		return []target{t}
-	}
-	plan, err := f.routes.Resolve(routed(u, &message.Message{Payload: u.event.Payload}))
-	if err != nil || len(plan.Targets) == 0 {
-		return []target{fallbackTarget(u)}
-	}
-	list := make([]target, len(plan.Targets))
-	for i, t := range plan.Targets {
-		list[i] = targetOf(t)
-	}
-	return list
 }

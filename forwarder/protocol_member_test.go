@@ -77,7 +77,7 @@ func (w *protocolWorld) start(mayStep bool) {
 	}, watermill.NopLogger{})
 	require.NoError(w.t, err)
 	m.f, m.gated = f, true
-	f.subscriber.now, f.subscriber.alone = m.now, w.alone
+	f.subscriber.now = m.now
 	var ctx context.Context
 	ctx, m.cancel = context.WithCancel(context.Background())
 	go m.run(ctx)
@@ -86,7 +86,7 @@ func (w *protocolWorld) start(mayStep bool) {
 
 func (m *member) run(ctx context.Context) {
 	defer close(m.ended)
-	out, err := m.f.subscriber.Subscribe(ctx, AllTopics)
+	r, err := m.f.subscriber.subscribe(ctx, AllTopics, m.w.alone)
 	if err != nil { // as a process that cannot start
 		m.mu.Lock()
 		m.crashed = true
@@ -96,7 +96,7 @@ func (m *member) run(ctx context.Context) {
 	var handlers sync.WaitGroup
 	for open := true; open; {
 		select {
-		case msg, more := <-out:
+		case msg, more := <-r.out:
 			if open = more; more {
 				handlers.Go(func() { // as a Router does
 					if m.f.handle(msg) == nil {

@@ -24,6 +24,9 @@ type reader struct {
 	group  string
 	filter schema.Filter
 	now    func() instant // what leases are counted by
+	// alone reports whether the forwarder runs on a Router of its own: no middleware of an application sees a message before or instead of its
+	// handler.
+	alone bool
 
 	out  chan *message.Message
 	ctx  context.Context // of messages; ends when the reader stops
@@ -33,6 +36,7 @@ type reader struct {
 
 	stopping chan struct{} // nothing new is started
 	abort    chan struct{} // CloseTimeout has passed: what is in flight is given up
+	giveOver func()        // closes abort
 	done     chan struct{}
 	err      error // valid when done
 
@@ -54,6 +58,8 @@ type reader struct {
 	ready    []*unit
 	active   int // workers
 	halted   bool
+	over     bool    // aborted: nothing is published any more
+	told     int     // slots, as the hook was told
 	full     bool    // the poll loop waits for room
 	outcomes []*unit // finished, to be settled
 	broken   bool    // the last settle failed: nothing new is published
@@ -107,9 +113,9 @@ func (s signal) give() {
 	}
 }
 
-func newReader(s *Subscriber, group string, filter schema.Filter) *reader {
+func newReader(s *Subscriber, group string, filter schema.Filter, alone bool) *reader {
 	r := &reader{
-		sub: s, store: s.store, cfg: s.cfg, group: group, filter: filter, now: s.now,
+		sub: s, store: s.store, cfg: s.cfg, group: group, filter: filter, now: s.now, alone: alone,
 		logger: s.logger.With(watermill.LogFields{"outbox_group": group}),
 		out:    make(chan *message.Message), big: semaphore.NewWeighted(bigPayloads),
 		stopping: make(chan struct{}), abort: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),
@@ -119,6 +125,12 @@ func newReader(s *Subscriber, group string, filter schema.Filter) *reader {
 		slots:      map[int]*slot{}, known: map[unitID]*unit{}, chains: map[int64]*chain{},
 	}
 	r.stop = sync.OnceFunc(func() { close(r.stopping) })
+	r.giveOver = sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.over = true
+		close(r.abort)
+	})
 	return r
 }
 
@@ -132,15 +144,18 @@ func (r *reader) start(ctx context.Context) error {
 	return nil
 }
 
-// ended tells whether the reader has stopped, and left nothing to report.
+// ended tells whether the reader has stopped.
 func (r *reader) ended() bool {
 	select {
 	case <-r.done:
-		return r.err == nil
+		return true
 	default:
 		return false
 	}
 }
+
+// forgettable tells whether the reader has stopped, and left nothing to report.
+func (r *reader) forgettable() bool { return r.ended() && r.err == nil }
 
 func (r *reader) run() {
 	defer close(r.done)
@@ -161,13 +176,13 @@ func (r *reader) run() {
 	r.end()
 	loops.Wait()
 	r.halt()
-	closeTimeout := time.AfterFunc(r.cfg.CloseTimeout, func() { close(r.abort) })
+	closeTimeout := time.AfterFunc(r.cfg.CloseTimeout, r.giveOver)
 	defer closeTimeout.Stop()
 	select {
 	case <-r.quiet:
 	case <-r.abort:
 		r.logger.Info("Closed with messages that were not acked in time; they will come again", watermill.LogFields{"timeout": r.cfg.CloseTimeout})
-		if !r.sub.alone { // else nobody waits who could give them up; what becomes of them is not looked at any more
+		if !r.alone { // else nobody waits who could give them up; what becomes of them is not looked at any more
 			<-r.quiet
 		}
 	}

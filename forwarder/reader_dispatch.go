@@ -105,11 +105,14 @@ func (r *reader) work(u *unit) (handedOver bool) {
 		u.abandon()
 		return false
 	}
-	u.outcome = delivery.New(u.attempts()+1, u.event.CreatedAt)
+	u.outcome = delivery.New(u.attempts()+1, u.event.CreatedAt).Under(r.ctx, r.sub.plain)
 	msg, err := u.event.Message(r.store.Identity())
 	if err != nil {
 		u.failed(fallbackTarget(u), middleware.Permanent(err))
 		return false
+	}
+	if !r.alone && !r.sub.plain {
+		u.course, u.repeat = &course{}, u.retry != nil || r.sub.repeats.take(u.event.Seq)
 	}
 	var ctx context.Context = unitContext{r.ctx, u}
 	if r.sub.plain { // a forwarder's handler leaves nothing behind that would have to be told that it ended
@@ -121,17 +124,24 @@ func (r *reader) work(u *unit) (handedOver bool) {
 	select {
 	case r.out <- msg:
 	case <-r.stopping:
+		if !u.repeat {
+			u.course = nil // nobody has seen it
+		}
 		u.abandon()
 		return false
 	}
-	if r.sub.alone {
+	if r.alone {
 		return true
+	}
+	if !r.sub.plain {
+		r.await(u, msg)
+		return false
 	}
 	select {
 	case <-msg.Acked():
 		r.sub.finish(u, true)
 	case <-msg.Nacked():
-		if r.ctx.Err() != nil && !u.decided() && u.outcome.Outcome().Kind == delivery.None {
+		if r.ctx.Err() != nil && u.outcome.Outcome().Kind == delivery.None {
 			u.abandon() // the handler was told to end: that is no failure
 			return false
 		}
@@ -252,6 +262,7 @@ func (res *result) holds() bool { return res.state != "" && !res.free }
 
 // giveUp forgets u, and what waits behind it, as if they had not been read. The caller holds mu.
 func (r *reader) giveUp(u *unit) {
+	r.sub.repeats.note(u)
 	r.forget(u)
 	again := u.retry != nil
 	if u.keyed {
@@ -352,7 +363,7 @@ func (r *reader) mayPublish(u *unit, now instant) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.slots[u.event.Slot]
-	return !r.broken && s != nil && s.epoch == u.epoch && r.lease.left(now) > r.cfg.PublishTimeout
+	return !r.broken && !r.over && s != nil && s.epoch == u.epoch && r.lease.left(now) > r.cfg.PublishTimeout
 }
 
 func (r *reader) heldBack(slotNumber int, target string, key int64) bool {

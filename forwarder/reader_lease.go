@@ -33,8 +33,8 @@ func (r *reader) leave() error {
 	r.mu.Lock()
 	id := r.id
 	r.slots = map[int]*slot{}
+	r.tellSlots()
 	r.mu.Unlock()
-	r.cfg.Hooks.Slots(0)
 	if err := r.store.Leave(ctx, id); err != nil {
 		return fmt.Errorf("outbox subscriber: others take over when the lease of %s ends: %w", r.cfg.Lease, err)
 	}
@@ -196,9 +196,19 @@ func (r *reader) acquire(ctx context.Context, id string, n int) error {
 	}
 	r.nextDue = time.Time{}
 	r.wakePoll.give()
-	r.cfg.Hooks.Slots(len(r.slots))
+	r.tellSlots()
 	r.logger.Debug("Took slots", watermill.LogFields{"slots": len(leases)})
 	return nil
+}
+
+// tellSlots tells the hook how many slots all readers of the subscriber own. The caller holds mu.
+func (r *reader) tellSlots() {
+	s := r.sub
+	s.ownedMu.Lock()
+	defer s.ownedMu.Unlock()
+	s.owned += len(r.slots) - r.told
+	r.told = len(r.slots)
+	r.cfg.Hooks.Slots(s.owned)
 }
 
 // drainAbove starts to drain what is above the fair share and returns how many slots are missing from it.
@@ -246,7 +256,7 @@ func (r *reader) releaseDrained(ctx context.Context, id string) error {
 	for _, n := range drained {
 		delete(r.slots, n)
 	}
-	r.cfg.Hooks.Slots(len(r.slots))
+	r.tellSlots()
 	r.logger.Debug("Gave slots back", watermill.LogFields{"slots": len(drained)})
 	return nil
 }
@@ -270,12 +280,13 @@ func (r *reader) lose(which func(n int, s *slot) bool) {
 	if len(lost) == 0 {
 		return
 	}
-	r.cfg.Hooks.Slots(len(r.slots))
+	r.tellSlots()
 	r.dropQueued(func(n int) bool { return lost[n] })
 	r.outcomes = slices.DeleteFunc(r.outcomes, func(u *unit) bool {
 		if !lost[u.event.Slot] || u.delivered() {
 			return false
 		}
+		r.sub.repeats.note(u)
 		r.forget(u)
 		return true
 	})

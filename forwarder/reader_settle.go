@@ -65,7 +65,7 @@ func (r *reader) outcomeBatch() (batch []*unit, more bool) {
 		batch = append(batch, u)
 	}
 	r.outcomes = later
-	return batch, len(batch) > 0 || !r.halted || r.active > 0 && (!r.sub.alone || !r.aborted())
+	return batch, len(batch) > 0 || !r.halted || r.active > 0 && (!r.alone || !r.aborted())
 }
 
 // settle writes one batch, as often as it takes. It returns false when the reader stopped and it could not be written.
@@ -205,6 +205,9 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 			opened[u.scan.destination] = true
 		}
 		s := r.slots[u.event.Slot]
+		if found.Lost[u.event.Slot] && !u.delivered() {
+			r.sub.repeats.note(u)
+		}
 		if s != nil && found.Lost[u.event.Slot] {
 			s.reread() // the lease loop will find out too, or has already and got the slot again
 			continue

@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ThreeDotsLabs/watermill"
 )
@@ -17,7 +18,7 @@ func (f *Forwarder) Ready(ctx context.Context) error { return f.subscriber.Ready
 // It is meant for a readiness check, such as monitor.Ready. A subscriber that is not ready goes on trying: it need not be restarted.
 func (s *Subscriber) Ready(ctx context.Context) error {
 	s.mu.Lock()
-	readers := s.readers
+	readers := slices.DeleteFunc(slices.Clone(s.readers), (*reader).ended)
 	closed := s.closed
 	s.mu.Unlock()
 	switch {

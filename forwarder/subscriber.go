@@ -38,10 +38,13 @@ type Subscriber struct {
 	finish func(u *unit, acked bool)
 	// plain tells that no forwarder stands behind: a message is one delivery, to its own topic.
 	plain bool
-	gates *gates // nil without a forwarder
-	// alone tells that the forwarder runs on a Router of its own: no middleware of an application sees a message before or instead of its handler.
-	alone bool
+	gates *gates         // nil without a forwarder
 	now   func() instant // what leases are counted by
+
+	ownedMu sync.Mutex
+	owned   int // slots of all readers
+
+	repeats repeats
 
 	mu      sync.Mutex
 	closed  bool
@@ -84,6 +87,15 @@ func NewSubscriber(ctx context.Context, db *sql.DB, cfg SubscriberConfig, logger
 //
 // The error wraps [schema.ErrGroupConflict] when another group serves some of the same events.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	r, err := s.subscribe(ctx, topic, false)
+	if err != nil {
+		return nil, err
+	}
+	return r.out, nil
+}
+
+// subscribe starts a reader. Alone tells that it is for a Router of the forwarder's own, see reader.alone.
+func (s *Subscriber) subscribe(ctx context.Context, topic string, alone bool) (*reader, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -96,21 +108,28 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		}
 		group, filter.Topics = group+"/"+topic, []string{topic}
 	}
-	r := newReader(s, group, filter)
+	r := newReader(s, group, filter, alone)
 	if err := r.start(ctx); err != nil {
 		return nil, err
 	}
-	s.readers = append(slices.DeleteFunc(s.readers, (*reader).ended), r)
-	return r.out, nil
+	s.readers = append(slices.DeleteFunc(s.readers, (*reader).forgettable), r)
+	return r, nil
 }
 
 // Close stops reading, waits for what is in flight to be acked or nacked and written down, at most CloseTimeout, and hands the slots over.
 // What had not been given to a handler stays in the table. Closing twice is harmless.
-func (s *Subscriber) Close() error {
+func (s *Subscriber) Close() error { return closeReaders(s.close()) }
+
+// close has no reader started any more, and returns those that were.
+func (s *Subscriber) close() []*reader {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
-	readers := s.readers
-	s.mu.Unlock()
+	return slices.Clone(s.readers)
+}
+
+// closeReaders stops readers and waits until they have ended.
+func closeReaders(readers []*reader) error {
 	for _, r := range readers {
 		r.stop()
 	}

@@ -25,6 +25,8 @@ type unit struct {
 	reader  *reader
 	after   *unit              // held behind this one, which must be through first
 	outcome *delivery.Delivery // what middlewares around the handler decided
+	course  *course            // nil without a Router of the application
+	repeat  bool               // it was handed out before, and nothing came of that which could be written down
 	loaded  int64              // bytes of a payload that was fetched on its own
 	scan    *scan              // that found it held
 	passed  bool               // its scan comes by the next of the key, which need not be made due
@@ -219,6 +221,23 @@ func (u *unit) failure(t target, err error) result {
 	return r
 }
 
+// passedBy says that a middleware has acked the unit and that the handler was not called, on a pass on which that decides nothing.
+func (u *unit) passedBy(t target) {
+	wait, _ := t.policy.Next(0)
+	wait = max(wait, minPassedBy, min(time.Since(u.event.CreatedAt)/2, maxPassedBy))
+	r := result{target: t, state: schema.Waiting, attempts: u.attempts(), wait: wait, err: errPassedBy.Error()}
+	if u.retry != nil && u.retry.Error != "" {
+		r.err = u.retry.Error
+	}
+	u.record(r)
+}
+
+// The back-off of passedBy grows with the age of the event, for nothing counts how often it happened.
+const (
+	minPassedBy = time.Second
+	maxPassedBy = 5 * time.Minute
+)
+
 // undecided says that t was not tried. With other targets tried already it is written down as to be done; else the unit is abandoned.
 func (u *unit) undecided(t target) {
 	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), untried: true})
@@ -263,6 +282,18 @@ func (u *unit) mayPublish() (context.Context, bool) {
 		return nil, false
 	}
 	return u.reader.publishing.context(now.monotonic), true
+}
+
+// deadline returns the deadline that a middleware of the application has put on ctx, the context of the unit's message.
+func (u *unit) deadline(ctx context.Context) (deadline time.Time, bounded bool) {
+	if u.course == nil {
+		return time.Time{}, false
+	}
+	if deadline, bounded = ctx.Deadline(); bounded {
+		own, ok := u.reader.ctx.Deadline() // that the reader was started with
+		bounded = !ok || deadline.Before(own)
+	}
+	return deadline, bounded
 }
 
 // heldBack tells whether an earlier event of the unit's key is not through to the named target.

@@ -36,6 +36,8 @@ type Outcome struct {
 type Delivery struct {
 	attempt int
 	created time.Time
+	base    context.Context // nil when it is not known
+	acks    bool
 
 	mu      sync.Mutex
 	outcome Outcome
@@ -45,6 +47,24 @@ type Delivery struct {
 func New(attempt int, created time.Time) *Delivery {
 	return &Delivery{attempt: attempt, created: created}
 }
+
+// Under says what ends the delivery, and returns d. Base is the context of the subscription. EndsWithAck tells that an ack ends the delivery as delivered
+// at once, whatever is recorded afterwards; otherwise what the handler does decides.
+func (d *Delivery) Under(base context.Context, endsWithAck bool) *Delivery {
+	d.base, d.acks = base, endsWithAck
+	return d
+}
+
+// Stopping reports whether the subscription ends, so that the delivery comes again. Known is false when the delivery cannot tell.
+func (d *Delivery) Stopping() (stopping, known bool) {
+	if d.base == nil {
+		return false, false
+	}
+	return d.base.Err() != nil, true
+}
+
+// EndsWithAck reports whether an ack ends the delivery.
+func (d *Delivery) EndsWithAck() bool { return d.acks }
 
 // Attempt returns the number of this try; the first is 1.
 func (d *Delivery) Attempt() int { return d.attempt }
