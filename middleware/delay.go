@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"context"
 	"time"
 
 	wmdelay "github.com/ThreeDotsLabs/watermill/components/delay"
@@ -24,11 +23,13 @@ type DelayConfig struct {
 // Under the forwarder the wait counts from when the event was stored and is durable: the delivery is recorded as delayed, and
 // no goroutine waits for it. With any other subscriber it counts from when the message arrived, and the handler is called
 // when it is over; the message is not acknowledged meanwhile, so By must be shorter than the subscriber's deadline. When
-// the message's context ends first, its error is returned and the handler is not called.
+// the subscriber shuts down or a deadline passes first, the context's error is returned and the handler is not called. A message that was
+// acknowledged early, by InstantAck for instance, waits all the same, and is handled under a context that does not end.
 func Delay(cfg DelayConfig) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
-			switch d := delivery.FromContext(msg.Context()); {
+			ctx := msg.Context()
+			switch d := durable(ctx, msg); {
 			case cfg.By <= 0:
 			case d != nil:
 				if due := d.Created().Add(cfg.By); time.Now().Before(due) {
@@ -45,23 +46,15 @@ func Delay(cfg DelayConfig) message.HandlerMiddleware {
 				}
 				return produced, err
 			default:
-				if err := wait(msg.Context(), cfg.By); err != nil {
+				if err := wait(ctx, msg, cfg.By); err != nil {
 					return nil, err
 				}
+				alive, release := lasting(ctx, msg)
+				defer release()
+				msg.SetContext(alive)
+				defer msg.SetContext(ctx)
 			}
 			return next(msg)
 		}
-	}
-}
-
-// wait returns after d, or with the context's error when that ends first.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

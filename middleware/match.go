@@ -60,7 +60,7 @@ func Match(conditions string, options ...MatchOption) (message.HandlerMiddleware
 
 // skip acknowledges msg without handling it.
 func skip(msg *message.Message, reason string) ([]*message.Message, error) {
-	if d := delivery.FromContext(msg.Context()); d != nil {
+	if d := durable(msg.Context(), msg); d != nil {
 		d.Record(delivery.Outcome{Kind: delivery.Skipped, Reason: reason})
 	}
 	return nil, nil
@@ -68,7 +68,7 @@ func skip(msg *message.Message, reason string) ([]*message.Message, error) {
 
 // fail returns err, which is permanent. Under the forwarder it records it, so that the delivery is dead at once.
 func fail(msg *message.Message, err error) ([]*message.Message, error) {
-	if d := delivery.FromContext(msg.Context()); d != nil {
+	if d := durable(msg.Context(), msg); d != nil {
 		d.Record(delivery.Outcome{Kind: delivery.Failed, Err: err})
 		return nil, nil
 	}

@@ -22,7 +22,9 @@ const (
 //
 // Without a [Retry] around it, that is every message whose handler fails; inside one it lets failures pass that will be
 // tried again. Under the forwarder that is a failure that is permanent, and the delivery stays dead where it is stored. With any
-// other subscriber the message is acknowledged once its copy is published. Cancellation of the message's context is no failure.
+// other subscriber the message is acknowledged once its copy is published. A subscriber that shuts down is no failure: the message comes again.
+// A deadline of the message's context, such as that of Timeout, is one. A message that was acknowledged early, by InstantAck for instance, is
+// handled under a context that does not end, and poisoned when that fails.
 //
 // When publishing fails, the error says both. pub is not closed. The error of PoisonQueue is that topic is empty.
 func PoisonQueue(pub message.Publisher, topic string) (message.HandlerMiddleware, error) {
@@ -32,13 +34,13 @@ func PoisonQueue(pub message.Publisher, topic string) (message.HandlerMiddleware
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			ctx := msg.Context() // before the handler can set another one
-			produced, err := next(msg)
-			d := delivery.FromContext(ctx)
+			produced, err := handleLasting(ctx, next, msg)
+			d := durable(ctx, msg)
 			cause := err
 			if o := recorded(d); cause == nil && o.Kind == delivery.Failed {
 				cause = o.Err
 			}
-			if cause == nil || ctx.Err() != nil {
+			if cause == nil || stopped(ctx, msg) {
 				return produced, err
 			}
 			try, retried := ctx.Value(attemptKey{}).(attempt)
@@ -61,6 +63,18 @@ func PoisonQueue(pub message.Publisher, topic string) (message.HandlerMiddleware
 	}, nil
 }
 
+// handleLasting calls next with a message whose context does not end because the message is gone.
+func handleLasting(ctx context.Context, next message.HandlerFunc, msg *message.Message) ([]*message.Message, error) {
+	if !gone(ctx, msg) {
+		return next(msg)
+	}
+	alive, release := lasting(ctx, msg)
+	defer release()
+	msg.SetContext(alive)
+	defer msg.SetContext(ctx)
+	return next(msg)
+}
+
 func recorded(d *delivery.Delivery) delivery.Outcome {
 	if d == nil {
 		return delivery.Outcome{}
@@ -70,7 +84,7 @@ func recorded(d *delivery.Delivery) delivery.Outcome {
 
 func poisoned(ctx context.Context, msg *message.Message, d *delivery.Delivery, cause error) *message.Message {
 	c := msg.Copy()
-	c.SetContext(ctx)
+	c.SetContext(context.WithoutCancel(ctx)) // a deadline may be the cause
 	if c.Metadata == nil {
 		c.Metadata = make(message.Metadata, 4)
 	}

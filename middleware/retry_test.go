@@ -79,20 +79,39 @@ func TestRetryInPlace(t *testing.T) {
 
 func TestRetryStopsWhenTheContextEnds(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
-		defer cancel()
-		msg := message.NewMessage("1", nil)
-		msg.SetContext(ctx)
-		f, start := &failing{errs: []error{errHandler, errHandler, errHandler}}, time.Now()
-		_, err := retry(t, threeTimes)(f.handle)(msg)
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errHandler) || time.Since(start) != 1500*time.Millisecond {
-			t.Fatalf("after %s: %v", time.Since(start), err)
-		}
-		if msg.Context() != ctx {
-			t.Fatal("the message kept a context of Retry")
-		}
-	})
+	for _, c := range []struct {
+		name   string
+		end    func(context.Context) (context.Context, context.CancelFunc)
+		waited time.Duration
+		err    error
+	}{
+		{"the next try would be after the deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 1500*time.Millisecond)
+		}, time.Second, errHandler},
+		{"shutdown", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(1500*time.Millisecond, cancel)
+			return ctx, cancel
+		}, 1500 * time.Millisecond, context.Canceled},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := c.end(context.Background())
+				defer cancel()
+				msg := message.NewMessage("1", nil)
+				msg.SetContext(ctx)
+				f, start := &failing{errs: []error{errHandler, errHandler, errHandler}}, time.Now()
+				_, err := retry(t, threeTimes)(f.handle)(msg)
+				if !errors.Is(err, c.err) || !errors.Is(err, errHandler) || time.Since(start) != c.waited || len(f.calls) != 2 {
+					t.Fatalf("after %s and %d calls: %v", time.Since(start), len(f.calls), err)
+				}
+				if msg.Context() != ctx {
+					t.Fatal("the message kept a context of Retry")
+				}
+			})
+		})
+	}
 }
 
 func TestRetryUnderTheForwarder(t *testing.T) {
