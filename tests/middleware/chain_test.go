@@ -207,6 +207,12 @@ func (c *counter) add(key string) int {
 	return c.n[key]
 }
 
+func (c *counter) get(key string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n[key]
+}
+
 func (c *counter) all() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
