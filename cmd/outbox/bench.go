@@ -56,7 +56,7 @@ func (c *benchCommand) Run(s *session) error {
 		}
 		return s.faults.err()
 	}
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := interruptible(context.Background(), nil)
 	defer stop()
 	return lab.Run(ctx, settings, barred{s.stdout, bar}, barred{s.stderr, bar})
 }

@@ -87,7 +87,7 @@ func (s *session) withDatabase(open func(context.Context) (*sql.DB, error), work
 	if err := s.faults.err(); err != nil {
 		return err
 	}
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := interruptible(context.Background(), nil)
 	defer stop()
 	db, err := open(ctx)
 	if err != nil {

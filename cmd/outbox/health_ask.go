@@ -34,7 +34,7 @@ func (c *healthCommand) Run(s *session) error {
 	if err := s.faults.err(); err != nil {
 		return err
 	}
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := interruptible(context.Background(), nil)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -80,7 +80,7 @@ func (c *migratePrint) Run(s *session) error {
 
 // currentSchema returns the schema in which d creates tables, empty where the search_path has none that is there, and whether d answered.
 func currentSchema(d database) (name string, answered bool) {
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := interruptible(context.Background(), nil)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()

@@ -7,17 +7,14 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/alecthomas/kong"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
-
-// routerClose is what a Router gets besides to end, when its forwarder has.
-const routerClose = 5 * time.Second
 
 type runCommand struct {
 	Settings kong.Plugins `embed:""`
@@ -28,7 +25,8 @@ func newRunCommand() runCommand { return runCommand{Settings: settingFlags()} }
 
 // Run forwards until a signal comes, or with --once until nothing is left.
 func (c *runCommand) Run(s *session) error {
-	ctx, stop := interruptible(context.Background())
+	var running atomic.Pointer[forwarder.Forwarder]
+	ctx, stop := interruptible(context.Background(), func() { s.abort(running.Load()) })
 	defer stop()
 	d, err := s.prepare(ctx)
 	defer d.close()
@@ -65,11 +63,12 @@ func (c *runCommand) Run(s *session) error {
 	if err != nil {
 		return d.target.explain(err)
 	}
+	running.Store(f)
 	s.log.Info("Forwarding", slog.String("database", d.target.name), slog.Any("destinations", slices.Sorted(maps.Keys(d.publishers))),
 		slog.String("group", s.config.Group))
 	quiet := context.AfterFunc(ctx, func() {
 		health.stopping()
-		s.log.Info("Stopping when what is in flight has ended; signal again to exit at once")
+		s.log.Info("Stopping after in-flight deliveries finish; press Ctrl-C again to exit now")
 	})
 	defer quiet()
 	forward := func(ctx context.Context) error { return f.Drain(ctx) }
@@ -90,6 +89,29 @@ func (c *runCommand) Run(s *session) error {
 	return nil
 }
 
+// abortWait is how long the slots may take to be handed over before a process that was interrupted again exits.
+const abortWait = 3 * time.Second
+
+// abort hands over the slots of f, which is nil before it was made, for a process that exits now.
+func (s *session) abort(f *forwarder.Forwarder) {
+	s.log.Warn("Interrupted again: exiting now; in-flight deliveries are given up and will be sent again")
+	if f == nil {
+		return
+	}
+	handedOver := make(chan error, 1)
+	go func() { handedOver <- f.Abort() }()
+	select {
+	case err := <-handedOver:
+		if err == nil {
+			s.log.Info("The slots are handed over")
+			return
+		}
+		s.log.Error("Cannot hand the slots over; other forwarders take them when the lease ends", slog.Duration("lease", s.config.Lease), slog.Any("error", err))
+	case <-time.After(abortWait):
+		s.log.Error("The slots could not be handed over in time; other forwarders take them when the lease ends", slog.Duration("lease", s.config.Lease))
+	}
+}
+
 // serve forwards until ctx ends. Meanwhile the routes are reloaded, and finished events removed.
 func (s *session) serve(ctx context.Context, f *forwarder.Forwarder, d daemon, live *router.Live, health *health, db *sql.DB) error {
 	stopCleaning, err := s.clean(ctx, d.target, db)
@@ -107,14 +129,6 @@ func (s *session) serve(ctx context.Context, f *forwarder.Forwarder, d daemon, l
 		stop()
 		<-stopped
 	}()
-	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: s.config.CloseTimeout + routerClose}, s.log.watermill)
-	if err != nil {
-		return err
-	}
-	f.AddTo(r)
 	health.has(f)
-	if err := r.Run(ctx); err != nil {
-		return err
-	}
-	return f.Close()
+	return f.Run(ctx)
 }

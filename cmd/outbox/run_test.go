@@ -208,28 +208,75 @@ func TestSignalDrains(t *testing.T) {
 	}
 }
 
-func TestSecondSignalExitsAtOnce(t *testing.T) {
+// stuck starts a forwarder that waits for the answer of its destination, and returns when that was asked and the forwarder was told to stop.
+func stuck(t *testing.T, file, url string, open func() *sql.DB, signals ...syscall.Signal) (p *process, answer func()) {
+	t.Helper()
+	asked, answers := make(chan struct{}, 10), make(chan struct{})
+	answer = sync.OnceFunc(func() { close(answers) })
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-answers
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(answer)
+	outbox("migrate", "up", "--database-url", url).require(t, statusDone)
+	insert(t, open(), "orders", `{}`)
+	p = start(t, file, "run", "--to", server.URL, "--lease", "10m", "--publish-timeout", "4m", "--close-timeout", "4m", "--database-url", url)
+	<-asked
+	for _, signal := range signals {
+		require.NoError(t, p.Process.Signal(signal))
+	}
+	p.waitFor(t, "Stopping after in-flight deliveries finish")
+	return p, answer
+}
+
+// Ctrl-C again, after a moment, exits without waiting for what is in flight, says so, and hands the slots over.
+func TestInterruptAgainExitsNow(t *testing.T) {
 	t.Parallel()
 	file := binary(t)
-	each(t, func(t *testing.T, url string, open func() *sql.DB) {
-		asked, answer := make(chan struct{}, 10), make(chan struct{})
-		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			asked <- struct{}{}
-			<-answer
-		}))
-		defer server.Close()
-		defer close(answer)
-		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
-		insert(t, open(), "orders", `{}`)
-		p := start(t, file, "run", "--to", server.URL, "--database-url", url)
-		<-asked
-		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-		p.waitFor(t, "signal again to exit at once")
-		begin := time.Now()
-		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-		require.Equal(t, statusFailed, p.end(t))
-		require.Less(t, time.Since(begin), 3*time.Second)
-	})
+	for _, first := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(first.String(), func(t *testing.T) {
+			t.Parallel()
+			each(t, func(t *testing.T, url string, open func() *sql.DB) {
+				p, _ := stuck(t, file, url, open, first)
+				await.That(t, func() bool { // those within the first second are taken for one
+					_ = p.Process.Signal(syscall.SIGINT)
+					return strings.Contains(p.logs(), "Interrupted again: exiting now")
+				}, "its log:\n%s", await.Later(p.logs))
+				require.Equal(t, statusFailed, p.end(t))
+				require.Contains(t, p.logs(), "The slots are handed over")
+				rest := start(t, file, "run", "--once", "--to", "console://stdout", "--lease", "10m", "--publish-timeout", "4m", "--close-timeout", "4m", "--database-url", url)
+				require.Zero(t, rest.end(t), rest.logs())
+				require.Equal(t, []string{`{}`}, rest.payloads(), "without waiting for the lease")
+			})
+		})
+	}
+}
+
+// SIGTERM never cuts a delivery off, nor does an interrupt that follows at once: timeout signals a process and its group, and so sends two.
+func TestSignalsOfSupervisorsDoNotCutOff(t *testing.T) {
+	t.Parallel()
+	file := binary(t)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			each(t, func(t *testing.T, url string, open func() *sql.DB) {
+				p, answer := stuck(t, file, url, open, signal, signal, signal)
+				select {
+				case <-p.exited:
+					t.Fatalf("it did not wait; its log:\n%s", p.logs())
+				case <-time.After(secondThought):
+				}
+				require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+				answer()
+				require.Zero(t, p.end(t), p.logs())
+				require.Contains(t, p.logs(), "Stopped; what was in flight is written down")
+				var left int
+				require.NoError(t, open().QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_events WHERE status <> 'SENT'`).Scan(&left))
+				require.Zero(t, left)
+			})
+		})
+	}
 }
 
 // relayed returns the URL of a database with tables, and another that goes there through a relay, which can be cut.
