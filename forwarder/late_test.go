@@ -328,7 +328,7 @@ func holdOpen(t testing.TB, db *sql.DB) {
 	tx, err := db.BeginTx(context.Background(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
 	require.NoError(t, err)
 	var id string
-	require.NoError(t, tx.QueryRow("SELECT pg_current_xact_id()::text").Scan(&id))
+	require.NoError(t, tx.QueryRow("SELECT txid_current()::text").Scan(&id))
 	t.Cleanup(func() { require.NoError(t, tx.Rollback()) })
 }
 

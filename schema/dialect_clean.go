@@ -9,6 +9,7 @@ type cleanQueries struct {
 
 	plan       string                    // first statement of a batch, empty where none is needed
 	look       func(table string) string // after, limit, before, tenants -> seq, seconds since 1970, old enough, finished and to be removed
+	remove     func(table string) string // as look, and deletes those that are to be removed; nil where a statement cannot do both
 	unsent     string                    // after, limit, states -> seq of each skipped or dead delivery
 	lock       string                    // what is put behind unsent to lock the rows
 	weigh      string                    // seqs, skipped before, dead before, tenants -> seq, dead, old enough, finished, holds its key

@@ -8,7 +8,8 @@ type diagnoseQueries struct {
 	failures     string // limit -> state, destination, error
 	holding      string // -> dead letters that later deliveries of their keys wait for, how many of these
 	hotKey       string // -> key, its pending events of those looked at, those looked at
-	trigger      string // -> whether what is stored becomes pending, and the SQL that makes it so
+	triggers     string // -> the triggers of the events: name, whether it fires, whether in every session
+	leftovers    string // limit -> pending, deliveries of events that are not there
 	transactions string // seconds, whether only those that hold rows back -> seconds, name, SQL that ends it; empty where long ones do not matter
 
 	deletedRows string // -> table, deleted rows that are not removed, rows; empty where the database does not tell

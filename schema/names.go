@@ -45,7 +45,8 @@ type tables struct {
 	Events     string // the view
 	SeqSeq     string // the sequence behind outbox.seq
 	AsJSON     string // function that shows a payload as JSON
-	ToPending  string // trigger function
+	ToPending  string // trigger function: what is stored becomes pending
+	Forget     string // trigger function: what is deleted takes along what hangs on it
 	Slot       string // function that computes a slot
 	Refuse     string // function that says why an event is not let in
 
@@ -89,7 +90,7 @@ func (n Names) tables() tables {
 		Prefix: prefix, Schema: schema,
 		Outbox: name(""), Pending: name("_pending"), Deliveries: name("_deliveries"), Forwarders: name("_forwarders"),
 		Slots: name("_slots"), Migrations: name("_migrations"), Controls: name("_controls"), Cleanup: name("_cleanup"), Events: name("_events"), SeqSeq: name("_seq_seq"),
-		AsJSON: name("_as_json"), ToPending: name("_to_pending"), Slot: name("_slot"), Refuse: name("_refuse"),
+		AsJSON: name("_as_json"), ToPending: name("_to_pending"), Forget: name("_forget"), Slot: name("_slot"), Refuse: name("_refuse"),
 		names: n,
 	}
 }

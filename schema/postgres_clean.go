@@ -2,6 +2,13 @@ package schema
 
 func (postgres) cleanQueries(t tables) cleanQueries {
 	// Scalar subqueries with LIMIT are looked up one by one; EXISTS becomes a join, which may read a whole table.
+	look := func(table, place string) string {
+		return `SELECT l.seq, extract(epoch FROM GREATEST(LEAST(l.created_at, $3::timestamptz), 'epoch'))::float8 AS at, l.created_at < $3::timestamptz AS old,
+				l.created_at < $3::timestamptz AND ($4::text[] IS NULL OR l.tenant_id = ANY ($4::text[]))
+				AND (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = l.slot AND p.seq = l.seq LIMIT 1) IS NULL
+				AND (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.seq = l.seq LIMIT 1) IS NULL AS finished` + place + `
+			FROM (SELECT seq, slot, tenant_id, created_at, ctid AS place FROM ` + table + ` WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int) l ORDER BY l.seq`
+	}
 	return cleanQueries{
 		last: `SELECT CASE WHEN expires_at > clock_timestamp() THEN owner ELSE '' END, started_at, finished_at, COALESCE(sent, 0), COALESCE(skipped, 0),
 			COALESCE(dead, 0), clock_timestamp() FROM (SELECT 1) one LEFT JOIN ` + t.Cleanup + ` ON true`,
@@ -20,13 +27,13 @@ func (postgres) cleanQueries(t tables) cleanQueries {
 		// Every batch walks along an index from where the last one ended, whatever the statistics make of it. What is switched off only costs
 		// much, so that an unavoidable scan of a tiny table would be compiled, which takes half a second.
 		plan: `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true),
-			set_config('jit', 'off', true)`,
-		look: func(table string) string {
-			return `SELECT l.seq, extract(epoch FROM GREATEST(LEAST(l.created_at, $3::timestamptz), 'epoch'))::float8, l.created_at < $3::timestamptz,
-				l.created_at < $3::timestamptz AND ($4::text[] IS NULL OR l.tenant_id = ANY ($4::text[]))
-				AND (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = l.slot AND p.seq = l.seq LIMIT 1) IS NULL
-				AND (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.seq = l.seq LIMIT 1) IS NULL
-			FROM (SELECT seq, slot, tenant_id, created_at FROM ` + table + ` WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int) l ORDER BY l.seq`
+			set_config('jit', 'off', true), set_config('watermill_outbox.cleaning', 'on', true)`,
+		look: func(table string) string { return look(table, ``) },
+		// In one statement, so that what was looked at is still in its place. Partitions have places of the same name.
+		remove: func(table string) string {
+			return `WITH looked AS MATERIALIZED (` + look(table, `, l.place`) + `),
+				gone AS (DELETE FROM ` + table + ` e USING looked l WHERE l.finished AND e.ctid = l.place AND e.seq = l.seq)
+				SELECT seq, at, old, finished FROM looked ORDER BY seq`
 		},
 		unsent: `SELECT seq FROM ` + t.Deliveries + ` WHERE seq > $1::bigint AND state = ANY ($3::text[]) ORDER BY seq, target LIMIT $2::int`,
 		lock:   ` FOR UPDATE`,

@@ -20,11 +20,11 @@ func (postgres) diagnoseQueries(t tables) diagnoseQueries {
 				CROSS JOIN LATERAL (SELECT slot, seq, tenant_id, aggregate_type, aggregate_id, ordering_key FROM ` + t.Outbox + ` e WHERE e.seq = x.seq LIMIT 1) e
 				WHERE (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = e.slot AND p.seq = e.seq) IS NOT NULL)
 			SELECT key, count(*), (SELECT count(*) FROM seen) FROM seen WHERE key IS NOT NULL GROUP BY tenant_id, key ORDER BY 2 DESC, 1 LIMIT 1`,
-		trigger: `SELECT COALESCE((SELECT tgenabled IN ('O', 'A') FROM pg_trigger WHERE tgrelid = '` + t.Outbox + `'::regclass AND tgname = '` + t.Prefix + `_to_pending'), false),
-			CASE WHEN EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = '` + t.Outbox + `'::regclass AND tgname = '` + t.Prefix + `_to_pending')
-			THEN 'ALTER TABLE ' || '` + t.Outbox + `'::regclass || ' ENABLE TRIGGER "` + t.Prefix + `_to_pending";'
-			ELSE 'CREATE TRIGGER "` + t.Prefix + `_to_pending" AFTER INSERT ON ' || '` + t.Outbox + `'::regclass ||
-				' REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION ` + t.ToPending + `();' END`,
+		triggers: `SELECT tgname, tgenabled IN ('O', 'A'), tgenabled = 'A' FROM pg_trigger WHERE tgrelid = '` + t.Outbox + `'::regclass AND NOT tgisinternal`,
+		leftovers: `SELECT (SELECT count(*) FROM generate_series(0, 63) s CROSS JOIN LATERAL (SELECT seq FROM ` + t.Pending + ` p WHERE p.slot = s
+				ORDER BY p.seq LIMIT $1::int / 64) p WHERE (SELECT 1 FROM ` + t.Outbox + ` e WHERE e.seq = p.seq LIMIT 1) IS NULL),
+			(SELECT count(*) FROM (SELECT seq FROM ` + t.Deliveries + ` ORDER BY seq, target LIMIT $1::int) d
+				WHERE (SELECT 1 FROM ` + t.Outbox + ` e WHERE e.seq = d.seq LIMIT 1) IS NULL)`,
 		deletedRows: `SELECT c.oid::regclass::text, s.n_dead_tup, s.n_live_tup FROM pg_class c JOIN pg_stat_all_tables s ON s.relid = c.oid
 			WHERE c.oid IN ('` + t.Pending + `'::regclass, '` + t.Deliveries + `'::regclass) ORDER BY c.relname`,
 		slots: `SELECT slot_name, CASE WHEN pg_is_in_recovery() OR restart_lsn IS NULL THEN 0 ELSE (pg_current_wal_lsn() - restart_lsn)::bigint END, xmin IS NOT NULL

@@ -13,7 +13,10 @@ func (sqlite) diagnoseQueries(t tables) diagnoseQueries {
 		hotKey: `WITH seen AS (SELECT e.tenant_id, COALESCE(COALESCE(e.aggregate_type, '') || ':' || NULLIF(e.aggregate_id, ''), NULLIF(e.ordering_key, '')) AS key
 				FROM (SELECT seq FROM ` + t.Pending + ` WHERE slot = 0 ORDER BY seq LIMIT 500) p JOIN ` + t.Outbox + ` e USING (seq))
 			SELECT key, count(*), (SELECT count(*) FROM seen) FROM seen WHERE key IS NOT NULL GROUP BY tenant_id, key ORDER BY 2 DESC, 1 LIMIT 1`,
-		trigger: `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = '` + t.Prefix + `_to_pending'), 'CREATE TRIGGER "` + t.Prefix +
-			`_to_pending" AFTER INSERT ON ` + t.Outbox + ` BEGIN INSERT INTO ` + t.Pending + ` (slot, seq) VALUES (NEW.slot, NEW.seq); END;'`,
+		triggers: `SELECT name, true, true FROM sqlite_master WHERE type = 'trigger' AND '"' || tbl_name || '"' = '` + t.Outbox + `'`,
+		leftovers: `SELECT (SELECT count(*) FROM (SELECT seq FROM ` + t.Pending + ` WHERE slot = 0 ORDER BY seq LIMIT ?1) p
+				WHERE NOT EXISTS (SELECT 1 FROM ` + t.Outbox + ` e WHERE e.seq = p.seq)),
+			(SELECT count(*) FROM (SELECT seq FROM ` + t.Deliveries + ` ORDER BY seq, target LIMIT ?1) d
+				WHERE NOT EXISTS (SELECT 1 FROM ` + t.Outbox + ` e WHERE e.seq = d.seq))`,
 	}
 }

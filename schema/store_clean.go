@@ -106,7 +106,11 @@ func (s *Store) CleanSent(ctx context.Context, b CleanupBatch) (CleanedBatch, er
 		if b.Only != nil {
 			table = b.Only.quoted()
 		}
-		rows, err := tx.QueryContext(ctx, s.q.clean.look(table), b.After, b.Limit, s.d.time(b.Sent), tenants)
+		query, removes := s.q.clean.look, b.Owner != "" && s.q.clean.remove != nil
+		if removes {
+			query = s.q.clean.remove
+		}
+		rows, err := tx.QueryContext(ctx, query(table), b.After, b.Limit, s.d.time(b.Sent), tenants)
 		if err != nil {
 			return err
 		}
@@ -134,7 +138,7 @@ func (s *Store) CleanSent(ctx context.Context, b CleanupBatch) (CleanedBatch, er
 			return err
 		}
 		c.Removed.Sent = int64(len(over))
-		if b.Owner == "" || len(over) == 0 {
+		if b.Owner == "" || len(over) == 0 || removes {
 			return nil
 		}
 		_, err = tx.ExecContext(ctx, s.q.clean.events, s.d.ints(over), over[0], over[len(over)-1])

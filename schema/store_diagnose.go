@@ -116,18 +116,6 @@ func (s *Store) HottestKey(ctx context.Context) (KeyShare, error) {
 	return k, wrap("look for the hottest key", err)
 }
 
-// Untriggered returns the SQL that puts the trigger right which makes stored events pending; empty when it is there and fires.
-func (s *Store) Untriggered(ctx context.Context) (fix string, err error) {
-	var fires bool
-	if err := s.db.QueryRowContext(ctx, s.q.diagnose.trigger).Scan(&fires, &fix); err != nil {
-		return "", wrap("look at the trigger", err)
-	}
-	if fires {
-		return "", nil
-	}
-	return fix, nil
-}
-
 // LongTransaction is one that is open for long: it keeps vacuum from removing rows, of any table.
 type LongTransaction struct {
 	Age  time.Duration

@@ -91,47 +91,58 @@ var indexParts = regexp.MustCompile(`(?m)^CREATE TABLE (\S+) \(|CONSTRAINT "([^"
 
 // wantedIndexes returns what the migrations create, as if all were missing.
 func (s *Store) wantedIndexes(ctx context.Context) ([]Index, error) {
-	known, err := migrations(s.d)
+	text, _, err := s.migrations(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cfg := s.cfg
-	if cfg.Names.Schema == "" { // people run the statements elsewhere
-		if err := s.db.QueryRowContext(ctx, s.q.currentSchema).Scan(&cfg.Names.Schema); err != nil {
-			return nil, wrap("tell the current schema", err)
-		}
-	}
 	bare := func(table string) string { return strings.Trim(table[strings.LastIndex(table, ".")+1:], `"`) }
 	var list []Index
+	table := ""
+	for _, p := range indexParts.FindAllStringSubmatch(text, -1) {
+		i := Index{State: IndexMissing, Bytes: -1, Scans: -1, Bloat: -1}
+		primary := p[3] + p[4]
+		switch {
+		case p[1] != "":
+			table = p[1]
+			continue
+		case primary != "" && s.d == SQLite: // a part of the table
+			continue
+		case primary != "":
+			i.Name, i.Table = p[2], bare(table)
+			if i.Name == "" {
+				i.Name = i.Table + "_pkey"
+			}
+			i.Fix = fmt.Sprintf(`ALTER TABLE %s ADD CONSTRAINT "%s" PRIMARY KEY %s; -- writers wait`, table, i.Name, primary)
+		default:
+			i.Name, i.Table = p[6], bare(p[7])
+			i.Fix = fmt.Sprintf(`CREATE%s INDEX %s"%s" ON %s %s;`, p[5], s.q.concurrently, i.Name, p[7], strings.Join(strings.Fields(p[8]), " "))
+		}
+		list = append(list, i)
+	}
+	return list, nil
+}
+
+// migrations returns the SQL of all migrations as people run it elsewhere, and the names in it.
+func (s *Store) migrations(ctx context.Context) (string, tables, error) {
+	known, err := migrations(s.d)
+	if err != nil {
+		return "", tables{}, err
+	}
+	cfg := s.cfg
+	if cfg.Names.Schema == "" {
+		if err := s.db.QueryRowContext(ctx, s.q.currentSchema).Scan(&cfg.Names.Schema); err != nil {
+			return "", tables{}, wrap("tell the current schema", err)
+		}
+	}
+	var b strings.Builder
 	for _, m := range known {
 		text, err := render(cfg, m, "up")
 		if err != nil {
-			return nil, err
+			return "", tables{}, err
 		}
-		table := ""
-		for _, p := range indexParts.FindAllStringSubmatch(text, -1) {
-			i := Index{State: IndexMissing, Bytes: -1, Scans: -1, Bloat: -1}
-			primary := p[3] + p[4]
-			switch {
-			case p[1] != "":
-				table = p[1]
-				continue
-			case primary != "" && s.d == SQLite: // a part of the table
-				continue
-			case primary != "":
-				i.Name, i.Table = p[2], bare(table)
-				if i.Name == "" {
-					i.Name = i.Table + "_pkey"
-				}
-				i.Fix = fmt.Sprintf(`ALTER TABLE %s ADD CONSTRAINT "%s" PRIMARY KEY %s; -- writers wait`, table, i.Name, primary)
-			default:
-				i.Name, i.Table = p[6], bare(p[7])
-				i.Fix = fmt.Sprintf(`CREATE%s INDEX %s"%s" ON %s %s;`, p[5], s.q.concurrently, i.Name, p[7], strings.Join(strings.Fields(p[8]), " "))
-			}
-			list = append(list, i)
-		}
+		b.WriteString(text)
 	}
-	return list, nil
+	return b.String(), cfg.Names.tables(), nil
 }
 
 func (s *Store) presentIndexes(ctx context.Context) ([]Index, error) {

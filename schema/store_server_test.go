@@ -16,44 +16,6 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// A trigger that is gone is found, and what is said puts it right.
-func TestUntriggered(t *testing.T) {
-	t.Parallel()
-	testdb.Each(t, func(t *testing.T, db *sql.DB) {
-		s := open(t, db)
-		exec := func(query string) {
-			t.Helper()
-			_, err := db.ExecContext(t.Context(), query)
-			require.NoError(t, err, query)
-		}
-		untriggered := func() string {
-			fix, err := s.Untriggered(t.Context())
-			require.NoError(t, err)
-			return fix
-		}
-		require.Empty(t, untriggered())
-		before := objects(t, db)
-		dialect, err := schema.DialectOf(db)
-		require.NoError(t, err)
-		if dialect == schema.SQLite {
-			exec(`DROP TRIGGER outbox_to_pending`)
-		} else {
-			exec(`ALTER TABLE outbox DISABLE TRIGGER outbox_to_pending`)
-			require.Contains(t, untriggered(), "ENABLE TRIGGER")
-			exec(untriggered())
-			require.Empty(t, untriggered())
-			exec(`DROP TRIGGER outbox_to_pending ON outbox`)
-		}
-		exec(untriggered())
-		require.Empty(t, untriggered())
-		require.Equal(t, len(before), len(objects(t, db)))
-		exec(`INSERT INTO outbox (topic, payload) VALUES ('t', '')`)
-		var n int
-		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_pending`).Scan(&n))
-		require.Equal(t, 1, n)
-	})
-}
-
 // The key that has most of a backlog is named as operators pause it.
 func TestHottestKey(t *testing.T) {
 	t.Parallel()

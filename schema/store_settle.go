@@ -88,9 +88,6 @@ func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 				open = append(open, d)
 			}
 		}
-		if err := s.ended(ctx, tx, keep(b.Routed, lost)); err != nil {
-			return err
-		}
 		if err := exec(s.q.open, open); err != nil {
 			return err
 		}
@@ -158,38 +155,57 @@ func (s *Store) ended(ctx context.Context, db sqlx.ExecerContext, list []Deliver
 	if len(list) == 0 {
 		return nil
 	}
-	seqs, targets := make([]int64, len(list)), make([]string, len(list))
+	seqs, targets := names(list)
+	_, err := db.ExecContext(ctx, s.q.ended, s.d.ints(seqs), s.d.strs(targets))
+	return err
+}
+
+func names(list []Delivery) (seqs []int64, targets []string) {
+	seqs, targets = make([]int64, len(list)), make([]string, len(list))
 	for i := range list {
 		seqs[i], targets[i] = list[i].Seq, list[i].Target
 	}
-	_, err := db.ExecContext(ctx, s.q.ended, s.d.ints(seqs), s.d.strs(targets))
-	return err
+	return seqs, targets
 }
 
 // passed ends the first pass of events and returns those that it was the first pass of, now or by the replay of one that could not be routed. The
 // others have ended meanwhile, by the success of a former owner, and must not be opened again.
 func (s *Store) passed(ctx context.Context, tx *sqlx.Tx, b Settlement, lost map[int]bool) (map[int64]bool, error) {
 	first := map[int64]bool{}
-	for _, d := range b.Routed {
-		first[d.Seq] = true
+	if err := s.routed(ctx, tx, keep(b.Routed, lost), first); err != nil {
+		return nil, err
 	}
 	slots, seqs := refs(b.Passed, lost)
 	if len(seqs) == 0 {
 		return first, nil
 	}
-	rows, err := tx.QueryContext(ctx, s.q.passed, s.d.ints(slots), s.d.ints(seqs))
+	return first, mark(ctx, tx, first, s.q.passed, s.d.ints(slots), s.d.ints(seqs))
+}
+
+// routed ends deliveries that stood for events which could not be routed, and marks those that were there: the event of another was deleted.
+func (s *Store) routed(ctx context.Context, tx *sqlx.Tx, list []Delivery, first map[int64]bool) error {
+	if len(list) == 0 {
+		return nil
+	}
+	seqs, targets := names(list)
+	return mark(ctx, tx, first, s.q.ended+` RETURNING seq`, s.d.ints(seqs), s.d.strs(targets))
+}
+
+// mark sets every number that query returns.
+func mark(ctx context.Context, tx *sqlx.Tx, set map[int64]bool, query string, args ...any) error {
+	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var seq int64
 		if err := rows.Scan(&seq); err != nil {
-			return nil, err
+			return err
 		}
-		first[seq] = true
+		set[seq] = true
 	}
-	return first, rows.Err()
+	return rows.Err()
 }
 
 // cancel ends what is open of events and returns the keys that it held back.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // holding finds dead letters that keep later events of their keys waiting.
@@ -30,11 +31,29 @@ func (e *examiner) hotKey(ctx context.Context) error {
 	return err
 }
 
-// trigger finds out whether anybody will look at what is stored.
-func (e *examiner) trigger(ctx context.Context) error {
-	fix, err := e.store.Untriggered(ctx)
-	if fix != "" {
-		e.add(monitor.Critical, fix, "The trigger that makes events pending is missing or disabled: what is stored now is delivered to nobody.")
+// triggers finds out whether anybody will look at what is stored, and whether what hangs on an event goes with it.
+func (e *examiner) triggers(ctx context.Context) error {
+	list, err := e.store.Triggers(ctx)
+	for _, t := range list {
+		switch {
+		case t.State == schema.TriggerOK:
+		case t.State == schema.TriggerPartial:
+			e.add(monitor.Warning, t.Fix, "The trigger that makes events pending does not fire in sessions with session_replication_role = replica: what they store is delivered to nobody.")
+		case t.Fills:
+			e.add(monitor.Critical, t.Fix, "The trigger that makes events pending is missing or disabled: what is stored now is delivered to nobody.")
+		default:
+			e.add(monitor.Warning, t.Fix, "The trigger %s is %s: an event that is deleted leaves its deliveries behind, and they hold back later events of its key.", t.Name, t.State)
+		}
+	}
+	return err
+}
+
+// leftovers finds what hangs on events that are not there.
+func (e *examiner) leftovers(ctx context.Context) error {
+	l, err := e.store.Leftovers(ctx)
+	if l.Fix != "" {
+		e.add(monitor.Warning, l.Fix, "Entries whose event is not in the table: pending %d, deliveries %d. They hold back later events of their keys. "+
+			"A partition was detached or dropped, or events were deleted past the trigger.", l.Pending, l.Deliveries)
 	}
 	return err
 }

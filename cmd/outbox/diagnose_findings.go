@@ -32,7 +32,7 @@ func (e *examiner) examine(ctx context.Context, older time.Duration) error {
 		return err
 	}
 	e.monitored()
-	for _, look := range []func(context.Context) error{e.failures, e.holding, e.hotKey, e.trigger, e.indexes, e.cleanup, e.partitions, e.vacuum, e.connections} {
+	for _, look := range []func(context.Context) error{e.failures, e.holding, e.hotKey, e.triggers, e.leftovers, e.indexes, e.cleanup, e.partitions, e.vacuum, e.connections} {
 		if err := look(ctx); err != nil {
 			return err
 		}

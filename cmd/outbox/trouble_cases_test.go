@@ -311,6 +311,25 @@ var troubles = map[string]troubleCase{
 			x.eventually("delivered", func() (string, bool) { return "", len(x.shop.ids()) == 3 })
 		},
 	},
+	"Events are gone and hold their keys": {
+		make: func(x *trouble) {
+			x.shop.answer(http.StatusUnprocessableEntity, 0, nil)
+			x.insert(2, "acme", "'17'", `,"on_dead":"hold_key"`)
+			x.forward()
+			x.eventually("one is dead and one is held", func() (string, bool) {
+				out, _ := x.shell("outbox stats --json")
+				return out, strings.Contains(out, `"state":"held","destination":"shop://orders","count":1`)
+			})
+			x.stop()
+			x.insert(1, "acme", anyKey, "")
+			x.shop.answer(http.StatusOK, 0, nil)
+			x.exec(`ALTER TABLE outbox DISABLE TRIGGER outbox_deleted`, `DELETE FROM outbox WHERE seq IN (1, 3)`)
+			x.forward()
+		},
+		after: func(x *trouble) {
+			x.eventually("delivered", func() (string, bool) { return "", len(x.shop.ids()) == 2 })
+		},
+	},
 	"An event that nobody wanted": {
 		make: func(x *trouble) {
 			x.exec(`INSERT INTO outbox (tenant_id, topic, payload, aggregate_type, aggregate_id, routing_config)

@@ -120,9 +120,18 @@ func (s *Server) command(program string, args ...string) {
 	}
 }
 
-// Program returns the path of a PostgreSQL program of the newest version installed, or skips the test.
+// ServerPrograms is the environment variable that names a directory with PostgreSQL's programs of the version to test; those that it lacks are taken from
+// the newest version installed.
+const ServerPrograms = "OUTBOX_TEST_POSTGRES_BIN"
+
+// Program returns the path of a PostgreSQL program, or skips the test.
 func Program(t testing.TB, name string) string {
 	t.Helper()
+	if dir := os.Getenv(ServerPrograms); dir != "" {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
 	if list, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(list) > 0 {
 		sort.Strings(list)
 		return list[len(list)-1]

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "modernc.org/sqlite"             // driver "sqlite"
@@ -86,9 +87,23 @@ func PostgresDatabase(t testing.TB, template ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := admin.ExecContext(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
-			t.Errorf("drop database: %v", err)
+		// PostgreSQL 12 cannot drop a database by force.
+		for _, query := range []string{
+			"ALTER DATABASE " + name + " ALLOW_CONNECTIONS false",
+			"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + name + "'",
+		} {
+			if _, err := admin.ExecContext(context.Background(), query); err != nil {
+				t.Errorf("end connections: %v", err)
+			}
 		}
+		// A process that was told to end takes a moment.
+		var err error
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+			if _, err = admin.ExecContext(context.Background(), "DROP DATABASE "+name); err == nil {
+				return
+			}
+		}
+		t.Errorf("drop database: %v", err)
 	})
 	u, err := url.Parse(base)
 	if err != nil {

@@ -1,18 +1,30 @@
-# shellcheck shell=bash disable=SC2154 # name, home and port are set by scripts/services
-# PostgreSQL: the newest installed major version; a data directory per major version.
+# shellcheck shell=bash disable=SC2154 # name, root, home and port are set by scripts/services
+# PostgreSQL: the major version that OUTBOX_TEST_POSTGRES_VERSION names, else the newest installed; a data directory per major version.
 
 service_variable() { echo OUTBOX_TEST_POSTGRES_URL; }
 service_packages() { echo postgresql; }
 service_user() { echo postgres; } # the server refuses to run as root
 
-postgres_bin() {
+# postgres_client prints where psql and pg_isready are, which work with every version of the server.
+postgres_client() {
 	local bin
 	bin=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
 	if [[ -z $bin ]]; then bin=$(pg_config --bindir 2>/dev/null); fi
 	[[ -x $bin/initdb && -x $bin/postgres ]] && echo "$bin"
 }
 
-service_installed() { [[ -n $(postgres_bin) ]]; }
+postgres_bin() {
+	if [[ -n ${OUTBOX_TEST_POSTGRES_VERSION:-} ]]; then
+		"$root/scripts/postgres-server" "$OUTBOX_TEST_POSTGRES_VERSION" --offline
+	else
+		postgres_client
+	fi
+}
+
+service_installed() {
+	[[ -n $(postgres_client) ]] || return 1
+	[[ -z ${OUTBOX_TEST_POSTGRES_VERSION:-} ]] || "$root/scripts/postgres-server" "$OUTBOX_TEST_POSTGRES_VERSION" >/dev/null
+}
 
 postgres_data() {
 	local version
@@ -23,8 +35,10 @@ postgres_data() {
 
 # The server's own pid file is the truth: a server that outlived our notes is found again.
 service_pid() {
-	local file
-	for file in "$home"/data-*/postmaster.pid; do
+	local file data='data-*'
+	if [[ -n ${OUTBOX_TEST_POSTGRES_VERSION:-} ]]; then data=data-$OUTBOX_TEST_POSTGRES_VERSION; fi
+	# shellcheck disable=SC2086 # a pattern
+	for file in "$home"/$data/postmaster.pid; do
 		[[ -f $file ]] || continue
 		pid=$(head -n 1 "$file" 2>/dev/null) || continue
 		if ours "$pid"; then
@@ -59,11 +73,11 @@ service_start() {
 		-c max_connections=300 -c max_prepared_transactions=20 -c fsync=on" start
 }
 
-service_ready() { as_user "$(postgres_bin)/pg_isready" -q -h 127.0.0.1 -p "$port"; }
+service_ready() { as_user "$(postgres_client)/pg_isready" -q -h 127.0.0.1 -p "$port"; }
 
 service_prepare() {
 	local psql
-	psql=(as_user "$(postgres_bin)/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres -d postgres)
+	psql=(as_user "$(postgres_client)/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U postgres -d postgres)
 	if [[ -z $("${psql[@]}" -c "SELECT 1 FROM pg_database WHERE datname = 'outbox'") ]]; then
 		"${psql[@]}" -c 'CREATE DATABASE outbox'
 	fi

@@ -10,3 +10,4 @@ DROP TABLE {{.Outbox}};
 DROP FUNCTION {{.ToPending}}();
 DROP FUNCTION {{.Refuse}}(record);
 DROP FUNCTION {{.Slot}}(bigint, text, text, text, text, text);
+DROP FUNCTION {{.Forget}}();

@@ -61,7 +61,9 @@ CREATE TABLE {{.Outbox}} (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     slot            smallint    NOT NULL GENERATED ALWAYS AS (
         {{.Slot}}(seq, topic, tenant_id, aggregate_type, aggregate_id, ordering_key)) STORED,
-    CONSTRAINT "{{.Prefix}}_pkey" PRIMARY KEY (seq)
+    CONSTRAINT "{{.Prefix}}_pkey" PRIMARY KEY (seq),
+    -- Readers begin above 0.
+    CONSTRAINT "{{.Prefix}}_seq_positive" CHECK (seq > 0)
 ){{if .PartitionSize}} PARTITION BY RANGE (seq){{end}};
 {{- if .PartitionSize}}
 CREATE TABLE {{.Partition (.PartitionFrom 0)}} PARTITION OF {{.Outbox}} FOR VALUES FROM ({{.PartitionFrom 0}}) TO ({{.PartitionFrom 1}});
@@ -76,13 +78,18 @@ CREATE INDEX "{{.Prefix}}_created" ON {{.Outbox}} USING brin (created_at);
 
 -- What nobody has looked at yet.
 CREATE TABLE {{.Pending}} (
-    slot smallint NOT NULL,
+    slot smallint NOT NULL CONSTRAINT "{{.Prefix}}_pending_slot" CHECK (slot BETWEEN 0 AND 63),
     seq  bigint   NOT NULL,
     CONSTRAINT "{{.Prefix}}_pending_pkey" PRIMARY KEY (slot, seq)
-) WITH (
-    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
-    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
+-- PostgreSQL 12 has no settings for inserts.
+DO $outbox$
+BEGIN
+    IF current_setting('server_version_num')::int >= 130000 THEN
+        ALTER TABLE {{.Pending}} SET (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
+    END IF;
+END
+$outbox$;
 
 -- Raises the error for an event that must not be stored, and quotes no payload; true for one that may be.
 CREATE FUNCTION {{.Refuse}}(event record) RETURNS boolean LANGUAGE plpgsql AS $outbox$
@@ -134,6 +141,11 @@ $outbox$;
 -- The condition is cheap and not exact: the function decides.
 CREATE FUNCTION {{.ToPending}}() RETURNS trigger LANGUAGE plpgsql AS $outbox$
 BEGIN
+    -- A logical replication worker writes a copy, whose events are for the origin to deliver.
+    IF current_setting('session_replication_role') = 'replica'
+            AND (SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()) LIKE 'logical replication%' THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO {{.Pending}} (slot, seq) SELECT slot, seq FROM inserted WHERE CASE
         WHEN num_nonnulls(payload, payload_bytes) + tombstone::integer <> 1 OR starts_with(payload, '\x')
             OR octet_length(id) > 1024 OR octet_length(schema_id) > 1024 OR octet_length(schema_version) > 1024
@@ -145,18 +157,20 @@ END
 $outbox$;
 CREATE TRIGGER "{{.Prefix}}_to_pending" AFTER INSERT ON {{.Outbox}}
     REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION {{.ToPending}}();
+-- Also under session_replication_role = replica, or an event stored by such a session would seem sent.
+ALTER TABLE {{.Outbox}} ENABLE ALWAYS TRIGGER "{{.Prefix}}_to_pending";
 
 -- What is left to do for an event after its first pass, and what has failed for good.
 CREATE TABLE {{.Deliveries}} (
     seq         bigint      NOT NULL,
     target      text        NOT NULL,
-    slot        smallint    NOT NULL,
+    slot        smallint    NOT NULL CONSTRAINT "{{.Prefix}}_deliveries_slot" CHECK (slot BETWEEN 0 AND 63),
     -- The ordering key that this delivery holds back; NULL when it stands outside order.
     key_hash    bigint,
     destination text        NOT NULL,
     state       text        NOT NULL CHECK (state IN ('waiting', 'held', 'dead', 'skipped')),
     attempts    integer     NOT NULL DEFAULT 0,
-    due         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    due         timestamptz NOT NULL DEFAULT clock_timestamp() CONSTRAINT "{{.Prefix}}_deliveries_due_finite" CHECK (isfinite(due)),
     error       text        NOT NULL DEFAULT '',
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -167,6 +181,46 @@ CREATE INDEX "{{.Prefix}}_deliveries_key" ON {{.Deliveries}} (slot, target, key_
 CREATE INDEX "{{.Prefix}}_deliveries_first" ON {{.Deliveries}} (slot, target, key_hash, seq) WHERE key_hash IS NOT NULL AND state <> 'held';
 CREATE INDEX "{{.Prefix}}_deliveries_held" ON {{.Deliveries}} (slot, seq) WHERE state = 'held';
 CREATE INDEX "{{.Prefix}}_deliveries_dead" ON {{.Deliveries}} (seq) WHERE state = 'dead';
+
+-- What hangs on an event goes with it, whoever deletes it, and the first delivery that was held behind it goes on. What another transaction holds
+-- behind it at the same moment is found by a forwarder's next sweep. A clean-up says that nothing hangs on what it deletes.
+CREATE FUNCTION {{.Forget}}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $outbox$
+DECLARE
+    keys json;
+BEGIN
+    IF TG_OP = 'TRUNCATE' AND TG_WHEN = 'BEFORE' THEN
+        PERFORM set_config('watermill_outbox.last', COALESCE(pg_sequence_last_value('{{.SeqSeq}}'), 0)::text, true);
+    ELSIF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM {{.Pending}};
+        DELETE FROM {{.Deliveries}};
+        -- A number is given out once, also after RESTART IDENTITY: consumers know events by it.
+        PERFORM setval('{{.SeqSeq}}', l.last) FROM (SELECT current_setting('watermill_outbox.last')::bigint AS last) l
+            WHERE l.last > COALESCE(pg_sequence_last_value('{{.SeqSeq}}'), 0);
+    ELSE
+        DELETE FROM {{.Pending}} WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM deleted d
+            CROSS JOIN LATERAL (SELECT p.ctid FROM {{.Pending}} p WHERE p.slot = d.slot AND p.seq = d.seq LIMIT 1) p));
+        -- Locked first, for a forwarder may just replace them by others.
+        PERFORM 1 FROM {{.Deliveries}} WHERE seq = ANY (ARRAY(SELECT seq FROM deleted)) ORDER BY seq, target FOR UPDATE;
+        IF FOUND THEN
+            SELECT json_agg(k) INTO keys FROM (SELECT DISTINCT slot, target, key_hash FROM {{.Deliveries}}
+                WHERE seq = ANY (ARRAY(SELECT seq FROM deleted)) AND key_hash IS NOT NULL) k;
+            DELETE FROM {{.Deliveries}} WHERE seq = ANY (ARRAY(SELECT seq FROM deleted));
+            UPDATE {{.Deliveries}} d SET state = 'waiting', due = clock_timestamp(), updated_at = clock_timestamp()
+                FROM json_to_recordset(keys) AS x(slot smallint, target text, key_hash bigint)
+                CROSS JOIN LATERAL (SELECT h.seq FROM {{.Deliveries}} h WHERE h.slot = x.slot AND h.target = x.target AND h.key_hash = x.key_hash
+                    ORDER BY h.seq LIMIT 1) h
+                WHERE d.seq = h.seq AND d.target = x.target AND d.state = 'held';
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$outbox$;
+REVOKE ALL ON FUNCTION {{.Forget}}() FROM PUBLIC;
+CREATE TRIGGER "{{.Prefix}}_deleted" AFTER DELETE ON {{.Outbox}} REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT
+    WHEN (current_setting('watermill_outbox.cleaning', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION {{.Forget}}();
+CREATE TRIGGER "{{.Prefix}}_truncate" BEFORE TRUNCATE ON {{.Outbox}} FOR EACH STATEMENT EXECUTE FUNCTION {{.Forget}}();
+CREATE TRIGGER "{{.Prefix}}_truncated" AFTER TRUNCATE ON {{.Outbox}} FOR EACH STATEMENT EXECUTE FUNCTION {{.Forget}}();
 
 -- What is not delivered to for now: what operators have paused, and destinations that cannot be reached.
 CREATE TABLE {{.Controls}} (

@@ -1,6 +1,6 @@
 -- What happened: one immutable row an event. Times are UTC text with microseconds.
 CREATE TABLE {{.Outbox}} (
-    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT CONSTRAINT "seq is not above 0" CHECK (seq > 0),
     id              TEXT NOT NULL DEFAULT (lower(hex(randomblob(16))))
         CONSTRAINT "id has more than 1024 bytes" CHECK (length(CAST(id AS BLOB)) <= 1024),
     tenant_id       TEXT NOT NULL DEFAULT ''
@@ -51,7 +51,7 @@ END;
 
 -- What nobody has looked at yet.
 CREATE TABLE {{.Pending}} (
-    slot INTEGER NOT NULL,
+    slot INTEGER NOT NULL CHECK (slot = 0),
     seq  INTEGER NOT NULL,
     PRIMARY KEY (slot, seq)
 ) WITHOUT ROWID;
@@ -64,13 +64,13 @@ END;
 CREATE TABLE {{.Deliveries}} (
     seq         INTEGER NOT NULL,
     target      TEXT    NOT NULL,
-    slot        INTEGER NOT NULL,
+    slot        INTEGER NOT NULL CHECK (slot = 0),
     -- The ordering key that this delivery holds back; NULL when it stands outside order.
     key_hash    INTEGER,
     destination TEXT    NOT NULL,
     state       TEXT    NOT NULL CHECK (state IN ('waiting', 'held', 'dead', 'skipped')),
     attempts    INTEGER NOT NULL DEFAULT 0,
-    due         TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    due         TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')) CHECK (julianday(due) IS NOT NULL),
     error       TEXT    NOT NULL DEFAULT '',
     created_at  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
     updated_at  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
@@ -81,6 +81,15 @@ CREATE INDEX "{{.Prefix}}_deliveries_key" ON {{.Deliveries}} (slot, target, key_
 CREATE INDEX "{{.Prefix}}_deliveries_first" ON {{.Deliveries}} (slot, target, key_hash, seq) WHERE key_hash IS NOT NULL AND state <> 'held';
 CREATE INDEX "{{.Prefix}}_deliveries_held" ON {{.Deliveries}} (slot, seq) WHERE state = 'held';
 CREATE INDEX "{{.Prefix}}_deliveries_dead" ON {{.Deliveries}} (seq) WHERE state = 'dead';
+
+-- What hangs on an event goes with it, whoever deletes it, and the first delivery that was held behind it goes on.
+CREATE TRIGGER "{{.Prefix}}_deleted" AFTER DELETE ON {{.Outbox}} BEGIN
+    DELETE FROM {{.Pending}} WHERE slot = OLD.slot AND seq = OLD.seq;
+    UPDATE {{.Deliveries}} SET state = 'waiting', due = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
+        WHERE state = 'held' AND (seq, target) IN (SELECT (SELECT min(h.seq) FROM {{.Deliveries}} h WHERE h.slot = d.slot AND h.target = d.target
+            AND h.key_hash = d.key_hash AND h.seq <> OLD.seq), d.target FROM {{.Deliveries}} d WHERE d.seq = OLD.seq AND d.key_hash IS NOT NULL);
+    DELETE FROM {{.Deliveries}} WHERE seq = OLD.seq;
+END;
 
 -- What is not delivered to for now: what operators have paused, and destinations that cannot be reached.
 CREATE TABLE {{.Controls}} (
