@@ -29,12 +29,13 @@ func (postgres) cleanQueries(t tables) cleanQueries {
 		plan: `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true),
 			set_config('jit', 'off', true), set_config('watermill_outbox.cleaning', 'on', true)`,
 		look: func(table string) string { return look(table, ``) },
-		// In one statement, so that what was looked at is still in its place. Partitions have places of the same name.
+		// In one statement, so that what was looked at is still in its place.
 		remove: func(table string) string {
 			return `WITH looked AS MATERIALIZED (` + look(table, `, l.place`) + `),
-				gone AS (DELETE FROM ` + table + ` e USING looked l WHERE l.finished AND e.ctid = l.place AND e.seq = l.seq)
+				gone AS (DELETE FROM ` + table + ` WHERE ctid = ANY (ARRAY(SELECT place FROM looked WHERE finished)))
 				SELECT seq, at, old, finished FROM looked ORDER BY seq`
 		},
+		whole:  `SELECT relkind <> 'p' FROM pg_class WHERE oid = '` + t.Outbox + `'::regclass`,
 		unsent: `SELECT seq FROM ` + t.Deliveries + ` WHERE seq > $1::bigint AND state = ANY ($3::text[]) ORDER BY seq, target LIMIT $2::int`,
 		lock:   ` FOR UPDATE`,
 		weigh: `SELECT x.seq, d.dead, d.at < CASE WHEN d.dead THEN $3::timestamptz ELSE $2::timestamptz END IS TRUE

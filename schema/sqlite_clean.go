@@ -18,12 +18,15 @@ func (sqlite) cleanQueries(t tables) cleanQueries {
 			dead = CASE WHEN ?3 THEN ?6 ELSE dead END WHERE owner = ?1`,
 
 		look: func(table string) string {
+			// What hangs on the events is read once, not looked up for each of them.
+			until := `(SELECT max(seq) FROM (SELECT seq FROM ` + table + ` WHERE seq > ?1 ORDER BY seq LIMIT ?2))`
 			return `SELECT l.seq, COALESCE((julianday(l.created_at) - 2440587.5) * 86400.0, 0.0), l.created_at < ?3,
 				l.created_at < ?3 AND (?4 IS NULL OR l.tenant_id IN (SELECT value FROM json_each(?4)))
-				AND NOT EXISTS (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = l.slot AND p.seq = l.seq)
-				AND NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.seq = l.seq)
+				AND l.seq NOT IN (SELECT p.seq FROM ` + t.Pending + ` p WHERE p.slot = 0 AND p.seq > ?1 AND p.seq <= ` + until + `)
+				AND l.seq NOT IN (SELECT d.seq FROM ` + t.Deliveries + ` d WHERE d.seq > ?1 AND d.seq <= ` + until + `)
 			FROM ` + table + ` l WHERE l.seq > ?1 ORDER BY l.seq LIMIT ?2`
 		},
+		rest:   `DELETE FROM ` + t.Outbox + ` WHERE seq BETWEEN ?2 AND ?3 AND seq NOT IN (SELECT value FROM json_each(?1))`,
 		unsent: `SELECT seq FROM ` + t.Deliveries + ` WHERE seq > ?1 AND state IN (SELECT value FROM json_each(?3)) ORDER BY seq, target LIMIT ?2`,
 		lock:   ``, // one writer
 		weigh: `SELECT e.seq, max(d.state = 'dead'),

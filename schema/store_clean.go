@@ -107,6 +107,11 @@ func (s *Store) CleanSent(ctx context.Context, b CleanupBatch) (CleanedBatch, er
 			table = b.Only.quoted()
 		}
 		query, removes := s.q.clean.look, b.Owner != "" && s.q.clean.remove != nil
+		if removes && b.Only == nil { // partitions have places of the same name
+			if err := tx.QueryRowContext(ctx, s.q.clean.whole).Scan(&removes); err != nil {
+				return err
+			}
+		}
 		if removes {
 			query = s.q.clean.remove
 		}
@@ -115,7 +120,7 @@ func (s *Store) CleanSent(ctx context.Context, b CleanupBatch) (CleanedBatch, er
 			return err
 		}
 		defer rows.Close()
-		var over []int64
+		var over, kept []int64
 		for rows.Next() {
 			var at float64
 			var old, finished bool
@@ -127,19 +132,25 @@ func (s *Store) CleanSent(ctx context.Context, b CleanupBatch) (CleanedBatch, er
 				c.Old++
 				c.At = time.UnixMicro(int64(at * 1e6))
 			}
-			switch {
-			case finished:
+			if finished {
 				over = append(over, c.Last)
-			case c.Kept == 0:
-				c.Kept = c.Last
+			} else {
+				kept = append(kept, c.Last)
 			}
 		}
 		if err := rows.Err(); err != nil {
 			return err
 		}
 		c.Removed.Sent = int64(len(over))
+		if len(kept) > 0 {
+			c.Kept = kept[0]
+		}
 		if b.Owner == "" || len(over) == 0 || removes {
 			return nil
+		}
+		if s.q.clean.rest != "" {
+			_, err = tx.ExecContext(ctx, s.q.clean.rest, s.d.ints(kept), over[0], over[len(over)-1])
+			return err
 		}
 		_, err = tx.ExecContext(ctx, s.q.clean.events, s.d.ints(over), over[0], over[len(over)-1])
 		return err

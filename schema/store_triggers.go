@@ -29,7 +29,7 @@ type Trigger struct {
 }
 
 var (
-	triggerText   = regexp.MustCompile(`(?ms)^CREATE TRIGGER "([^"]+)" \S+ \S+ ON (\S+)\s(?:BEGIN.*?^END|[^;]*);`)
+	triggerText   = regexp.MustCompile(`(?ms)^CREATE TRIGGER "([^"]+)" \S+ \S+ ON (\S+)\s(?:[^;]*?BEGIN.*?^END|[^;]*);`)
 	triggerAlways = regexp.MustCompile(`(?m)^ALTER TABLE \S+ ENABLE ALWAYS TRIGGER "([^"]+)";`)
 )
 

@@ -83,7 +83,8 @@ CREATE INDEX "{{.Prefix}}_deliveries_held" ON {{.Deliveries}} (slot, seq) WHERE 
 CREATE INDEX "{{.Prefix}}_deliveries_dead" ON {{.Deliveries}} (seq) WHERE state = 'dead';
 
 -- What hangs on an event goes with it, whoever deletes it, and the first delivery that was held behind it goes on.
-CREATE TRIGGER "{{.Prefix}}_deleted" AFTER DELETE ON {{.Outbox}} BEGIN
+CREATE TRIGGER "{{.Prefix}}_deleted" AFTER DELETE ON {{.Outbox}} WHEN EXISTS (SELECT 1 FROM {{.Pending}} WHERE slot = OLD.slot AND seq = OLD.seq)
+    OR EXISTS (SELECT 1 FROM {{.Deliveries}} WHERE seq = OLD.seq) BEGIN
     DELETE FROM {{.Pending}} WHERE slot = OLD.slot AND seq = OLD.seq;
     UPDATE {{.Deliveries}} SET state = 'waiting', due = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), updated_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')
         WHERE state = 'held' AND (seq, target) IN (SELECT (SELECT min(h.seq) FROM {{.Deliveries}} h WHERE h.slot = d.slot AND h.target = d.target
