@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -41,6 +42,8 @@ func (e *examiner) triggers(ctx context.Context) error {
 			e.add(monitor.Warning, t.Fix, "The trigger that makes events pending does not fire in sessions with session_replication_role = replica: what they store is delivered to nobody.")
 		case t.Fills:
 			e.add(monitor.Critical, t.Fix, "The trigger that makes events pending is missing or disabled: what is stored now is delivered to nobody.")
+		case strings.HasSuffix(t.Name, "_event_metadata"):
+			e.add(monitor.Warning, t.Fix, "The trigger %s is %s: metadata with reserved names is not refused.", t.Name, t.State)
 		default:
 			e.add(monitor.Warning, t.Fix, "The trigger %s is %s: an event that is deleted leaves its deliveries behind, and they hold back later events of its key.", t.Name, t.State)
 		}
