@@ -313,7 +313,7 @@ func (c *compiler) regex(p path, raw, rawOptions, pointer string) node {
 	return l
 }
 
-// compileRegex compiles an RE2 pattern that takes a bounded time for each byte of text, and counts its instructions.
+// compileRegex compiles an RE2 pattern that takes a bounded time for each byte of text, and counts the instructions that this depends on.
 func compileRegex(text, options string) (*regexp.Regexp, int, error) {
 	if options != "" {
 		text = "(?" + options + ")" + text
@@ -330,7 +330,13 @@ func compileRegex(text, options string) (*regexp.Regexp, int, error) {
 		return nil, 0, fmt.Errorf("$regex compiles to %d instructions, more than %d", len(program.Inst), maxRegexInstructions)
 	}
 	re, err := regexp.Compile(text)
-	return re, len(program.Inst), err
+	if err != nil {
+		return nil, 0, fmt.Errorf("$regex does not compile (RE2): %w", err)
+	}
+	if _, plain := re.LiteralPrefix(); plain {
+		return re, 1, nil
+	}
+	return re, len(program.Inst), nil
 }
 
 // operand compiles a value that a path is compared with.

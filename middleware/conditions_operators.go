@@ -121,10 +121,8 @@ func (t length) met(s *subject, v value) bool {
 		return false
 	}
 	n := 0
-	for it := jsontext.Elements(v.raw); it.Next(); n++ {
-		if !s.spend(costOfStep + len(it.Value)) {
-			return false
-		}
+	for it := s.elements(v); s.next(&it); {
+		n++
 	}
 	return n == int(t)
 }
@@ -133,10 +131,7 @@ func (t element) met(s *subject, v value) bool {
 	if v.kind != kindArray {
 		return false
 	}
-	for it := jsontext.Elements(v.raw); it.Next(); {
-		if !s.spend(costOfStep + len(it.Value)) {
-			return false
-		}
+	for it := s.elements(v); s.next(&it); {
 		elem := jsonValue(it.Value)
 		if t.object && elem.kind != kindObject && elem.kind != kindArray {
 			continue

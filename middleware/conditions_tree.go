@@ -78,9 +78,7 @@ func (l *leaf) met(s *subject, elem value) bool {
 		case d == nil:
 			return !s.bad && l.test.met(s, value{})
 		case len(segments) > 0 && jsontext.KindOf(d.Root()) == jsontext.Object:
-			raw, walked := d.Field(segments[0].name)
-			s.work -= walked
-			return l.walk(s, jsonValue(raw), 1)
+			return l.walk(s, s.rootField(d, segments[0].name), 1)
 		}
 		return l.walk(s, jsonValue(d.Root()), 0)
 	}
@@ -105,10 +103,7 @@ func (l *leaf) walk(s *subject, v value, i int) bool {
 		}
 	}
 	if v.kind == kindArray && !l.whole {
-		for it := jsontext.Elements(v.raw); it.Next(); {
-			if !s.spend(costOfStep + len(it.Value)) {
-				return false
-			}
+		for it := s.elements(v); s.next(&it); {
 			if l.test.met(s, jsonValue(it.Value)) {
 				return true
 			}
@@ -124,11 +119,8 @@ func (l *leaf) walk(s *subject, v value, i int) bool {
 // are searched once more, and a scalar is a dead end.
 func (l *leaf) walkArray(s *subject, v value, i int) bool {
 	seg, last := &l.path.segments[i], i+1 == len(l.path.segments)
-	it := jsontext.Elements(v.raw)
-	for n := 0; it.Next(); n++ {
-		if !s.spend(costOfStep + len(it.Value)) {
-			return false
-		}
+	it := s.elements(v)
+	for n := 0; s.next(&it); n++ {
 		elem := jsonValue(it.Value)
 		if elem.kind == kindObject && l.walk(s, elem, i) {
 			return true

@@ -15,6 +15,9 @@ type MatchOption func(*MatchConfig)
 // id. A field that is missing is nil. Numbers of the payload that are integers of 64 bits are exact; others are float64:
 // compare those with conditions. An expression that cannot be evaluated, because it compares nil with a number for example,
 // is a permanent error.
+//
+// What an expression may cost is bounded as for conditions, in time and memory. So it calls only functions whose result is about as long as
+// what they are given, and the pattern of matches is a literal.
 func WithWhen(expression string) MatchOption {
 	return func(c *MatchConfig) { c.When = expression }
 }

@@ -16,8 +16,7 @@ import (
 type MatchConfig struct {
 	// Conditions are JSON in MongoDB's query language; empty matches every event. See [Match].
 	Conditions string
-	// When is an expr expression that must hold as well; empty means none. See [Match]. It can ask for more time than
-	// conditions can, so let only people write it whom you trust.
+	// When is an expr expression that must hold as well; empty means none. See [Match].
 	When string
 	// Limits bound both. The zero value means the defaults.
 	Limits Limits
@@ -79,8 +78,8 @@ func (m *Matcher) compile() error {
 		options = append(options, expr.Function(op, m.call, new(func(any, int) bool)))
 	}
 	if m.when != nil {
-		m.when.paths = nil
-		options = append(options, m.when.options()...)
+		m.when.paths, m.when.patterns = nil, nil
+		options = append(options, m.when.options(&whenMeter{when: m.when})...)
 	}
 	var err error
 	if m.program, err = expr.Compile(source.String(), options...); err != nil {

@@ -30,8 +30,8 @@ type subject struct {
 
 // What things cost. The unit is a byte that is walked over, about a nanosecond.
 const (
-	costOfInstruction = 8  // of a pattern, for a byte of text, at worst
-	costOfValue       = 16 // that is compared
+	costOfInstruction = 16 // of a pattern, for a byte of text
+	costOfValue       = 32 // that is compared
 	costOfStep        = 32 // an operator on a value, or a step to the next element or member
 	costOfBranch      = 64 // a field of a transform, for an object that it is looked for in
 )
@@ -67,18 +67,52 @@ func (s *subject) payload() *jsontext.Document {
 	return s.doc
 }
 
+// rootField returns the value of a field of the payload's root.
+func (s *subject) rootField(d *jsontext.Document, name string) value {
+	raw, walked := d.Field(name, s.work)
+	s.work -= walked + costOfStep
+	return jsonValue(raw)
+}
+
 // field returns the value of a field of v.
 func (s *subject) field(v value, name string) value {
-	raw, walked := jsontext.Field(v.raw, name)
-	s.work -= walked
+	raw, walked := jsontext.Field(s.affordable(v.raw), name)
+	s.work -= walked + costOfStep
 	return jsonValue(raw)
 }
 
 // element returns the value of an element of v.
 func (s *subject) element(v value, n int) value {
-	raw, walked := jsontext.Element(v.raw, n)
-	s.work -= walked + costOfStep*min(n, len(v.raw)/2)
-	return jsonValue(raw)
+	it := s.elements(v)
+	for s.next(&it) {
+		if n == 0 {
+			return jsonValue(it.Value)
+		}
+		n--
+	}
+	return value{}
+}
+
+// affordable returns raw, cut off where the work that is left does not reach and one byte on, so that walking to its end takes too much.
+func (s *subject) affordable(raw string) string {
+	if len(raw) <= s.work {
+		return raw
+	}
+	return raw[:max(s.work+1, 0)]
+}
+
+// elements starts a walk over the array v. See [subject.next].
+func (s *subject) elements(v value) jsontext.Iter { return jsontext.Elements(s.affordable(v.raw)) }
+
+// next moves to the next element or member and pays for it. It returns false at the end, and when nothing is left to pay with.
+func (s *subject) next(it *jsontext.Iter) bool {
+	if !it.Next() {
+		if it.Fault() >= 0 { // cut off: the payload is valid
+			s.work = -1
+		}
+		return false
+	}
+	return s.spend(costOfStep + len(it.Key) + len(it.Value))
 }
 
 // root returns the value that the path p starts at, for a path of the payload that of its root.

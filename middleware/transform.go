@@ -148,6 +148,9 @@ func payloadOf(e *Event) (raw string, fault int) {
 func (t *Transformer) rename(x *result, raw string) string {
 	var targets *tree
 	for _, m := range t.moves {
+		if x.err != nil {
+			return ""
+		}
 		if val := x.lookup(raw, m.from); val != "" {
 			if targets == nil {
 				targets = &tree{}

@@ -54,13 +54,16 @@ func (e editor) drops(raw string, t *tree) bool {
 }
 
 func (e editor) object(raw string, t *tree) {
+	if !e.spend(len(raw)) {
+		return
+	}
 	var replaced map[string]bool
 	if e.how == rename {
-		e.spend(len(raw))
+		e.spend(len(raw) + 4*costOfBranch)
 		replaced = t.replaced(raw)
 	}
 	it, comma, dropped := jsontext.Members(raw), "{", false
-	for e.spend(costOfStep+len(it.Value)) && it.Next() {
+	for e.spend(costOfStep) && it.Next() {
 		child := t.of(it.Key)
 		if e.drops(it.Value, child) || child == nil && replaced[jsontext.Unquote(it.Key)] {
 			dropped = true
@@ -69,6 +72,7 @@ func (e editor) object(raw string, t *tree) {
 		e.write(comma)
 		e.write(it.Before)
 		if e.how == rename && child != nil && child.leaf {
+			e.spend(2 * len(child.value))
 			e.write(jsontext.Quote(child.value))
 		} else {
 			e.write(it.Key)
@@ -82,8 +86,11 @@ func (e editor) object(raw string, t *tree) {
 }
 
 func (e editor) array(raw string, t *tree) {
+	if !e.spend(len(raw)) {
+		return
+	}
 	it, comma, dropped := jsontext.Elements(raw), "[", false
-	for n := 0; e.spend(costOfStep+len(it.Value)) && it.Next(); n++ {
+	for n := 0; e.spend(costOfStep) && it.Next(); n++ {
 		child := e.element(t, n, it.Value)
 		if e.drops(it.Value, child) {
 			dropped = true

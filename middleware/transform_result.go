@@ -75,15 +75,20 @@ func (x *result) element(t *tree, n int, raw string) *tree {
 // lookup returns the value at path, through indexes only, or "".
 func (x *result) lookup(raw string, path []segment) string {
 	for _, seg := range path {
-		var walked int
-		if jsontext.KindOf(raw) == jsontext.Array && seg.index >= 0 {
-			raw, walked = jsontext.Element(raw, seg.index)
-			walked += costOfStep * min(seg.index, walked)
-		} else {
-			raw, walked = jsontext.Field(raw, seg.name)
-		}
-		if !x.spend(walked + costOfStep) {
+		if !x.spend(costOfStep + len(raw)) {
 			return ""
+		}
+		if jsontext.KindOf(raw) != jsontext.Array || seg.index < 0 {
+			raw, _ = jsontext.Field(raw, seg.name)
+			continue
+		}
+		it := jsontext.Elements(raw)
+		raw = ""
+		for n := 0; it.Next() && x.spend(costOfStep); n++ {
+			if n == seg.index {
+				raw = it.Value
+				break
+			}
 		}
 	}
 	return raw

@@ -41,12 +41,12 @@ func (s setter) value(raw, name string, t *tree) {
 
 // object writes the members of raw, and at its end those that it lacks.
 func (s setter) object(raw string, t *tree) {
-	if !s.spend(costOfBranch * len(t.children)) {
+	if !s.spend(len(raw) + costOfBranch*len(t.children)) {
 		return
 	}
 	seen := make(map[*tree]bool, len(t.children))
 	it, comma, after := jsontext.Members(raw), "{", ""
-	for s.spend(costOfStep+len(it.Value)) && it.Next() {
+	for s.spend(costOfStep) && it.Next() {
 		child := t.of(it.Key)
 		seen[child] = true
 		s.write(after)
@@ -76,10 +76,13 @@ func (s setter) object(raw string, t *tree) {
 
 // array sets elements by their index, and fields in those that are objects. It makes no new elements.
 func (s setter) array(raw string, t *tree) {
+	if !s.spend(len(raw)) {
+		return
+	}
 	it, comma := jsontext.Elements(raw), ""
 	s.write("[")
 	n := 0
-	for ; s.spend(costOfStep+len(it.Value)) && it.Next(); n++ {
+	for ; s.spend(costOfStep) && it.Next(); n++ {
 		s.write(comma)
 		s.write(it.Before)
 		s.value(it.Value, "element", s.element(t, n, it.Value))

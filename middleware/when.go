@@ -25,8 +25,9 @@ const (
 
 // whenExpr is the `when` of a target: its text and the payload paths that its program reads.
 type whenExpr struct {
-	text  string
-	paths [][]segment
+	text     string
+	paths    [][]segment
+	patterns []whenPattern
 }
 
 // checkWhen compiles text alone, so that the places in the error are places in text.
@@ -36,15 +37,19 @@ func checkWhen(text string, limits Limits) (*whenExpr, error) {
 	}
 	w := &whenExpr{text: text}
 	guard := &whenGuard{}
+	meter := &whenMeter{when: w}
 	options := append([]expr.Option{
 		expr.Env(&subject{}), expr.MaxNodes(whenNodes), expr.DisableBuiltin("now"), expr.Patch(guard),
-	}, w.options()...)
+	}, w.options(meter)...)
 	program, err := expr.Compile(text, options...)
-	if err != nil {
-		return nil, fmt.Errorf("expression does not compile: %w", oneLine(err))
+	if guard.err == nil {
+		guard.err = meter.err
 	}
 	if guard.err != nil {
 		return nil, guard.err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("expression does not compile: %w", oneLine(err))
 	}
 	if deepest := nesting(program.Node()); deepest > whenNesting {
 		return nil, fmt.Errorf("predicates are nested %d deep, more than %d", deepest, whenNesting)
@@ -58,9 +63,14 @@ func checkWhen(text string, limits Limits) (*whenExpr, error) {
 }
 
 // options teach expr how `when` reads the payload.
-func (w *whenExpr) options() []expr.Option {
+func (w *whenExpr) options(meter *whenMeter) []expr.Option {
 	return []expr.Option{
 		expr.Patch(&whenPatcher{w}),
+		expr.Patch(meter),
+		expr.Function("$step", step, new(func(any, any, int) any)),
+		expr.Function("$cost", cost, new(func(any, any, int) any)),
+		expr.Function("$add", add, new(func(any, any, any) any)),
+		expr.Function("$matches", w.matches, new(func(any, any, int) bool)),
 		expr.Function("$payload", w.read, new(func(any, int) any)),
 		expr.Function("$bool", truth, new(func(any) bool)),
 	}
@@ -119,9 +129,7 @@ func (w *whenExpr) read(params ...any) (any, error) {
 	for i, seg := range path {
 		switch {
 		case v.kind == kindObject && seg.name != "" && i == 0:
-			raw, walked := s.doc.Field(seg.name)
-			s.work -= walked
-			v = jsonValue(raw)
+			v = s.rootField(s.doc, seg.name)
 		case v.kind == kindObject && seg.name != "":
 			v = s.field(v, seg.name)
 		case v.kind == kindArray && seg.name == "":
@@ -160,13 +168,13 @@ func (s *subject) decode(v value, depth int) any {
 		return v.str()
 	case kindArray:
 		list := []any{}
-		for it := jsontext.Elements(v.raw); s.spend(len(it.Value)) && it.Next(); {
+		for it := s.elements(v); s.next(&it); {
 			list = append(list, s.decode(jsonValue(it.Value), depth-1))
 		}
 		return list
 	case kindObject:
 		object := map[string]any{}
-		for it := jsontext.Members(v.raw); s.spend(len(it.Key)+len(it.Value)) && it.Next(); {
+		for it := jsontext.Members(s.affordable(v.raw)); s.next(&it); {
 			name := jsontext.Unquote(it.Key)
 			if _, twice := object[name]; !twice {
 				object[name] = s.decode(jsonValue(it.Value), depth-1)

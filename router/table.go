@@ -18,8 +18,8 @@ type Config struct {
 	Routes Routes
 	// Publishers are the names that may stand in front of :// in a destination. Nil accepts every name.
 	Publishers []string
-	// AllowExprPerEvent allows `when` in the configs that events carry. It can ask for more time than conditions can, so
-	// set it only when you trust whoever publishes. Static routes may always have it.
+	// AllowExprPerEvent allows `when` in the configs that events carry. What it costs is bounded as for conditions, but it can fail on a payload,
+	// so set it only when you trust whoever publishes. Static routes may always have it.
 	AllowExprPerEvent bool
 	// Limits bound the configs, those of static routes too. The zero value means the defaults.
 	Limits Limits

@@ -83,8 +83,8 @@ func (d *Document) Clear() {
 func (d *Document) Root() string { return d.root }
 
 // Field returns the value of the first member of the root that is called name, "" when there is none, and how many bytes were walked
-// over.
-func (d *Document) Field(name string) (value string, walked int) {
+// over: limit or more when it was not found for that.
+func (d *Document) Field(name string, limit int) (value string, walked int) {
 	for i := range d.members[:d.n] {
 		if m := &d.members[i]; Is(m.key, name) {
 			return m.value, i
@@ -93,5 +93,6 @@ func (d *Document) Field(name string) (value string, walked int) {
 	if d.rest == 0 {
 		return "", d.n
 	}
-	return field(d.root, d.rest, name)
+	value, walked = field(d.root[:max(d.rest, min(len(d.root), d.rest+limit))], d.rest, name)
+	return value, walked - d.rest
 }

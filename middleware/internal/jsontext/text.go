@@ -94,13 +94,13 @@ func Is(raw, text string) bool {
 }
 
 // Field returns the value of the first member of the object raw that is called name, "" when there is none, and how many bytes were
-// walked over. raw is valid JSON.
+// walked over: all of raw when it is cut off before the member is found.
 func Field(raw, name string) (value string, walked int) {
-	if len(raw) < 2 || raw[0] != '{' {
+	if raw == "" || raw[0] != '{' {
 		return "", 0
 	}
 	i := space(raw, 1)
-	if raw[i] == '}' {
+	if i < len(raw) && raw[i] == '}' {
 		return "", i
 	}
 	return field(raw, i, name)
@@ -108,29 +108,23 @@ func Field(raw, name string) (value string, walked int) {
 
 // field is Field from the member on whose key is at i.
 func field(raw string, i int, name string) (value string, walked int) {
-	for {
+	for i < len(raw) {
 		end := skipString(raw, i)
+		if end < 0 {
+			break
+		}
 		found := Is(raw[i:end], name)
 		i = space(raw, space(raw, end)+1) // behind the colon
-		end = skip(raw, i, 1)
+		if end = skip(raw, i, 1); end < 0 {
+			break
+		}
 		if found {
 			return raw[i:end], end
 		}
-		if i = space(raw, end); raw[i] == '}' {
+		if i = space(raw, end); i < len(raw) && raw[i] == '}' {
 			return "", i
 		}
 		i = space(raw, i+1)
-	}
-}
-
-// Element returns element n of the array raw, "" when there is none, and how many bytes were walked over. raw is valid JSON.
-func Element(raw string, n int) (value string, walked int) {
-	it := Elements(raw)
-	for it.Next() {
-		if n == 0 {
-			return it.Value, it.pos
-		}
-		n--
 	}
 	return "", len(raw)
 }
