@@ -11,7 +11,12 @@
 // client already. [Register] adds a scheme of your own, and package adapterstest checks that its publisher keeps what
 // the forwarder relies on.
 //
-// An adapter that finds an error which no retry can cure marks it with [Permanent].
+// # Whose fault an error is
+//
+// The forwarder treats a failed Publish by whose fault it is, and only the adapter knows what its broker's errors mean. It
+// marks what is the message's with [Permanent], what is the server's state with [Unavailable], what is the state of one
+// topic with [UnavailableTopic], and leaves alone what it does not know, connection errors and time-outs. [Blame] tells
+// what the forwarder makes of an error. The page docs/adapters.md has the table of each adapter; a new one needs its own.
 package adapters
 
 import (
@@ -32,8 +37,9 @@ import (
 // ErrUnknownScheme is returned by [Open] for a URL whose scheme nobody registered.
 var ErrUnknownScheme = errors.New("unknown publisher scheme")
 
-// ErrClosed is returned by Publish after Close, by the publishers of this module's adapters.
-var ErrClosed = errors.New("publisher is closed")
+// ErrClosed is returned by Publish after Close, by the publishers of this module's adapters. It is [Unavailable]: an
+// application that closes its publishers before the forwarder loses no event by it.
+var ErrClosed = Unavailable(errors.New("publisher is closed"))
 
 // Opener makes a publisher from u. It reports every fault of u at once, and no secret of it. A host list, as in
 // kafka://a:9092,b:9092, arrives whole in u.Host. The logger is never nil. An Opener is called concurrently.

@@ -31,7 +31,7 @@ func parse(rawURL string) (*url.URL, error) {
 		_, err = url.ParseQuery(u.RawQuery)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s URL: %s", strings.ToLower(scheme), fault(err))
+		return nil, fmt.Errorf("%s URL: %s", strings.ToLower(scheme), urlFault(err))
 	}
 	if list {
 		for host := range strings.SplitSeq(hosts, ",") {
@@ -44,8 +44,8 @@ func parse(rawURL string) (*url.URL, error) {
 	return u, nil
 }
 
-// fault says what is wrong in err without quoting the URL, as url.Error does.
-func fault(err error) string {
+// urlFault says what is wrong in err without quoting the URL, as url.Error does.
+func urlFault(err error) string {
 	const hint = "; percent-encode special characters in the user name and the password"
 	var escape url.EscapeError
 	var host url.InvalidHostError

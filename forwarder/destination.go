@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // ErrUnknownDestination is wrapped by the error of a delivery whose destination names no publisher of the forwarder.
@@ -17,7 +18,7 @@ var ErrUnknownDestination = errors.New("unknown destination")
 
 // publishers are the destinations of a forwarder by name.
 type publishers struct {
-	byName   map[string]message.Publisher
+	byName   map[string]*publisher
 	standard string
 }
 
@@ -43,12 +44,20 @@ func newPublishers(byName map[string]message.Publisher, standard string) (publis
 	} else if byName[standard] == nil {
 		return publishers{}, fmt.Errorf("default publisher %q is none of %v", standard, names(byName))
 	}
-	return publishers{byName: maps.Clone(byName), standard: standard}, nil
+	pubs := publishers{byName: map[string]*publisher{}, standard: standard}
+	for name, p := range byName {
+		pubs.byName[name] = &publisher{Publisher: p}
+	}
+	return pubs, nil
 }
 
 // find cuts a destination at the first :// into the name of a publisher and a topic. A bare topic is the default publisher's. The error is
 // permanent.
-func (p publishers) find(destination string) (message.Publisher, string, error) {
+func (p publishers) find(destination string) (*publisher, string, error) {
+	if len(destination) > schema.MaxTarget {
+		return nil, "", middleware.Permanent(fmt.Errorf("%w %.100q...: it has %d bytes, more than %d", ErrUnknownDestination, destination,
+			len(destination), schema.MaxTarget))
+	}
 	name, topic, named := strings.Cut(destination, "://")
 	if !named {
 		name, topic = p.standard, destination
@@ -73,4 +82,4 @@ func (p *publishers) Check(destination string) error {
 	return err
 }
 
-func names(m map[string]message.Publisher) []string { return slices.Sorted(maps.Keys(m)) }
+func names[P any](m map[string]P) []string { return slices.Sorted(maps.Keys(m)) }

@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -18,7 +19,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // Config is what a forwarder is made of. The zero value works.
@@ -33,10 +33,11 @@ type Config struct {
 	// PoisonDestination also gets every event that is dead, once for each target that gave up, with the cause in metadata, under the keys of
 	// Watermill's PoisonQueue middleware. What cannot be published there is dead all the same. Empty by default: none.
 	PoisonDestination string
-	// BreakerFailures is how many times in a row a destination must be out of reach, the connection refused, broken or silent, before nothing is
-	// sent there any more but a probe every BreakerProbe. Its deliveries are held meanwhile; they use no attempts. Defaults to 5.
+	// BreakerFailures is how many failures in a row that are the destination's fault open a circuit breaker: the publisher is out of reach, silent
+	// or takes nothing for now, or one of its topics does. Deliveries to it are then held without using attempts, but for a probe every
+	// BreakerProbe. Package adapters says which errors those are. Defaults to 5.
 	BreakerFailures int
-	// BreakerProbe is the wait between two probes of a destination that is out of reach. Defaults to 2 s.
+	// BreakerProbe is the wait between two probes of a publisher or topic whose breaker is open. Defaults to 2 s.
 	BreakerProbe time.Duration
 	// HandlerName is the name of the handler on the Router. Defaults to "outbox". Two forwarders on one Router need two names.
 	HandlerName string
@@ -61,7 +62,8 @@ type Forwarder struct {
 	routes     Resolver
 	poison     string
 	gates      *gates
-	tracer     *tracer // nil when tracing is off
+	noting     sync.Mutex // of the state of breakers
+	tracer     *tracer    // nil when tracing is off
 	name       string
 	logger     watermill.LoggerAdapter
 }
@@ -107,7 +109,7 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 	if cfg.BreakerFailures < 1 || cfg.BreakerProbe < 0 {
 		return nil, fmt.Errorf("outbox forwarder: BreakerFailures is %d and BreakerProbe %s; neither may be negative", cfg.BreakerFailures, cfg.BreakerProbe)
 	}
-	f.gates = newGates(cfg.BreakerFailures, cfg.BreakerProbe, pubs.standard, f.breakerChanged)
+	f.gates = newGates(cfg.BreakerFailures, cfg.BreakerProbe, pubs, f.breakerChanged)
 	sub.finish, sub.plain, sub.gates = f.finish, false, f.gates
 	if f.tracer = newTracer(cfg, sub.cfg); f.tracer != nil {
 		sub.cfg.Hooks = f.tracer.watching(sub.cfg.Hooks)
@@ -161,25 +163,6 @@ func (f *Forwarder) run(ctx context.Context, starting func(*message.Router)) err
 		return fmt.Errorf("outbox forwarder: %w", err)
 	}
 	return nil
-}
-
-// breakerChanged notes for people that a destination is out of reach or back, and goes on with what was held.
-func (f *Forwarder) breakerChanged(destination string, open bool, cause error) {
-	ctx, cancel := context.WithTimeout(context.Background(), f.subscriber.cfg.QueryTimeout)
-	defer cancel()
-	f.subscriber.cfg.Hooks.Breaker(destination, open)
-	var err error
-	if open {
-		f.logger.Error("A destination is out of reach; its deliveries are held", cause, watermill.LogFields{"destination": destination})
-		err = f.subscriber.store.Pause(ctx, schema.Unreachable, destination, errorText(cause))
-	} else {
-		f.logger.Info("A destination is back; its deliveries go on", watermill.LogFields{"destination": destination})
-		f.subscriber.scanHeld(destination)
-		err = f.subscriber.store.Resume(ctx, schema.Unreachable, destination)
-	}
-	if err != nil {
-		f.logger.Info("Cannot note the state of a destination for people to see", watermill.LogFields{"destination": destination, "err": err})
-	}
 }
 
 // Drain forwards until no event that the forwarder serves is pending and no delivery is due or free to go on, and returns. What waits for a later

@@ -1,35 +1,33 @@
 package forwarder
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
-	"io"
 	"maps"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// gates say where nothing is delivered to for now: destinations that cannot be reached, by a circuit breaker each, and what operators have
-// paused. Deliveries to what is closed are held without an attempt, and go on in their order when it opens.
+// gates say where nothing is delivered to for now: publishers and topics that take nothing, by circuit breakers, and what operators have paused.
+// Deliveries to what is closed are held without an attempt, and go on in their order when it opens.
+//
+// Breakers belong to what can be down. That is the publisher, which always has one. A topic has one while its deliveries fail and those of other
+// topics get through, or its publisher says that its topics fail alone; it is forgotten when one gets through. So there are few, whatever
+// destinations events make up.
 type gates struct {
-	probe    time.Duration
-	failures uint32
-	standard string                                           // the publisher of destinations that name none
-	changed  func(destination string, open bool, cause error) // called without a lock held
+	probe      time.Duration
+	standard   string                    // the publisher of destinations that name none
+	publishers map[string]*publisherGate // by name; does not change
+	strikes    strikes
 
-	mu       sync.Mutex
-	breakers map[string]*breaker
-	paused   map[pause]bool
-	moves    int64 // counts changes of what is paused
+	mu     sync.Mutex // of those who change paused
+	paused atomic.Pointer[map[pause]bool]
+	moves  atomic.Int64 // counts changes of what is paused
+	noted  atomic.Pointer[map[string]*atomic.Bool]
 }
 
 type pause struct {
@@ -37,161 +35,154 @@ type pause struct {
 	name string
 }
 
-type breaker struct {
-	*gobreaker.TwoStepCircuitBreaker[struct{}]
-	moves atomic.Int64 // counts how often it closed and ceased to be closed
-	mu    sync.Mutex
-	cause error // the last failure
+// newGates returns gates for pubs, which get theirs. Changed is called by a goroutine of its own when a breaker opened, closed or was forgotten.
+func newGates(failures int, probe time.Duration, pubs publishers, changed func(*breaker)) *gates {
+	g := &gates{probe: probe, standard: pubs.standard, publishers: map[string]*publisherGate{}}
+	g.strikes.limit = failures
+	for name, p := range pubs.byName {
+		gate := &publisherGate{gates: g, scope: name + "://", failures: uint32(failures), changed: changed, topics: map[string]*breaker{}}
+		var alone interface{ TopicsFailAlone() bool }
+		if alone, _ = p.Publisher.(interface{ TopicsFailAlone() bool }); alone == nil || !alone.TopicsFailAlone() {
+			gate.whole = gate.newBreaker(gate.scope)
+		}
+		g.publishers[name], p.gate = gate, gate
+	}
+	return g
 }
 
-func newGates(failures int, probe time.Duration, standard string, changed func(destination string, open bool, cause error)) *gates {
-	return &gates{probe: probe, failures: uint32(failures), standard: standard, changed: changed, breakers: map[string]*breaker{}, paused: map[pause]bool{}}
+// of returns the gate of a destination's publisher, nil when it names none.
+func (g *gates) of(destination string) *publisherGate {
+	name, _, named := strings.Cut(destination, "://")
+	if !named {
+		name = g.standard
+	}
+	return g.publishers[name]
 }
 
-// closed tells whether u would not be published to a destination now, not even as a probe.
+// closed reports whether publishing u to a destination is blocked, even for a probe.
 func (g *gates) closed(u *unit, destination string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.isPaused(u, destination) {
 		return true
 	}
-	b := g.breakers[destination]
-	return b != nil && b.State() == gobreaker.StateOpen
+	p := g.of(destination)
+	return p != nil && p.open(destination)
 }
 
-// shut tells whether what is held for a destination must stay so, but for a probe, and counts how often that has changed.
+// shut reports whether what is held for a destination must stay so, but for a probe, and counts how often that has changed for its publisher.
 func (g *gates) shut(u *unit, destination string) (shut bool, moves int64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	shut, moves = g.isPaused(u, destination), g.moves
-	if b := g.breakers[destination]; b != nil {
-		shut = b.State() != gobreaker.StateClosed || shut
-		moves += b.moves.Load()
+	moves = g.moves.Load()
+	if p := g.of(destination); p != nil {
+		moves += p.moves.Load()
+		shut = p.shut(destination)
 	}
-	return shut, moves
+	return shut || g.isPaused(u, destination), moves
+}
+
+// scope returns what to look through for deliveries to a destination that are free to go on: those of its publisher.
+func (g *gates) scope(destination string) heldScope {
+	if p := g.of(destination); p != nil && p.failing.Load() == 0 {
+		return g.heldScope(p.scope)
+	}
+	return heldScope{name: destination}
+}
+
+// heldScope names what is held for one destination, or for all of a publisher: those that name none are among the standard publisher's.
+func (g *gates) heldScope(name string) heldScope {
+	publisher, whole := strings.CutSuffix(name, "://")
+	return heldScope{name: name, bare: whole && publisher == g.standard}
+}
+
+type heldScope struct {
+	name string // empty: everything
+	bare bool
 }
 
 func (g *gates) isPaused(u *unit, destination string) bool {
-	if len(g.paused) == 0 {
+	paused := g.paused.Load()
+	if paused == nil {
 		return false
 	}
+	destination = targetName(destination)
 	publisher, _, named := strings.Cut(destination, "://")
 	if !named {
 		publisher = g.standard
 	}
-	return g.paused[pause{schema.PausedDestination, destination}] || g.paused[pause{schema.PausedDestination, publisher + "://"}] ||
-		g.paused[pause{schema.PausedTenant, u.event.TenantID}] || g.paused[pause{schema.PausedKey, u.event.Key()}]
+	is := func(kind schema.ControlKind, name string) bool { return (*paused)[pause{kind, name}] }
+	return is(schema.PausedDestination, destination) || is(schema.PausedDestination, publisher+"://") ||
+		is(schema.PausedTenant, u.event.TenantID) || is(schema.PausedKey, u.event.Key())
 }
 
-// enter tells whether u may be published to a destination now. Done must be called with what came of it; it tells whether the failure is the
-// destination's, not the message's.
-func (g *gates) enter(u *unit, destination string) (done func(error) (unreachable bool), ok bool) {
-	g.mu.Lock()
-	if g.isPaused(u, destination) {
-		g.mu.Unlock()
-		return nil, false
-	}
-	b := g.breakers[destination]
-	if b == nil {
-		b = g.newBreaker(destination)
-		g.breakers[destination] = b
-	}
-	g.mu.Unlock()
-	report, err := b.Allow()
-	if err != nil {
-		return nil, false
-	}
-	return func(err error) bool {
-		down, silent := reachability(err)
-		if !down && !silent {
-			report(nil)
-			return false
-		}
-		b.mu.Lock()
-		b.cause = err
-		b.mu.Unlock()
-		report(err)
-		return down || b.State() != gobreaker.StateClosed
-	}, true
-}
-
-func (g *gates) newBreaker(destination string) *breaker {
-	b := &breaker{}
-	b.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests: 1, Timeout: g.probe,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= g.failures },
-		OnStateChange: func(_ string, from, to gobreaker.State) { // called with the breaker locked: nobody has seen the new state yet
-			if from == gobreaker.StateClosed || to == gobreaker.StateClosed { // a probe that fails is no news
-				b.moves.Add(1)
-				b.mu.Lock()
-				cause := b.cause
-				b.mu.Unlock()
-				go g.changed(destination, to == gobreaker.StateOpen, cause)
-			}
-		},
-	})
-	return b
-}
-
-// unreachable returns the destinations whose breaker is not closed.
-func (g *gates) unreachable() []string {
+// pause takes what operators have paused now, and what forwarders noted, and reports whether anything was resumed.
+func (g *gates) pause(controls []schema.Control) (resumed bool) {
+	now, noted := map[pause]bool{}, map[string]*atomic.Bool{}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var list []string
-	for name, b := range g.breakers {
-		if b.State() != gobreaker.StateClosed {
-			list = append(list, name)
+	before := g.noted.Load()
+	for _, c := range controls {
+		switch {
+		case c.Kind != schema.Unreachable:
+			now[pause{c.Kind, c.Name}] = true
+		case !strings.HasSuffix(c.Name, "://"):
+			noted[c.Name] = new(atomic.Bool)
+			if before != nil && (*before)[c.Name] != nil {
+				noted[c.Name] = (*before)[c.Name]
+			}
+		}
+	}
+	if g.noted.Store(&noted); len(noted) == 0 {
+		g.noted.Store(nil)
+	}
+	var was map[pause]bool
+	if p := g.paused.Load(); p != nil {
+		was = *p
+	}
+	for p := range was {
+		resumed = resumed || !now[p]
+	}
+	if maps.Equal(was, now) {
+		return false
+	}
+	g.moves.Add(1)
+	if g.paused.Store(&now); len(now) == 0 {
+		g.paused.Store(nil)
+	}
+	return resumed
+}
+
+// proven reports whether something that a forwarder noted as unreachable, maybe one that is gone, has been reached.
+func (g *gates) proven(name string) bool {
+	p := g.of(name)
+	if p == nil {
+		return false
+	}
+	if name == p.scope {
+		return p.whole != nil && p.whole.proven()
+	}
+	noted := g.noted.Load()
+	return noted != nil && (*noted)[name] != nil && (*noted)[name].Load() && p.topic(name) == nil
+}
+
+// reached takes note of a success at a destination that was noted as unreachable.
+func (g *gates) reached(destination string) {
+	if noted := g.noted.Load(); noted != nil {
+		if seen := (*noted)[targetName(destination)]; seen != nil {
+			seen.Store(true)
+		}
+	}
+}
+
+// probes returns what is out of reach and should be probed now.
+func (g *gates) probes() (list []heldScope) {
+	for _, p := range g.publishers {
+		for _, name := range p.probes(time.Now()) {
+			list = append(list, g.heldScope(name))
 		}
 	}
 	return list
 }
 
-// proven tells whether a destination has been reached and its breaker is closed.
-func (g *gates) proven(destination string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	b := g.breakers[destination]
-	return b != nil && b.State() == gobreaker.StateClosed && b.Counts().TotalSuccesses > 0
-}
-
-// pause takes what operators have paused now and tells whether anything was resumed.
-func (g *gates) pause(controls []schema.Control) (resumed bool) {
-	now := map[pause]bool{}
-	for _, c := range controls {
-		if c.Kind != schema.Unreachable {
-			now[pause{c.Kind, c.Name}] = true
-		}
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for p := range g.paused {
-		resumed = resumed || !now[p]
-	}
-	if !maps.Equal(g.paused, now) {
-		g.moves++
-	}
-	g.paused = now
-	return resumed
-}
-
-// reachability tells what err says of the destination: that it is down, for the connection was refused or broken or its certificate is none to
-// trust, or that it was silent, which may be the message's fault. Errors may say it themselves, by methods Unavailable() bool and Timeout() bool.
-func reachability(err error) (down, silent bool) {
-	if err == nil {
-		return false, false
-	}
-	var unavailable interface{ Unavailable() bool }
-	if errors.As(err, &unavailable) && unavailable.Unavailable() {
-		return true, false
-	}
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
-		return false, true
-	}
-	var operation *net.OpError
-	var name *net.DNSError
-	var certificate *tls.CertificateVerificationError // one that has expired, for instance
-	down = errors.As(err, &operation) || errors.As(err, &name) || errors.As(err, &certificate) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	return down, false
+// publisher is a publisher of a forwarder, and the gate in front of it.
+type publisher struct {
+	message.Publisher
+	gate *publisherGate
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/bento-outbox/watermill-outbox/internal/fault"
 	"github.com/bento-outbox/watermill-outbox/internal/tracing"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
@@ -30,7 +31,7 @@ var (
 type job struct {
 	target
 	topic     string
-	publisher message.Publisher
+	publisher *publisher
 	payload   []byte
 	cause     string // of a fallback
 	alone     bool   // the message is published as it is
@@ -233,7 +234,11 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		u.undecided(j.target)
 		return
 	}
-	done, ok := f.gates.enter(u, targetName(j.destination))
+	if f.gates.isPaused(u, j.destination) {
+		u.park(j.target, j.cause)
+		return
+	}
+	leave, ok := j.publisher.gate.enter(j.destination)
 	if !ok {
 		u.park(j.target, j.cause)
 		return
@@ -256,16 +261,25 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		out.Metadata[schema.KeyCause] = j.cause
 	}
 	err := f.send(u, j, out)
-	unreachable := done(err)
+	blamed := leave.done(err)
+	id := unitID{u.event.Seq, j.name}
 	switch {
 	case err == nil:
+		f.gates.strikes.forget(id)
 		u.sent(j.target)
-	case unreachable && f.gates.closed(u, targetName(j.destination)):
-		u.park(j.target, cmp.Or(j.cause, errorText(err)))
-	case unreachable:
-		u.postponed(j.target, err)
-	default:
+	case blamed.Kind != fault.Destination:
+		f.gates.strikes.forget(id)
 		f.gaveUp(u, plan, j.target, j.cause, err)
+	case f.gates.closed(u, j.destination):
+		f.gates.strikes.forget(id)
+		u.park(j.target, cmp.Or(j.cause, errorText(err)))
+	default:
+		// Others get through. One that never does may be at fault itself.
+		if n := f.gates.strikes.hit(id); blamed.Suspect && n > f.gates.strikes.limit {
+			f.gaveUp(u, plan, j.target, j.cause, err)
+		} else {
+			u.postponed(j.target, err, n)
+		}
 	}
 }
 

@@ -9,8 +9,9 @@ type Hooks struct {
 	Published func(Attempt)
 	// Died is called for each delivery that is dead, when that has been written down.
 	Died func(destination string)
-	// Breaker is called when a destination is out of reach, and when it is back.
-	Breaker func(destination string, open bool)
+	// Breaker is called when a circuit breaker opens, and when it closes. Scope is the name of a publisher and ://, or a destination whose publisher is
+	// well.
+	Breaker func(scope string, open bool)
 	// Read is called after each read of the outbox that was not found to be needless: how many events were new, and how long the query took.
 	Read func(events int, took time.Duration)
 	// Settled is called after a batch of outcomes was written down.

@@ -67,9 +67,9 @@ func TestHooksAreToldWhatHappens(t *testing.T) {
 		publish(t, db, "good", m)
 		publish(t, db, "bad", keyed("b", "2"))
 		publish(t, db, "down", keyed("c", "3"))
-		eventually(t, "the destination is out of reach", func() bool { return told()["breaker of down open true"] == 1 })
+		eventually(t, "the destination is out of reach", func() bool { return told()["breaker of x:// open true"] == 1 })
 		rec.setFail(failTopic("bad"))
-		eventually(t, "it is back", func() bool { return told()["breaker of down open false"] == 1 })
+		eventually(t, "it is back", func() bool { return told()["breaker of x:// open false"] == 1 })
 		eventually(t, "nothing is left", func() bool {
 			s := statuses(t, db)
 			return s["SENT"] == 2 && s["DEAD"] == 1

@@ -8,19 +8,19 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// scan reads what is held for a destination, or all that is held, in the order of its numbers.
+// scan reads what is held for a destination, for a publisher, or all that is held, in the order of its numbers.
 type scan struct {
-	destination string
-	probe       bool // one delivery a slot is enough
-	after       map[int]int64
-	least       int              // to read of a slot
-	repeat      bool             // what it has passed by may have become free meanwhile
-	moves       map[string]int64 // by destination, of its gate when the first delivery to it was found
-	restarts    int              // what was read before the last one does not count
+	scope    heldScope
+	probe    bool // one delivery a slot is enough
+	after    map[int]int64
+	least    int                      // to read of a slot
+	repeat   bool                     // what it has passed by may have become free meanwhile
+	moves    map[*publisherGate]int64 // of a gate when the first delivery behind it was found
+	restarts int                      // what was read before the last one does not count
 }
 
-func newScan(destination string, probe bool) *scan {
-	return &scan{destination: destination, probe: probe, after: map[int]int64{}, moves: map[string]int64{}}
+func newScan(scope heldScope, probe bool) *scan {
+	return &scan{scope: scope, probe: probe, after: map[int]int64{}, moves: map[*publisherGate]int64{}}
 }
 
 // heldRun is how many deliveries that are held behind one of their key are read with it, so that they need not be made due one by one.
@@ -85,7 +85,7 @@ func (r *reader) takeAgain(list []schema.Due, sc *scan) (taken int) {
 		u := &unit{event: list[i].Event, retry: &own, epoch: s.epoch, reader: r}
 		if d.State == schema.Held && r.sub.gates != nil && (sc == nil || !sc.probe) {
 			shut, moves := r.sub.gates.shut(u, d.Destination)
-			if sc != nil && sc.moved(d.Destination, moves) {
+			if sc != nil && sc.moved(r.sub.gates.of(d.Destination), moves) {
 				sc.restart()
 				return taken
 			}
@@ -109,9 +109,9 @@ func (r *reader) takeAgain(list []schema.Due, sc *scan) (taken int) {
 }
 
 // moved tells whether a gate has moved since the scan asked first.
-func (s *scan) moved(destination string, moves int64) bool {
-	before, asked := s.moves[destination]
-	s.moves[destination] = moves
+func (s *scan) moved(gate *publisherGate, moves int64) bool {
+	before, asked := s.moves[gate]
+	s.moves[gate] = moves
 	return asked && before != moves
 }
 
@@ -125,12 +125,12 @@ func (s *scan) restart() {
 // scanHeld plans to go on with what is held, after something has opened. The caller holds mu.
 //
 // Scans under way begin anew: they have passed by what was closed, and must not come to a later delivery of the same key first.
-func (r *reader) scanHeld(destination string) {
+func (r *reader) scanHeld(scope heldScope) {
 	for _, s := range r.scans {
 		s.restart()
 	}
-	r.scans = slices.DeleteFunc(r.scans, func(s *scan) bool { return s.destination == destination })
-	r.scans = append(r.scans, newScan(destination, false))
+	r.scans = slices.DeleteFunc(r.scans, func(s *scan) bool { return s.scope == scope })
+	r.scans = append(r.scans, newScan(scope, false))
 	r.wakePoll.give()
 }
 
@@ -154,7 +154,7 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	if sc.probe {
 		limit = 1
 	}
-	list, err := r.store.Held(ctx, r.held[:0], ranges, limit, inlinePayload, r.filter, sc.destination)
+	list, err := r.store.Held(ctx, r.held[:0], ranges, limit, inlinePayload, r.filter, sc.scope.name, sc.scope.bare)
 	if err != nil {
 		return 0, false, err
 	}
@@ -198,16 +198,16 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	return taken, len(r.scans) > 0 && taken > 0, nil
 }
 
-// planProbes gives destinations that are out of reach a delivery to probe with, if any is held.
+// planProbes gives what is out of reach a delivery to probe with, if any is held.
 func (r *reader) planProbes() {
 	if r.sub.gates == nil || time.Since(r.probed) < r.sub.gates.probe {
 		return
 	}
 	r.probed = time.Now()
-	for _, destination := range r.sub.gates.unreachable() {
+	for _, scope := range r.sub.gates.probes() {
 		r.mu.Lock()
-		if !slices.ContainsFunc(r.scans, func(s *scan) bool { return s.destination == destination }) {
-			r.scans = append([]*scan{newScan(destination, true)}, r.scans...) // a long scan must not delay it
+		if !slices.ContainsFunc(r.scans, func(s *scan) bool { return s.scope == scope }) {
+			r.scans = append([]*scan{newScan(scope, true)}, r.scans...) // a long scan must not delay it
 		}
 		r.mu.Unlock()
 	}

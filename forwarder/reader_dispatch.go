@@ -201,7 +201,7 @@ func (r *reader) complete(u *unit) *unit {
 		r.forget(u)
 		// What it was left for may have opened again, and a scan passed it by because it was in memory.
 		if u.again && !r.halted && r.sub.gates != nil && !r.sub.gates.closed(u, u.retry.Destination) {
-			r.scanHeld(u.retry.Destination)
+			r.scanHeld(r.sub.gates.scope(u.retry.Destination))
 		}
 	default:
 		r.book(u)
@@ -279,7 +279,7 @@ func (r *reader) giveUp(u *unit) {
 	}
 	r.nextDue = time.Time{}
 	if again { // what is held may have lost the one in memory that would have made it go on
-		r.scanHeld("")
+		r.scanHeld(heldScope{})
 	}
 }
 

@@ -158,7 +158,7 @@ func (r *reader) lookAtControls(ctx context.Context) error {
 	}
 	if gates.pause(controls) {
 		r.mu.Lock()
-		r.scanHeld("")
+		r.scanHeld(heldScope{})
 		r.mu.Unlock()
 	}
 	for _, c := range controls {
@@ -190,7 +190,7 @@ func (r *reader) acquire(ctx context.Context, id string, n int) error {
 	for _, l := range leases {
 		r.slots[l.Slot] = &slot{epoch: l.Epoch, fresh: true, blocks: map[blockID]*block{}}
 	}
-	r.scanHeld("") // for some may be held for what is open to this forwarder
+	r.scanHeld(heldScope{}) // for some may be held for what is open to this forwarder
 	for _, k := range held {
 		r.slots[k.Slot].blocks[blockID{k.Target, k.KeyHash}] = &block{rows: true}
 	}

@@ -154,7 +154,7 @@ func (r *reader) look(ctx context.Context, m *marks, sweep *sweeper) (lookResult
 	}
 	if len(swept) > 0 && sweep.begins() {
 		r.mu.Lock()
-		r.scanHeld("")
+		r.scanHeld(heldScope{})
 		r.mu.Unlock()
 	}
 	start := time.Now()

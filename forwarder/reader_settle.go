@@ -191,7 +191,7 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 
 // applied brings what is in memory up to what was written.
 func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settled) {
-	now, opened := time.Now(), map[string]bool{}
+	now, opened := time.Now(), map[heldScope]bool{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, u := range batch {
@@ -202,7 +202,7 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 		case slices.Contains(r.scans, u.scan):
 			u.scan.repeat = true // it may have passed by, before what was just written could be seen
 		default:
-			opened[u.scan.destination] = true
+			opened[u.scan.scope] = true
 		}
 		s := r.slots[u.event.Slot]
 		if found.Lost[u.event.Slot] && !u.delivered() {
@@ -223,8 +223,8 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 			case schema.Held:
 				if res.parked {
 					// A scan since it opened has not seen this row.
-					if !r.sub.gates.closed(u, targetName(res.destination)) {
-						opened[targetName(res.destination)] = true
+					if !r.sub.gates.closed(u, res.destination) {
+						opened[r.sub.gates.scope(targetName(res.destination))] = true
 					}
 				} else {
 					r.dueBy(now.Add(r.cfg.SleepIdleMax)) // it may be due already, if what it waited for has ended meanwhile
@@ -238,8 +238,8 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 			}
 		}
 	}
-	for destination := range opened {
-		r.scanHeld(destination)
+	for scope := range opened {
+		r.scanHeld(scope)
 	}
 	for _, k := range found.Free {
 		s := r.slots[k.Slot]

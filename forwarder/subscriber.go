@@ -152,13 +152,13 @@ func (s *Subscriber) idle() bool {
 	})
 }
 
-// scanHeld makes the readers go on with what is held for a destination, or with all that is held for the empty one.
-func (s *Subscriber) scanHeld(destination string) {
+// scanHeld makes the readers go on with what is held in scope.
+func (s *Subscriber) scanHeld(scope heldScope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.readers {
 		r.mu.Lock()
-		r.scanHeld(destination)
+		r.scanHeld(scope)
 		r.mu.Unlock()
 	}
 }

@@ -23,7 +23,7 @@ func TestTracingIsFreeWhenItIsOff(t *testing.T) {
 		f := &Forwarder{subscriber: &Subscriber{}, logger: watermill.NopLogger{}, tracer: newTracer(cfg, cfg.Subscriber)}
 		u := &unit{event: schema.Event{ID: "1", Topic: "orders"}, reader: &reader{ctx: context.Background()}}
 		msg := message.NewMessage("1", []byte(`{}`))
-		j := job{target: target{name: "x", destination: "x"}, topic: "x", publisher: nowhere{}}
+		j := job{target: target{name: "x", destination: "x"}, topic: "x", publisher: &publisher{Publisher: nowhere{}}}
 		return testing.AllocsPerRun(100, func() {
 			if err := f.send(u, &j, msg); err != nil {
 				t.Error(err)

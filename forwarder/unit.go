@@ -2,7 +2,6 @@ package forwarder
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,14 +183,18 @@ func (u *unit) park(t target, reason string) {
 	u.record(result{target: t, state: schema.Held, attempts: u.attempts(), err: reason, parked: true})
 }
 
-// postponed tries the delivery again in a moment, without an attempt.
-func (u *unit) postponed(t target, err error) {
-	wait, _ := t.policy.Next(0)
-	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), wait: max(wait, minPostponed), err: errorText(err)})
+// postponed tries the delivery again without an attempt, after as long as the policy waits the nth time, or as the destination asks.
+func (u *unit) postponed(t target, err error, n int) {
+	wait, _ := t.policy.Next(min(n, t.policy.MaxAttempts-1))
+	wait = min(max(wait, minPostponed<<min(n-1, 16)), maxPostponed)
+	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), wait: max(wait, retryAfter(err)), err: errorText(err)})
 }
 
-// minPostponed keeps a broken connection from being tried in a busy loop before its breaker opens.
-const minPostponed = 20 * time.Millisecond
+// The wait of a delivery that is postponed. The least keeps a broken connection from being tried in a busy loop before its breaker opens.
+const (
+	minPostponed = 20 * time.Millisecond
+	maxPostponed = 30 * time.Second
+)
 
 // skipped says that t does not want the event any more, or that nobody does when t is the zero target.
 func (u *unit) skipped(t target, reason string) {
@@ -212,11 +215,7 @@ func (u *unit) failure(t target, err error) result {
 	if !again || middleware.IsPermanent(err) {
 		r.state, r.free = schema.Dead, !t.holdKey
 	} else {
-		r.state, r.wait = schema.Waiting, wait
-		var after interface{ RetryAfter() time.Duration }
-		if errors.As(err, &after) {
-			r.wait = max(r.wait, min(after.RetryAfter(), time.Hour))
-		}
+		r.state, r.wait = schema.Waiting, max(wait, retryAfter(err))
 	}
 	return r
 }

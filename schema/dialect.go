@@ -51,7 +51,7 @@ type queries struct {
 	payload string // seq -> payload
 	events  string // seqs, inline -> slot, seq, event
 	due     string // slots, limit, inline bytes, tenants, topics, length of a run -> delivery, event
-	held    string // slots, afters, limit, inline bytes, tenants, topics, destination -> delivery, event
+	held    string // slots, afters, limit, inline bytes, tenants, topics, destination or publisher ://, whether bare destinations are its -> delivery, event
 	nextDue string // slots -> seconds until the next due, NULL when there is none
 	blocked string // slots -> slot, target, key_hash
 	pending string // tenants, topics -> whether any event is pending or any delivery is due

@@ -70,7 +70,8 @@ func (postgres) queries(t tables) queries {
 			LEFT JOIN LATERAL (SELECT true AS any FROM ` + t.Deliveries + ` b WHERE b.slot = s.slot AND b.key_hash IS NOT NULL AND b.state <> 'held'
 				ORDER BY b.target, b.key_hash, b.seq LIMIT 1) f ON true
 			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p WHERE p.slot = s.slot AND p.seq > s.after AND p.state = 'held'
-				AND ($7::text IS NULL OR p.destination = $7::text) AND (p.key_hash IS NULL OR f.any IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b
+				AND ($7::text IS NULL OR p.destination = $7::text OR right($7::text, 3) = '://'
+					AND (starts_with(p.destination, $7::text) OR $8::bool AND strpos(p.destination, '://') = 0)) AND (p.key_hash IS NULL OR f.any IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b
 					WHERE b.slot = p.slot AND b.target = p.target AND b.key_hash = p.key_hash AND b.seq < p.seq AND b.state <> 'held'))
 				ORDER BY p.seq LIMIT $3::int) p` + event(5, 6),
 		nextDue: `SELECT extract(epoch FROM min(d.due) - clock_timestamp())::float8 FROM unnest($1::smallint[]) AS s(slot)

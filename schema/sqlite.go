@@ -63,7 +63,8 @@ func (sqlite) queries(t tables) queries {
 			ORDER BY p.due, p.seq LIMIT ?2 + 0 * ?6`,
 		held: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + event(4) + `
 			FROM ` + t.Deliveries + ` p LEFT JOIN ` + t.Outbox + ` e ON e.seq = p.seq AND ` + filter(5, 6) + `
-			WHERE p.slot = json_extract(?1, '$[0]') AND p.seq > json_extract(?2, '$[0]') AND p.state = 'held' AND (?7 IS NULL OR p.destination = ?7)
+			WHERE p.slot = json_extract(?1, '$[0]') AND p.seq > json_extract(?2, '$[0]') AND p.state = 'held' AND (?7 IS NULL OR p.destination = ?7 OR substr(?7, -3) = '://'
+				AND (substr(p.destination, 1, length(?7)) = ?7 OR ?8 AND instr(p.destination, '://') = 0))
 				AND (p.key_hash IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b WHERE b.slot = p.slot AND b.target = p.target
 					AND b.key_hash = p.key_hash AND b.seq < p.seq AND b.state <> 'held'))
 			ORDER BY p.seq LIMIT ?3`,

@@ -238,15 +238,16 @@ func (s *Store) Due(ctx context.Context, slots []int, limit, run, inline int, f 
 }
 
 // Held returns deliveries of ranges, those of a slot in the order of their numbers, that are held and not behind one of their key that waits
-// or is dead: what they wait for is a destination, or something that operators paused. Empty destination means all. An event that f leaves
+// or is dead: what they wait for is a destination, or something that operators paused. An empty destination means all; one that ends with :// all of
+// that publisher, and with bare those that name no publisher too. An event that f leaves
 // out has an empty Topic. Deliveries are appended to into, which may be nil.
-func (s *Store) Held(ctx context.Context, into []Due, ranges []Range, limit, inline int, f Filter, destination string) ([]Due, error) {
+func (s *Store) Held(ctx context.Context, into []Due, ranges []Range, limit, inline int, f Filter, destination string, bare bool) ([]Due, error) {
 	slots, afters := make([]int64, len(ranges)), make([]int64, len(ranges))
 	for i, r := range ranges {
 		slots[i], afters[i] = int64(r.Slot), r.After
 	}
 	tenants, topics := s.filterArgs(f)
-	return s.deliveries(ctx, into, "read held deliveries", s.q.held, s.d.ints(slots), s.d.ints(afters), limit, inline, tenants, topics, null(destination))
+	return s.deliveries(ctx, into, "read held deliveries", s.q.held, s.d.ints(slots), s.d.ints(afters), limit, inline, tenants, topics, null(destination), bare)
 }
 
 func (s *Store) deliveries(ctx context.Context, list []Due, what, query string, args ...any) ([]Due, error) {

@@ -18,6 +18,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -49,6 +50,11 @@ type Harness struct {
 	Down, Up func(t *testing.T)
 	// Hang makes the broker take calls without answering, until resume is called.
 	Hang func(t *testing.T) (resume func())
+	// Refusals are the states in which the broker refuses everything. While one lasts, deliveries must be held without an
+	// attempt, and go on when it ends.
+	Refusals []Refusal
+	// Database returns an empty SQLite database with the tables of an outbox, to test Refusals with a forwarder.
+	Database func(t *testing.T) *sql.DB
 	// ErrorWithin is how long a Publish may take to fail on a broker that is down or hangs. Defaults to 10 s, what the
 	// forwarder's default lease leaves room for.
 	ErrorWithin time.Duration
@@ -83,6 +89,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("cancelled context", h.cancelled)
 	t.Run("broker hangs", h.hang)
 	t.Run("broker down and back", h.outage)
+	t.Run("refusals", h.refusals)
 	t.Run("close", h.close)
 	t.Run("close during publish", h.closeDuring)
 	t.Run("close waits", h.closeWaits)
@@ -232,7 +239,7 @@ func (h Harness) cancelled(t *testing.T) {
 	err := pub.Publish(topic, msg)
 	assert.Less(t, time.Since(start), 2*time.Second)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.False(t, adapters.IsPermanent(err))
+	assert.Equal(t, adapters.BlameUnknown, adapters.Blame(err))
 
 	require.NoError(t, pub.Publish(topic, message.NewMessage("next", nil)))
 	assert.Equal(t, "next", h.wait(t, topic, 1)[0].UUID)
@@ -255,13 +262,13 @@ func (h Harness) hang(t *testing.T) {
 	err := pub.Publish(topic, msg)
 	assert.Less(t, time.Since(start), 2*time.Second)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.False(t, adapters.IsPermanent(err))
+	assert.Equal(t, adapters.BlameSilence, adapters.Blame(err))
 
 	start = time.Now()
 	err = pub.Publish(topic, message.NewMessage("bounded by the adapter", nil))
 	assert.LessOrEqual(t, time.Since(start), h.ErrorWithin+time.Second)
 	require.Error(t, err)
-	assert.False(t, adapters.IsPermanent(err))
+	assert.Equal(t, adapters.BlameSilence, adapters.Blame(err), "%v", err)
 }
 
 func (h Harness) outage(t *testing.T) {
@@ -277,7 +284,7 @@ func (h Harness) outage(t *testing.T) {
 		err := pub.Publish(topic, message.NewMessage("lost", nil))
 		assert.LessOrEqual(t, time.Since(start), h.ErrorWithin+time.Second)
 		require.Error(t, err)
-		assert.False(t, adapters.IsPermanent(err), "a broker that is down comes back: %v", err)
+		assert.Equal(t, adapters.BlamePublisher, adapters.Blame(err), "a broker that is down comes back: %v", err)
 	}
 	fails(pub)
 	late := h.open(t) // opening needs no living broker

@@ -105,7 +105,8 @@ func NewPublisher(client redis.UniversalClient, config Config, _ watermill.Logge
 // at the first error, which names the message. The message's own context and the Timeout bound the wait for each.
 //
 // An error does not say that nothing was added: a lost answer looks like a lost message. It is permanent, see
-// [adapters.IsPermanent], for an empty topic, a message that is too large and a reserved metadata key. It returns
+// [adapters.IsPermanent], for an empty topic, a message that is too large and a reserved metadata key, and unavailable,
+// see [adapters.Unavailable], when the server takes nothing for now; docs/adapters.md has the whole table. It returns
 // [adapters.ErrClosed] after Close.
 func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	p.mu.Lock()
@@ -136,17 +137,18 @@ func (p *Publisher) add(topic string, msg *message.Message) error {
 	ctx, cancel := context.WithTimeout(msg.Context(), p.config.Timeout)
 	defer cancel()
 	err = p.queue.add(ctx, args, size)
+	var answer redis.Error
 	switch {
 	case err == nil:
 		return nil
-	case tooLarge(err):
-		return adapters.Permanent(err)
+	case errors.As(err, &answer): // however late it came
+		return blame(err)
 	case ended(msg.Context()) != nil:
 		return ended(msg.Context())
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %v: %w", p.config.Timeout, err)
 	}
-	return err
+	return blame(err)
 }
 
 // ended is ctx.Err, which lags behind the deadline that the driver gave its socket.
