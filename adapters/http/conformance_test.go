@@ -1,6 +1,8 @@
 package http_test
 
 import (
+	"database/sql"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +20,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
 	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,7 +48,31 @@ func TestConformance(t *testing.T) {
 			}
 		},
 		Down: relay.Down, Up: relay.Up, Hang: relay.Hang,
+		Database: func(t *testing.T) *sql.DB { return testdb.SQLite(t) },
+		Refusals: []adapterstest.Refusal{
+			hook.refusal("service unavailable", http.StatusServiceUnavailable, false),
+			hook.refusal("rate limit", http.StatusTooManyRequests, false),
+			hook.refusal("secret was changed", http.StatusUnauthorized, false),
+			hook.refusal("bad gateway", http.StatusBadGateway, false),
+			hook.refusal("forbidden", http.StatusForbidden, true),
+			hook.refusal("not deployed", http.StatusNotFound, true),
+			hook.refusal("moved", http.StatusPermanentRedirect, true),
+		},
 	})
+}
+
+// refusal makes the receiver answer status, to one topic or to all.
+func (r *receiver) refusal(name string, status int, topicOnly bool) adapterstest.Refusal {
+	set := func(status int) func(*testing.T, string) {
+		return func(_ *testing.T, topic string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.status, r.refused = status, topic; !topicOnly {
+				r.refused = ""
+			}
+		}
+	}
+	return adapterstest.Refusal{Name: name, Says: fmt.Sprint(status), TopicOnly: topicOnly, Begin: set(status), End: set(0)}
 }
 
 // receiver keeps what is posted to it.
@@ -53,6 +80,8 @@ type receiver struct {
 	*httptest.Server
 	mu      sync.Mutex
 	records map[string][]adapterstest.Record
+	status  int    // what it answers, 0 when it takes what comes
+	refused string // the topic that it answers so; empty for all
 }
 
 func newReceiver(t *testing.T) *receiver {
@@ -73,6 +102,10 @@ func newReceiver(t *testing.T) *receiver {
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if r.status != 0 && (r.refused == "" || r.refused == topic) {
+			w.WriteHeader(r.status)
+			return
+		}
 		r.records[topic] = append(r.records[topic], adapterstest.Record{UUID: msg.UUID, Payload: msg.Payload, Metadata: msg.Metadata})
 	}))
 	t.Cleanup(r.Close)

@@ -22,8 +22,16 @@
 //
 // # Answer
 //
-// A 2xx acknowledges. 408, 425, 429 and 5xx are worth a retry; a [StatusError] tells when, if the answer does. Other 4xx
-// and all 3xx are permanent: redirects are not followed, and a Location may leak what the URL keeps secret.
+// A 2xx acknowledges. What else it may be is a [StatusError], and blames:
+//
+//   - the server, so that deliveries are held and use no attempts: 401, 402, 407, 421, 429, 502, 503, 507, 511, 521 to 523,
+//     525, 526, 529, 530;
+//   - the path, which has the topic, in the same way: 403, 404, 405, and 3xx, for redirects are not followed, and a Location
+//     may leak what the URL keeps secret;
+//   - the message, which is dead at once: other 4xx, such as 400, 410, 413 and 422;
+//   - nobody, so that it is tried again by its policy: 408, 425, 500, other 5xx. 504 and 524 are time-outs.
+//
+// A Retry-After header is kept to, up to an hour.
 //
 // # Options
 //

@@ -2,7 +2,11 @@ package http_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"log"
+	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -111,38 +115,21 @@ func TestTopicThatIsNoPath(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	date := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
-	cases := []struct {
-		status    int
-		after     string
-		permanent bool
-		wait      time.Duration
-	}{
-		{http.StatusMovedPermanently, "", true, 0},
-		{http.StatusTemporaryRedirect, "", true, 0},
-		{http.StatusBadRequest, "", true, 0},
-		{http.StatusUnauthorized, "", true, 0},
-		{http.StatusNotFound, "", true, 0},
-		{http.StatusRequestEntityTooLarge, "", true, 0},
-		{http.StatusRequestTimeout, "", false, 0},
-		{http.StatusTooEarly, "", false, 0},
-		{http.StatusTooManyRequests, "7", false, 7 * time.Second},
-		{http.StatusTooManyRequests, "soon", false, 0},
-		{http.StatusTooManyRequests, "-5", false, 0},
-		{http.StatusInternalServerError, "", false, 0},
-		{http.StatusServiceUnavailable, date, false, time.Hour},
-		{http.StatusServiceUnavailable, "Mon, 02 Jan 2006 15:04:05 GMT", false, 0},
-	}
-	for _, c := range cases {
-		t.Run(http.StatusText(c.status)+" "+c.after, func(t *testing.T) {
+	for status, want := range map[int]adapters.Verdict{
+		301: adapters.BlameTopic, 307: adapters.BlameTopic, 304: adapters.BlameTopic,
+		400: adapters.BlameMessage, 409: adapters.BlameMessage, 410: adapters.BlameMessage, 413: adapters.BlameMessage, 422: adapters.BlameMessage,
+		401: adapters.BlamePublisher, 402: adapters.BlamePublisher, 407: adapters.BlamePublisher, 421: adapters.BlamePublisher, 429: adapters.BlamePublisher,
+		403: adapters.BlameTopic, 404: adapters.BlameTopic, 405: adapters.BlameTopic,
+		408: adapters.BlameUnknown, 425: adapters.BlameUnknown, 500: adapters.BlameUnknown, 501: adapters.BlameUnknown, 599: adapters.BlameUnknown,
+		502: adapters.BlamePublisher, 503: adapters.BlamePublisher, 507: adapters.BlamePublisher, 511: adapters.BlamePublisher, 522: adapters.BlamePublisher,
+		529: adapters.BlamePublisher, 504: adapters.BlameSilence, 524: adapters.BlameSilence,
+	} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			calls := 0
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				calls++
 				w.Header().Set("Location", "/elsewhere")
-				if c.after != "" {
-					w.Header().Set("Retry-After", c.after)
-				}
-				w.WriteHeader(c.status)
+				w.WriteHeader(status)
 				_, _ = io.WriteString(w, "secret "+strings.Repeat("x", 1000))
 			}))
 			defer server.Close()
@@ -151,13 +138,75 @@ func TestStatus(t *testing.T) {
 			defer func() { assert.NoError(t, pub.Close()) }()
 
 			err = pub.Publish("t", message.NewMessage("1", []byte("secret")))
-			var status *webhook.StatusError
-			require.ErrorAs(t, err, &status)
-			assert.Equal(t, c.status, status.StatusCode)
-			assert.Equal(t, c.permanent, adapters.IsPermanent(err))
-			assert.InDelta(t, c.wait.Seconds(), status.RetryAfter().Seconds(), 10)
+			var answer *webhook.StatusError
+			require.ErrorAs(t, err, &answer)
+			assert.Equal(t, status, answer.StatusCode)
+			assert.Equal(t, want, adapters.Blame(err))
 			assert.Equal(t, 1, calls, "redirects are not followed")
+			assert.Zero(t, answer.RetryAfter())
 			assert.NotContains(t, err.Error(), "secret")
+			assert.NotRegexp(t, ` $`, err.Error())
+		})
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	const forever = time.Duration(math.MaxInt64)
+	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+	for text, want := range map[string]time.Duration{
+		"7": 7 * time.Second, " 7 ": 7 * time.Second, "0": 0, "007": 7 * time.Second,
+		"2147483647": 2147483647 * time.Second, "99999999999": forever, strings.Repeat("9", 500): forever,
+		in(time.Hour): time.Hour, "Fri, 31 Dec 9999 23:59:59 GMT": forever,
+		"Mon, 02 Jan 2006 15:04:05 GMT": 0, "-5": 0, "1.5": 0, "+5": 0, "soon": 0, "5 s": 0, "0x10": 0, "\u0665": 0, "Mon, 99 Jan 2006": 0,
+	} {
+		t.Run(text[:min(len(text), 40)], func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Retry-After", text)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}))
+			defer server.Close()
+			pub, err := adapters.Open(t.Context(), server.URL, nil)
+			require.NoError(t, err)
+			defer func() { assert.NoError(t, pub.Close()) }()
+			var answer *webhook.StatusError
+			require.ErrorAs(t, pub.Publish("t", message.NewMessage("1", nil)), &answer)
+			assert.InDelta(t, want.Seconds(), answer.RetryAfter().Seconds(), 60)
+		})
+	}
+}
+
+// What comes back is no answer of HTTP, or no connection comes about.
+func TestConnectionFailuresAreTheServers(t *testing.T) {
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer plain.Close()
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer secure.Close()
+	garbage, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = garbage.Close() }()
+	go func() {
+		for {
+			conn, err := garbage.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1000))
+			_, _ = io.WriteString(conn, "220 mail.example.com ESMTP\r\n")
+			_ = conn.Close()
+		}
+	}()
+	for name, url := range map[string]string{
+		"refused": "http://127.0.0.1:1", "no such name": "http://nowhere.invalid", "TLS to a plain server": strings.Replace(plain.URL, "http:", "https:", 1),
+		"unknown authority": secure.URL,
+		"another protocol":  "http://" + garbage.Addr().String(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			pub, err := adapters.Open(t.Context(), url, nil)
+			require.NoError(t, err)
+			defer func() { assert.NoError(t, pub.Close()) }()
+			err = pub.Publish("t", message.NewMessage("1", nil))
+			assert.Equal(t, adapters.BlamePublisher, adapters.Blame(err), "%v", err)
 		})
 	}
 }

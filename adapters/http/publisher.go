@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -54,8 +55,8 @@ func NewPublisher(config Config, logger watermill.LoggerAdapter) (*Publisher, er
 // error, which names the message. The message's own context and the Timeout bound each request.
 //
 // An error does not say that the server got nothing: a lost answer looks like a lost message. It wraps a [StatusError]
-// when there was an answer. It is permanent, see [adapters.IsPermanent], for such an answer and for a topic that cannot
-// be part of a path. It returns [adapters.ErrClosed] after Close.
+// when there was an answer. It is permanent, see [adapters.IsPermanent], for some of these and for a topic that cannot
+// be part of a path; docs/adapters.md has the table. It returns [adapters.ErrClosed] after Close.
 func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	p.mu.Lock()
 	if p.closed {
@@ -102,12 +103,19 @@ func (p *Publisher) cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %v", p.config.Timeout)
-	}
 	var outer *url.Error
 	if errors.As(err, &outer) {
-		return outer.Err
+		err = outer.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		var dialed *net.OpError
+		if errors.As(err, &dialed) { // names what it could not reach
+			return err
+		}
+		return fmt.Errorf("no answer within %v: %w", p.config.Timeout, context.DeadlineExceeded)
+	}
+	if adapters.Blame(err) == adapters.BlameUnknown { // what comes back is no answer of HTTP, such as TLS and HTTP mixed up
+		return adapters.Suspect(adapters.Unavailable(err))
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func refuses(t *testing.T, s *server, list ...adapterstest.Refusal) {
 	adapterstest.Refusals(t, adapterstest.Harness{
 		Open:     opener(s.url()),
 		Received: func(t *testing.T, topic string) []adapterstest.Record { return read(t, s.admin, topic) },
-		Database: func(t *testing.T) *sql.DB { return testdb.Migrated(t, testdb.SQLite(t)) },
+		Database: func(t *testing.T) *sql.DB { return testdb.SQLite(t) },
 		Refusals: list,
 	})
 }
