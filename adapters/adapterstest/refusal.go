@@ -53,11 +53,14 @@ func (h Harness) refusal(t *testing.T, r Refusal) {
 	const keys, each = 3, 10
 	refused, fine := topicOf(t), topicOf(t)
 	pub := h.open(t)
+	for _, topic := range []string{refused, fine} {
+		require.NoError(t, pub.Publish(topic, message.NewMessage("before", nil)))
+	}
 	if r.Open != nil {
 		pub = r.Open(t)
 		t.Cleanup(func() { assert.NoError(t, pub.Close()) })
+		require.NoError(t, pub.Publish(refused, message.NewMessage("before", nil)))
 	}
-	require.NoError(t, pub.Publish(refused, message.NewMessage("before", nil)))
 	r.Begin(t, refused)
 	ended := false
 	end := func() {
@@ -93,7 +96,7 @@ func (h Harness) refusal(t *testing.T, r Refusal) {
 	require.Eventually(t, func() bool { return number(t, db, `state = 'held' AND attempts = 0`) == keys*each }, patience, 10*time.Millisecond,
 		"everything is held, without an attempt")
 	if r.TopicOnly {
-		h.wait(t, fine, 1+each)
+		h.wait(t, fine, 2+each)
 	}
 	assert.Zero(t, number(t, db, `attempts > 0 OR state = 'dead'`))
 	end()

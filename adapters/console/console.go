@@ -80,7 +80,7 @@ type line struct {
 }
 
 // Publish writes one line per message, each with one Write. It stops at the first error and at a message whose context
-// has ended. It returns [adapters.ErrClosed] after Close.
+// has ended. What the writer refuses is [adapters.Unavailable]: it holds deliveries and uses no attempts. It returns [adapters.ErrClosed] after Close.
 func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	for _, msg := range msgs {
 		text, err := p.format(topic, msg)
@@ -134,7 +134,7 @@ func (p *Publisher) write(ctx context.Context, text []byte) error {
 	if err == nil && n < len(text) {
 		err = io.ErrShortWrite
 	}
-	return err
+	return adapters.Unavailable(err) // the disk is full, or nobody reads
 }
 
 // Close makes further calls of Publish fail. It may be called more than once and does not close the writer.

@@ -112,10 +112,10 @@ func (b broken) Write(p []byte) (int, error) {
 	return 0, errors.New("no space")
 }
 
-func TestWriteErrorsAreRetryable(t *testing.T) {
+func TestWriteErrorsUseNoAttempts(t *testing.T) {
 	for _, w := range []broken{{0}, {3}} {
 		err := console.NewPublisher(w, console.Config{}, nil).Publish("t", message.NewMessage("1", nil))
 		require.Error(t, err)
-		assert.False(t, adapters.IsPermanent(err))
+		assert.Equal(t, adapters.BlamePublisher, adapters.Blame(err))
 	}
 }

@@ -1,6 +1,8 @@
 package kafka_test
 
 import (
+	"database/sql"
+	"fmt"
 	"net"
 	"strconv"
 	"sync"
@@ -18,6 +20,8 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
+	"github.com/bento-outbox/watermill-outbox/adapters/kafka"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 func TestMain(m *testing.M) {
@@ -39,12 +43,107 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestRefusals(t *testing.T) {
+	b := start(t)
+	b.answer()
+	adapterstest.Refusals(t, adapterstest.Harness{
+		Open:     func(t *testing.T) message.Publisher { return b.unclosed(t, "?timeout=3s") },
+		Received: b.read,
+		Database: func(t *testing.T) *sql.DB { return testdb.SQLite(t) },
+		Refusals: []adapterstest.Refusal{
+			b.refusal(sarama.ErrTopicAuthorizationFailed, true), b.refusal(sarama.ErrNotEnoughReplicas, true), b.refusal(sarama.ErrKafkaStorageError, true),
+			b.refusal(sarama.ErrLeaderNotAvailable, true), b.refusal(sarama.ErrClusterAuthorizationFailed, false),
+			b.refusal(sarama.ErrThrottlingQuotaExceeded, false), b.refusal(sarama.ErrBrokerNotAvailable, false),
+			{Name: "topic is not there", Says: "not exist", TopicOnly: true, Open: b.uncreating, Begin: b.remove, End: b.create},
+		},
+	})
+}
+
+// answer makes the broker answer b.code.
+func (b *broker) answer() {
+	b.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.code == 0 {
+			return nil, nil, false
+		}
+		req := r.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		found := false
+		for _, topic := range req.Topics {
+			answer := kmsg.NewProduceResponseTopic()
+			answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+			for _, partition := range topic.Partitions {
+				part := kmsg.NewProduceResponseTopicPartition()
+				part.Partition, part.ErrorCode = partition.Partition, b.code
+				if b.refused != "" && b.refused != topic.Topic {
+					part.ErrorCode = int16(sarama.ErrNotLeaderForPartition) // it comes again, in another request
+				} else {
+					found = true
+				}
+				answer.Partitions = append(answer.Partitions, part)
+			}
+			resp.Topics = append(resp.Topics, answer)
+		}
+		return resp, nil, found
+	})
+}
+
+func (b *broker) refusal(code sarama.KError, topicOnly bool) adapterstest.Refusal {
+	set := func(code int16) func(*testing.T, string) {
+		return func(_ *testing.T, topic string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.code, b.refused = code, topic; !topicOnly {
+				b.refused = ""
+			}
+		}
+	}
+	return adapterstest.Refusal{Name: fmt.Sprintf("error %d", code), Says: code.Error(), TopicOnly: topicOnly, Begin: set(int16(code)), End: set(0)}
+}
+
+func (b *broker) admin(t *testing.T) sarama.ClusterAdmin {
+	t.Helper()
+	config := sarama.NewConfig()
+	config.Version = sarama.V2_4_0_0
+	admin, err := sarama.NewClusterAdmin([]string{b.addr}, config)
+	require.NoError(t, err)
+	return admin
+}
+
+// uncreating opens a publisher that asks for no topic to be created.
+func (b *broker) uncreating(t *testing.T) message.Publisher {
+	config := kafka.Config{Brokers: []string{b.addr}, Timeout: 3 * time.Second}
+	config.Sarama = kafka.DefaultSaramaConfig(config.Timeout)
+	config.Sarama.Metadata.AllowAutoTopicCreation = false
+	pub, err := kafka.NewPublisher(config, nil)
+	require.NoError(t, err)
+	return pub
+}
+
+func (b *broker) remove(t *testing.T, topic string) {
+	admin := b.admin(t)
+	defer func() { require.NoError(t, admin.Close()) }()
+	require.NoError(t, admin.DeleteTopic(topic))
+}
+
+func (b *broker) create(t *testing.T, topic string) {
+	admin := b.admin(t)
+	defer func() { require.NoError(t, admin.Close()) }()
+	require.NoError(t, admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 4, ReplicationFactor: 1}, false))
+}
+
 // broker is one embedded broker that keeps its port and its data through a restart.
 type broker struct {
 	addr    string
 	dir     string
 	options []kfake.Opt
 	cluster *kfake.Cluster
+
+	mu      sync.Mutex
+	code    int16  // what it answers to what is produced; 0 when it takes it
+	refused string // the topic that it answers so; empty for all
 }
 
 func start(t *testing.T, options ...kfake.Opt) *broker {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/IBM/sarama"
 	"github.com/eapache/go-resiliency/breaker"
@@ -23,6 +24,8 @@ type connection struct {
 	producer *producer
 	attempt  *attempt
 	closed   bool
+	refused  map[string]error // topics, and why
+	refusing atomic.Bool      // whether there are any
 	drained  sync.WaitGroup
 }
 
@@ -31,12 +34,6 @@ type producer struct {
 	sarama.AsyncProducer
 	callers sync.WaitGroup
 }
-
-// errResting is what the driver returns for ten seconds without asking the broker, after it was not there three times.
-type errResting struct{ error }
-
-func (e errResting) Unwrap() error   { return e.error }
-func (errResting) Unavailable() bool { return true } // which the forwarder asks for
 
 type attempt struct {
 	done chan struct{}
@@ -146,14 +143,50 @@ func (c *connection) send(ctx context.Context, record *sarama.ProducerMessage) e
 	select {
 	case err := <-result:
 		if errors.Is(err, breaker.ErrBreakerOpen) {
-			// The broker may be back long before the driver looks again.
-			c.leave(producer)
-			err = errResting{err}
+			return c.resting(producer, record.Topic, err)
 		}
+		c.remember(record.Topic, err)
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// resting is what comes of err, which the driver returns for ten seconds without asking the brokers, after a topic failed three times. Where the
+// topic is the cause it is that again; else the brokers may be back long before the driver looks, and a new producer does.
+func (c *connection) resting(p *producer, topic string, err error) error {
+	c.mu.Lock()
+	cause := c.refused[topic]
+	c.mu.Unlock()
+	if cause != nil {
+		return fmt.Errorf("%w (the driver asks again within 10 s)", cause)
+	}
+	c.leave(p)
+	return adapters.Unavailable(err)
+}
+
+// maxRefused bounds the memory of topics that were refused.
+const maxRefused = 1000
+
+// remember keeps why a topic was refused, and forgets it when it is not any more.
+func (c *connection) remember(topic string, err error) {
+	if err == nil && !c.refusing.Load() {
+		return
+	}
+	of := isAny(err, ofTopic)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !of && len(c.refused) == 0:
+	case !of:
+		delete(c.refused, topic)
+	default:
+		if c.refused == nil || len(c.refused) >= maxRefused {
+			c.refused = map[string]error{}
+		}
+		c.refused[topic] = err
+	}
+	c.refusing.Store(len(c.refused) > 0)
 }
 
 // close sends what the producer still holds and waits for it. Nobody may be in send.

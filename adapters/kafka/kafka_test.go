@@ -105,9 +105,15 @@ func TestKeylessMessagesSpread(t *testing.T) {
 
 func (b *broker) open(t *testing.T, query string) message.Publisher {
 	t.Helper()
+	pub := b.unclosed(t, query)
+	t.Cleanup(func() { assert.NoError(t, pub.Close()) })
+	return pub
+}
+
+func (b *broker) unclosed(t *testing.T, query string) message.Publisher {
+	t.Helper()
 	pub, err := adapters.Open(t.Context(), "kafka://"+b.addr+query, watermill.NopLogger{})
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, pub.Close()) })
 	return pub
 }
 
@@ -213,7 +219,7 @@ func TestSASL(t *testing.T) {
 			err := publish("wrong")
 			require.Error(t, err)
 			assert.NotContains(t, err.Error(), "wrong")
-			assert.False(t, adapters.IsPermanent(err), "somebody can correct the broker's users")
+			assert.Equal(t, adapters.BlamePublisher, adapters.Blame(err), "somebody can correct the broker's users: %v", err)
 		})
 	}
 }
@@ -320,4 +326,20 @@ func TestBrokerThatIsBackIsUsedAtOnce(t *testing.T) {
 	back := time.Now()
 	await.That(t, func() bool { return pub.Publish("orders", message.NewMessage("after", nil)) == nil })
 	require.Less(t, time.Since(back), 5*time.Second)
+}
+
+// A broker refuses whole batches for one record. The others are not to blame.
+func TestRecordThatTheTopicRefuses(t *testing.T) {
+	b := start(t)
+	b.answer()
+	pub := b.open(t, "")
+	require.NoError(t, pub.Publish("t", message.NewMessage("1", nil)))
+	for _, code := range []sarama.KError{sarama.ErrInvalidRecord, sarama.ErrPolicyViolation, sarama.ErrInvalidTimestamp} {
+		b.mu.Lock()
+		b.code = int16(code)
+		b.mu.Unlock()
+		err := pub.Publish("t", message.NewMessage("2", nil))
+		require.ErrorIs(t, err, code)
+		assert.Equal(t, adapters.BlameMessage, adapters.Blame(err))
+	}
 }

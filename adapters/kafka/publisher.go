@@ -52,7 +52,7 @@ func NewPublisher(config Config, logger watermill.LoggerAdapter) (*Publisher, er
 //
 // An error does not say that nothing was written: what the driver was given may still arrive, within about the Timeout.
 // It is permanent, see [adapters.IsPermanent], for a topic name that Kafka does not allow, a message that is too large
-// and a reserved metadata key. It returns [adapters.ErrClosed] after Close.
+// and a reserved metadata key; docs/adapters.md has the whole table. It returns [adapters.ErrClosed] after Close.
 func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
 	p.mu.Lock()
 	if p.closed {
@@ -91,13 +91,13 @@ func (p *Publisher) send(topic string, msg *message.Message) (*sarama.ProducerMe
 	ctx, cancel := context.WithTimeout(msg.Context(), p.config.Timeout)
 	defer cancel()
 	err = p.shared.send(ctx, record)
-	if errors.Is(err, sarama.ErrMessageSizeTooLarge) {
-		// The broker refuses whole batches, where this message may be a small one among others: ask for it alone.
+	if isAny(err, ofBatch) {
+		// The broker refuses whole batches, where this message may be a good one among others: ask for it alone.
 		if record, err = p.config.Marshaler.Marshal(topic, msg); err == nil {
 			err = p.single.send(ctx, record)
 		}
-		if errors.Is(err, sarama.ErrMessageSizeTooLarge) {
-			err = adapters.Permanent(err)
+		if isAny(err, ofBatch) {
+			return nil, adapters.Permanent(err)
 		}
 	}
 	switch {
@@ -107,10 +107,8 @@ func (p *Publisher) send(topic string, msg *message.Message) (*sarama.ProducerMe
 		return nil, msg.Context().Err()
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("no acknowledgement within %v: %w", p.config.Timeout, err)
-	case errors.Is(err, sarama.ErrInvalidTopic), tooLarge(err):
-		return nil, adapters.Permanent(err)
 	}
-	return nil, err
+	return nil, blame(err)
 }
 
 // tooLarge recognises the driver's own refusal of a message above its MaxMessageBytes.
