@@ -9,12 +9,16 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// breaker is the circuit breaker of a publisher or a topic.
+// breaker is the circuit breaker of a publisher or a topic. While it is calm, all that came through was a success, and nobody has to ask the circuit,
+// which has a lock: every publish comes by here.
 type breaker struct {
 	scope     string // a publisher, as kafka://, or a destination
 	forgotten atomic.Bool
-	probed    int64 // when last, in nanoseconds; guarded by the gate's mutex
-	noted     bool  // as open; the forwarder's own
+	calm      atomic.Bool
+	passed    atomic.Bool  // something got through, and nothing has opened it since
+	changes   atomic.Int64 // of its state
+	probed    int64        // when last, in nanoseconds; guarded by the gate's mutex
+	noted     bool         // as open; the forwarder's own
 
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
 
@@ -27,11 +31,17 @@ type breaker struct {
 
 func (p *publisherGate) newBreaker(scope string) *breaker {
 	b := &breaker{scope: scope, at: time.Now()}
+	b.calm.Store(true)
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1, Timeout: p.gates.probe,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= p.failures },
 		IsExcluded:  func(err error) bool { return errors.Is(err, errNotSent) },
 		OnStateChange: func(_ string, from, to gobreaker.State) { // called with the breaker locked: nobody has seen the new state yet
+			b.changes.Add(1)
+			if to == gobreaker.StateOpen {
+				b.calm.Store(false)
+				b.passed.Store(false)
+			}
 			if from == gobreaker.StateClosed || to == gobreaker.StateClosed { // a probe that fails is no news
 				p.moves.Add(1)
 				go p.changed(b)
@@ -41,17 +51,50 @@ func (p *publisherGate) newBreaker(scope string) *breaker {
 	return b
 }
 
-// enter returns the function to report with when a message may be sent, else nil.
-func (b *breaker) enter() (report func(error)) {
+// leave is the leave of a breaker to send a message.
+type leave struct {
+	b       *breaker
+	changes int64       // when it was given
+	report  func(error) // nil when the breaker was calm
+}
+
+// enter returns the leave to send a message, if there is any. It must be given back by its done.
+func (b *breaker) enter() (leave, bool) {
+	l := leave{b: b, changes: b.changes.Load()}
+	if b.calm.Load() {
+		return l, true
+	}
 	report, err := b.circuit.Allow()
 	if err != nil {
-		return nil
+		return leave{}, false
 	}
-	if b.resting(time.Now()) && b.circuit.State() == gobreaker.StateHalfOpen {
+	if b.resting() && b.circuit.State() == gobreaker.StateHalfOpen {
 		report(errNotSent)
-		return nil
+		return leave{}, false
 	}
-	return report
+	l.report = report
+	return l, true
+}
+
+// done reports what came of the message: nil, errNotSent, or a failure, which the breaker has been blamed for before.
+func (l leave) done(err error) {
+	b := l.b
+	switch {
+	case b == nil:
+	case l.report != nil:
+		if l.report(err); err == nil && !b.shut() {
+			b.passed.Store(true)
+			b.calm.Store(true)
+		}
+	case err == nil:
+		if !b.passed.Load() {
+			b.passed.Store(true)
+		}
+	case !errors.Is(err, errNotSent) && b.changes.Load() == l.changes: // else it was sent to what was another destination, as it were
+		if report, closed := b.circuit.Allow(); closed == nil {
+			report(err)
+		}
+	}
 }
 
 // open reports whether nothing is let through, not even a probe.
@@ -60,7 +103,7 @@ func (b *breaker) open() bool {
 	case gobreaker.StateOpen:
 		return true
 	case gobreaker.StateHalfOpen:
-		return b.resting(time.Now())
+		return b.resting()
 	}
 	return false
 }
@@ -69,10 +112,11 @@ func (b *breaker) open() bool {
 func (b *breaker) shut() bool { return b.circuit.State() != gobreaker.StateClosed }
 
 // proven reports whether a message got through and nothing has opened the breaker since.
-func (b *breaker) proven() bool { return !b.shut() && b.circuit.Counts().TotalSuccesses > 0 }
+func (b *breaker) proven() bool { return b.passed.Load() && !b.shut() }
 
 // blame remembers a failure, before it is reported.
 func (b *breaker) blame(err error) {
+	b.calm.Store(false)
 	now := time.Now()
 	if after := retryAfter(err); after > 0 {
 		b.rest.Store(now.Add(after).UnixNano())
@@ -83,9 +127,9 @@ func (b *breaker) blame(err error) {
 }
 
 // resting reports whether the destination asked to be left alone.
-func (b *breaker) resting(now time.Time) bool {
+func (b *breaker) resting() bool {
 	rest := b.rest.Load()
-	return rest > 0 && now.UnixNano() < rest
+	return rest > 0 && time.Now().UnixNano() < rest
 }
 
 // heard returns until when a failure says something.

@@ -93,7 +93,7 @@ type pass struct {
 	gate        *publisherGate
 	destination string
 	topic       *breaker
-	whole, part func(error) // report to the breakers of the publisher and the topic
+	whole, part leave // of the breakers of the publisher and the topic
 }
 
 // errNotSent is reported to a breaker that learns nothing.
@@ -106,26 +106,19 @@ func (p *publisherGate) enter(destination string) (pass, bool) {
 		return x, false
 	}
 	if p.whole != nil {
-		if x.whole = p.whole.enter(); x.whole == nil {
+		var ok bool
+		if x.whole, ok = p.whole.enter(); !ok {
 			return x, false
 		}
 	}
 	if x.topic != nil {
-		if x.part = x.topic.enter(); x.part == nil {
-			x.report(errNotSent, errNotSent)
+		var ok bool
+		if x.part, ok = x.topic.enter(); !ok {
+			x.whole.done(errNotSent)
 			return x, false
 		}
 	}
 	return x, true
-}
-
-func (x *pass) report(whole, part error) {
-	if x.whole != nil {
-		x.whole(whole)
-	}
-	if x.part != nil {
-		x.part(part)
-	}
 }
 
 // done takes what came of the publish, and returns whose fault a failure is. That of one that got no answer is the destination's when its
@@ -139,7 +132,8 @@ func (x *pass) done(err error) fault.Fault {
 	f := fault.Of(err)
 	switch {
 	case f.Kind == fault.Unknown && errors.Is(err, context.Canceled):
-		x.report(errNotSent, errNotSent)
+		x.whole.done(errNotSent)
+		x.part.done(errNotSent)
 		return f
 	case f.Kind != fault.Destination && f.Kind != fault.Silent:
 		x.through() // it has answered
@@ -148,19 +142,16 @@ func (x *pass) done(err error) fault.Fault {
 	shut := false
 	if whole := x.gate.whole; whole != nil {
 		if f.TopicOnly {
-			x.whole(nil)
+			x.whole.done(nil)
 		} else {
 			whole.blame(err)
-			x.whole(err)
+			x.whole.done(err)
 			shut = whole.shut()
 		}
 	}
-	switch {
-	case shut: // then the topic has nothing to do with it
-		if x.part != nil {
-			x.part(errNotSent)
-		}
-	default:
+	if shut { // then the topic has nothing to do with it
+		x.part.done(errNotSent)
+	} else {
 		shut = x.fail(err)
 	}
 	if f.Kind == fault.Silent && shut {
@@ -171,31 +162,30 @@ func (x *pass) done(err error) fault.Fault {
 
 // through reports that the destination has taken a message or said what is wrong with it.
 func (x *pass) through() {
-	if x.report(nil, nil); x.topic != nil && !x.topic.shut() {
+	x.whole.done(nil)
+	if x.part.done(nil); x.topic != nil && !x.topic.shut() {
 		x.gate.drop(x.topic)
 	}
 }
 
 // fail reports a failure to the topic's breaker and returns whether that is shut.
 func (x *pass) fail(err error) bool {
-	b, report := x.gate.failed(x.destination), x.part
+	b := x.gate.failed(x.destination)
 	if b == nil {
 		return false
 	}
 	b.blame(err)
 	if b != x.topic { // new, or another one meanwhile
-		report = b.enter()
+		x.part, _ = b.enter()
 	}
-	if report != nil {
-		report(err)
-	}
+	x.part.done(err)
 	return b.shut()
 }
 
 // probes returns what is to be probed now: the publisher, or some of its topics, and forgets the topics of which nothing came for long.
 func (p *publisherGate) probes(now time.Time) (names []string) {
 	if p.whole != nil && p.whole.shut() {
-		if !p.whole.resting(now) {
+		if !p.whole.resting() {
 			names = append(names, p.scope)
 		}
 		return names
@@ -216,7 +206,7 @@ func (p *publisherGate) probes(now time.Time) (names []string) {
 				p.moves.Add(1)
 				go p.changed(b)
 			}
-		case b.shut() && !b.resting(now):
+		case b.shut() && !b.resting():
 			list = append(list, b)
 		}
 	}

@@ -72,19 +72,19 @@ func with(options []trace.SpanStartOption, more ...trace.SpanStartOption) []trac
 // application runs the forwarder with is about something else.
 func (t *tracer) begin(u *unit, msg *message.Message) trace.Span {
 	ctx := msg.Context()
-	options := with(t.route, trace.WithAttributes(tracing.Destination.String(tracing.Text(u.event.Topic))))
+	options := with(t.route, trace.WithAttributes(tracing.Destination.String(tracing.Name(u.event.Topic))))
 	if trace.SpanContextFromContext(ctx).Equal(trace.SpanContextFromContext(u.reader.ctx)) {
 		var stored bool
 		if ctx, stored = tracing.Extract(ctx, t.propagator, msg.Metadata); !stored {
 			options = append(options, trace.WithNewRoot())
 		}
 	}
-	ctx, span := t.Start(ctx, "route "+tracing.Text(u.event.Topic), options...)
+	ctx, span := t.Start(ctx, "route "+tracing.Name(u.event.Topic), options...)
 	msg.SetContext(ctx)
 	if span.IsRecording() {
 		span.SetAttributes(describe(u, msg)...)
 		if u.retry != nil {
-			span.SetAttributes(tracing.OutboxTarget.String(tracing.Text(u.retry.Target)))
+			span.SetAttributes(tracing.OutboxTarget.String(tracing.Name(u.retry.Target)))
 		}
 	}
 	return span
@@ -96,7 +96,7 @@ func describe(u *unit, msg *message.Message) []attribute.KeyValue {
 	list = append(list, tracing.MessageID.String(tracing.Text(u.event.ID)), tracing.OutboxID.String(msg.Metadata[schema.KeyID]),
 		tracing.Attempt.Int(u.attempts()+1), tracing.BodySize.Int(len(msg.Payload)))
 	if u.event.TenantID != "" {
-		list = append(list, tracing.OutboxTenant.String(tracing.Text(u.event.TenantID)))
+		list = append(list, tracing.OutboxTenant.String(tracing.Name(u.event.TenantID)))
 	}
 	return list
 }
@@ -115,14 +115,14 @@ func (t *tracer) routed(span trace.Span, u *unit) {
 
 // attempt starts the span of an attempt to publish out, which carries it on in its metadata and in its context.
 func (t *tracer) attempt(u *unit, destination, topic, target string, out *message.Message) trace.Span {
-	topic = tracing.Text(topic)
+	topic = tracing.Name(topic)
 	ctx, span := t.Start(out.Context(), "publish "+topic, with(t.publish, trace.WithAttributes(tracing.Destination.String(topic)))...)
 	out.SetContext(ctx)
 	tracing.Inject(ctx, t.propagator, out.Metadata)
 	if span.IsRecording() {
 		span.SetAttributes(describe(u, out)...)
-		span.SetAttributes(tracing.OutboxTopic.String(tracing.Text(u.event.Topic)),
-			tracing.OutboxDestination.String(tracing.Text(destination)), tracing.OutboxTarget.String(tracing.Text(target)))
+		span.SetAttributes(tracing.OutboxTopic.String(tracing.Name(u.event.Topic)),
+			tracing.OutboxDestination.String(tracing.Name(destination)), tracing.OutboxTarget.String(tracing.Name(target)))
 	}
 	return span
 }

@@ -88,7 +88,7 @@ func (t *tracer) start(ctx context.Context, msg *message.Message) (context.Conte
 		ctx, _ = tracing.Extract(ctx, t.propagator, msg.Metadata)
 		ctx = context.WithValue(ctx, traceKey{}, true)
 	}
-	topic := tracing.Text(message.SubscribeTopicFromCtx(ctx))
+	topic := tracing.Name(message.SubscribeTopicFromCtx(ctx))
 	name := "process"
 	if topic != "" {
 		name += " " + topic
@@ -98,7 +98,7 @@ func (t *tracer) start(ctx context.Context, msg *message.Message) (context.Conte
 	if span.IsRecording() {
 		span.SetAttributes(tracing.MessageID.String(tracing.Text(msg.UUID)), tracing.BodySize.Int(len(msg.Payload)))
 		if handler := message.HandlerNameFromCtx(ctx); handler != "" {
-			span.SetAttributes(tracing.Handler.String(tracing.Text(handler)))
+			span.SetAttributes(tracing.Handler.String(tracing.Name(handler)))
 		}
 		if id := msg.Metadata[KeyID]; id != "" {
 			span.SetAttributes(tracing.OutboxID.String(tracing.Text(id)))

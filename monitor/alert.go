@@ -93,7 +93,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 			reason = ": " + strings.TrimRight(c.Reason, ".")
 		}
 		add(RuleUnreachable, c.Name, l, "Bring the destination back. Its deliveries are held without using attempts, and go on by themselves.",
-			"%s has not been reached for %s%s.", c.Name, round(gone), reason)
+			"%s has accepted nothing for %s%s.", short(c.Name), round(gone), reason)
 	}
 
 	l, limit := level(s.Totals.Backlog(), t.BacklogWarning, t.BacklogCritical)

@@ -63,7 +63,7 @@ func TestAlerts(t *testing.T) {
 		{name: "many dead letters", make: func(s *Snapshot) { s.Totals.Dead = 1000 }, rule: RuleDeadLetters, want: Critical},
 		{name: "unreachable", make: func(s *Snapshot) {
 			s.Unreachable = []schema.Control{{Name: "kafka://a", Since: ago(*s, time.Minute), Reason: "connection refused"}}
-		}, rule: RuleUnreachable, want: Warning, says: "kafka://a has not been reached for 1m0s: connection refused."},
+		}, rule: RuleUnreachable, want: Warning, says: "kafka://a has accepted nothing for 1m0s: connection refused."},
 		{name: "unreachable for long", make: func(s *Snapshot) {
 			s.Unreachable = []schema.Control{{Name: "kafka://a", Since: ago(*s, 10*time.Minute)}}
 		}, rule: RuleUnreachable, want: Critical},

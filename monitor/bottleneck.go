@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -49,10 +48,9 @@ func (t Thresholds) bottlenecks(s Snapshot) []Bottleneck {
 
 	gone := map[string]bool{}
 	for _, c := range s.Unreachable {
-		gone[c.Name] = true
 		held := s.heldBy(c)
 		add("destination", max2(Warning, by(held)), "Bring it back. Nothing is lost, no attempts are used, and other destinations go on.",
-			"%s has not been reached for %s and holds %d deliveries.", c.Name, round(s.Time.Sub(c.Since)), held)
+			"%s has accepted nothing for %s and holds %d deliveries.", short(c.Name), round(s.Time.Sub(c.Since)), held)
 	}
 	for _, c := range s.Paused {
 		gone[c.Name] = true
@@ -65,7 +63,7 @@ func (t Thresholds) bottlenecks(s Snapshot) []Bottleneck {
 		add("operators", by(held), action, "The %s %s has been paused for %s and holds %d deliveries.", c.Kind, c.Name, round(s.Time.Sub(c.Since)), held)
 	}
 	for _, g := range s.Destinations {
-		if gone[g.Name] || g.Name == Others || g.Totals.Held == 0 || g.Totals.Waiting == 0 {
+		if gone[g.Name] || s.UnreachableBy(g.Name) != nil || g.Name == Others || g.Totals.Held == 0 || g.Totals.Waiting == 0 {
 			continue
 		}
 		add("retries", by(g.Totals.Held), "See why they fail: the errors of its attempts in the log, or outbox dead list once they gave up.",
@@ -114,6 +112,9 @@ func max2(a, b Level) Level {
 	return b
 }
 
+// short is a name in a sentence, which a log may have too.
+func short(name string) string { return cut(name, 200) }
+
 // heldBy is what a control holds, as far as it is named. A destination without a topic is all of its publisher's.
 func (s Snapshot) heldBy(c schema.Control) (held int64) {
 	list := s.Destinations
@@ -121,7 +122,7 @@ func (s Snapshot) heldBy(c schema.Control) (held int64) {
 		list = s.Tenants
 	}
 	for _, g := range list {
-		if g.Name == c.Name || c.Kind == schema.PausedDestination && strings.HasSuffix(c.Name, "://") && strings.HasPrefix(g.Name, c.Name) {
+		if g.Name == c.Name || c.Kind != schema.PausedTenant && s.covers(c.Name, g.Name) {
 			held += g.Totals.Held
 		}
 	}

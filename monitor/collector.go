@@ -37,7 +37,7 @@ var (
 	forwardersDesc  = desc("outbox_forwarders", "Forwarders that are alive, or died and were not cleared away.", "state")
 	freeDesc        = desc("outbox_free_slots", "Slots that nobody owns, of groups that have a forwarder alive.")
 	pausedDesc      = desc("outbox_paused", "What operators have paused, by kind.", "kind")
-	unreachableDesc = desc("outbox_unreachable", "1 for each destination that some forwarder cannot reach.", "destination")
+	unreachableDesc = desc("outbox_unreachable", "1 for each publisher, as kafka://, or destination that takes nothing from some forwarder; of further ones how many.", "destination")
 	alertDesc       = desc("outbox_alert", "1 for each alert that is raised.", "rule", "level")
 	poolDesc        = desc("outbox_pool_connections", "Connections of the database pool of this process.", "state")
 	poolMaxDesc     = desc("outbox_pool_max_connections", "Limit of the pool; 0 when it has none.")
@@ -90,7 +90,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		for _, g := range part.groups {
 			g.Totals.each(func(state schema.State, n int64) {
 				if part.desc != destinationDesc || state != schema.Pending {
-					gauge(part.desc, float64(n), g.Name, string(state))
+					gauge(part.desc, float64(n), label(g.Name), string(state))
 				}
 			})
 		}
@@ -113,12 +113,16 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		}
 		gauge(pausedDesc, float64(n), string(kind))
 	}
-	gone := map[string]bool{}
-	for _, u := range s.Unreachable {
-		if !gone[u.Name] && len(gone) < maxDestinations {
-			gone[u.Name] = true
-			gauge(unreachableDesc, 1, u.Name)
+	others := 0
+	for i, u := range s.Unreachable { // whose names differ
+		if i < MaxLabelValues {
+			gauge(unreachableDesc, 1, label(u.Name))
+		} else {
+			others++
 		}
+	}
+	if others > 0 {
+		gauge(unreachableDesc, float64(others), Others)
 	}
 	raised := map[[2]string]bool{} // a rule may be broken by several destinations
 	for _, a := range s.Alerts {

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,8 @@ import (
 //		Slots:     metrics.Slots,
 //	}
 //
-// It is safe for concurrent use. Events may name any destination: the first 200 have numbers of their own, the rest share the label [Others].
+// It is safe for concurrent use. Events may name any destination: the first [MaxLabelValues] have numbers of their own, the rest share the label
+// [Others], and long names are cut.
 type Metrics struct {
 	attempts, retries, dead *prometheus.CounterVec
 	publish, lag            *prometheus.HistogramVec
@@ -32,18 +34,15 @@ type Metrics struct {
 
 	destinations sync.Map // name -> *destination
 	named        atomic.Int64
-	mu           sync.Mutex      // for what is rare
-	open         map[string]bool // names of destinations whose breaker is open
+	mu           sync.Mutex        // for what is rare
+	open         map[string]string // labels of breakers that are open, and which they are counted by
 }
-
-const maxDestinations = 200
 
 // destination has the metrics of one destination at hand, so that an attempt looks up nothing but this.
 type destination struct {
 	delivered, failed, retry prometheus.Counter
 	dead                     prometheus.Counter
 	publish, lag             prometheus.Observer
-	breaker                  prometheus.Gauge
 }
 
 // NewMetrics registers the metrics of a forwarder. The error is that of the registerer, when it has metrics of such a name already: two
@@ -64,7 +63,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		publish:  histogram("outbox_publish_seconds", "Time that a publisher needed for an attempt.", fast, "destination"),
 		lag:      histogram("outbox_lag_seconds", "Time from an event's insertion to its delivery.", late, "destination"),
 		breaker: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "outbox_breaker_open", Help: "1 while this forwarder cannot reach the destination, else 0; of other destinations how many.",
+			Name: "outbox_breaker_open", Help: "1 while a publisher, as kafka://, or a destination takes nothing from this forwarder; of further ones how many.",
 		}, []string{"destination"}),
 		readEvents: prometheus.NewCounter(prometheus.CounterOpts{Name: "outbox_read_events_total", Help: "New events that were read from the outbox."}),
 		settled:    prometheus.NewCounter(prometheus.CounterOpts{Name: "outbox_settled_events_total", Help: "Outcomes that were written down."}),
@@ -75,7 +74,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Name: "outbox_settle_seconds", Help: "Time that it took to write down a batch of outcomes.", Buckets: fast,
 		}),
 		slots: prometheus.NewGauge(prometheus.GaugeOpts{Name: "outbox_slots_owned", Help: "Slots that this forwarder owns."}),
-		open:  map[string]bool{},
+		open:  map[string]string{},
 	}
 	var faults []error
 	for _, c := range []prometheus.Collector{m.attempts, m.retries, m.dead, m.publish, m.lag, m.breaker, m.readEvents, m.settled, m.read, m.settle, m.slots} {
@@ -89,8 +88,11 @@ func (m *Metrics) destination(name string) *destination {
 	if d, ok := m.destinations.Load(name); ok {
 		return d.(*destination)
 	}
-	label := printable(name)
-	if m.named.Load() >= maxDestinations { // not kept: the names may be without end
+	label := label(name)
+	if d, ok := m.destinations.Load(label); ok {
+		return d.(*destination)
+	}
+	if m.named.Load() >= MaxLabelValues { // not kept: the names may be without end
 		label = Others
 		if d, ok := m.destinations.Load(Others); ok {
 			return d.(*destination)
@@ -99,13 +101,9 @@ func (m *Metrics) destination(name string) *destination {
 	d := &destination{
 		delivered: m.attempts.WithLabelValues(label, "delivered"), failed: m.attempts.WithLabelValues(label, "failed"),
 		retry: m.retries.WithLabelValues(label), dead: m.dead.WithLabelValues(label),
-		publish: m.publish.WithLabelValues(label), lag: m.lag.WithLabelValues(label), breaker: m.breaker.WithLabelValues(label),
+		publish: m.publish.WithLabelValues(label), lag: m.lag.WithLabelValues(label),
 	}
-	key := name
-	if label == Others {
-		key = Others
-	}
-	kept, known := m.destinations.LoadOrStore(key, d)
+	kept, known := m.destinations.LoadOrStore(label, d)
 	if !known {
 		m.named.Add(1)
 	}
@@ -130,21 +128,27 @@ func (m *Metrics) Published(destination string, number int, took, lag time.Durat
 // Died counts a delivery that gave up.
 func (m *Metrics) Died(destination string) { m.destination(destination).dead.Inc() }
 
-// Breaker notes that a destination is out of reach, or back.
-func (m *Metrics) Breaker(destination string, open bool) {
-	d := m.destination(destination)
+// Breaker notes that the circuit breaker of a publisher or a destination opened or closed, as forwarder.Hooks.Breaker is told of it.
+func (m *Metrics) Breaker(scope string, open bool) {
+	name := label(scope)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if open == m.open[destination] {
+	as, was := m.open[name]
+	if open == was {
 		return
 	}
-	if open {
-		m.open[destination] = true
-		d.breaker.Inc()
-	} else {
-		delete(m.open, destination)
-		d.breaker.Dec()
+	if !open {
+		m.breaker.WithLabelValues(as).Dec()
+		if delete(m.open, name); as == name && !strings.HasSuffix(scope, "://") { // topics come and go, publishers stay
+			m.breaker.DeleteLabelValues(name)
+		}
+		return
 	}
+	if as = name; len(m.open) >= MaxLabelValues {
+		as = Others
+	}
+	m.open[name] = as
+	m.breaker.WithLabelValues(as).Inc()
 }
 
 // Read counts a read of the outbox.

@@ -27,8 +27,11 @@ type Config struct {
 	Interval time.Duration
 	// Timeout is how long the database may take for one snapshot. Defaults to 10 s; at least 100 ms.
 	Timeout time.Duration
+	// DefaultPublisher is the name of the publisher of destinations without one, as the forwarder's Config has it, so that what they hold is
+	// counted as that publisher's. Empty by default.
+	DefaultPublisher string
 	// Top is how many destinations, tenants and topics a snapshot names: those with the most to do. The rest of each is summed under [Others].
-	// Defaults to 50.
+	// Defaults to 50; at most 200.
 	Top int
 }
 
@@ -49,8 +52,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Top == 0:
 		c.Top = 50
-	case c.Top < 0:
-		faults = append(faults, fmt.Errorf("Top %d: must not be negative", c.Top))
+	case c.Top < 0 || c.Top > MaxLabelValues:
+		faults = append(faults, fmt.Errorf("Top %d: must be between 0 and %d", c.Top, MaxLabelValues))
 	}
 	var err error
 	if c.Thresholds, err = c.Thresholds.withDefaults(); err != nil {

@@ -37,13 +37,15 @@ type Snapshot struct {
 	Topics       []Group `json:"topics"`
 
 	Paused      []schema.Control `json:"paused"`
-	Unreachable []schema.Control `json:"unreachable"` // destinations whose breaker is open, in any forwarder
+	Unreachable []schema.Control `json:"unreachable"` // publishers, as kafka://, and destinations whose breaker is open, in any forwarder
 	Forwarders  []Forwarder      `json:"forwarders"`
 	FreeSlots   int              `json:"free_slots"` // that nobody owns, of groups that have a forwarder alive
 	Pool        Pool             `json:"pool"`
 
 	Alerts      []Alert      `json:"alerts"`      // the worst first
 	Bottlenecks []Bottleneck `json:"bottlenecks"` // the worst first
+
+	standard string // the publisher of destinations that name none
 }
 
 // Totals are numbers of what is not finished, by state.
@@ -130,7 +132,7 @@ func (m *Monitor) TakeExact(ctx context.Context) (Snapshot, error) { return m.ta
 
 func (m *Monitor) take(ctx context.Context, exact bool) (Snapshot, error) {
 	pool := m.db.Stats() // before the snapshot needs a connection itself
-	s := Snapshot{Time: time.Now(), Pool: poolOf(pool), Paused: []schema.Control{}, Unreachable: []schema.Control{}, Forwarders: []Forwarder{}}
+	s := Snapshot{Time: time.Now(), Pool: poolOf(pool), Paused: []schema.Control{}, Unreachable: []schema.Control{}, Forwarders: []Forwarder{}, standard: m.cfg.DefaultPublisher}
 	b, err := m.store.Backlog(ctx, exact)
 	if err == nil {
 		err = m.look(ctx, &s)
@@ -240,5 +242,24 @@ func grouped(counts []schema.Count, top int) []Group {
 	return append(list[:top:top], others)
 }
 
-// printable is a name as a label of a metric and as JSON can have it.
-func printable(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
+// UnreachableBy returns what keeps a destination from being reached, itself or its publisher; nil when nothing does.
+func (s Snapshot) UnreachableBy(destination string) *schema.Control {
+	for i, c := range s.Unreachable {
+		if s.covers(c.Name, destination) {
+			return &s.Unreachable[i]
+		}
+	}
+	return nil
+}
+
+// covers reports whether a control of a destination, or of all of a publisher's, is about destination.
+func (s Snapshot) covers(control, destination string) bool {
+	if control == destination {
+		return true
+	}
+	if publisher, whole := strings.CutSuffix(control, "://"); whole {
+		name, _, named := strings.Cut(destination, "://")
+		return named && name == publisher || !named && publisher == s.standard
+	}
+	return false
+}

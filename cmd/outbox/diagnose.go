@@ -60,7 +60,9 @@ func (c *diagnoseCommand) Run(s *session) error {
 	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
 		ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout+over)
 		defer cancel()
-		d, err := diagnose(ctx, db, monitor.Config{Schema: target.tables, Thresholds: s.config.Thresholds()}, older, over, s.log)
+		d, err := diagnose(ctx, db, monitor.Config{
+			Schema: target.tables, Thresholds: s.config.Thresholds(), DefaultPublisher: s.config.StandardPublisher(),
+		}, older, over, s.log)
 		if err != nil {
 			return target.explain(err)
 		}

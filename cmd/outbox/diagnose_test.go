@@ -81,7 +81,7 @@ func TestDiagnose(t *testing.T) {
 		exec(`DROP INDEX outbox_deliveries_held`)
 		d = look(statusFailed)
 		require.Equal(t, "outbox run --group g", d.find("The forwarder host-7 has died").Action)
-		require.Equal(t, monitor.Warning, d.find("shop://orders has not been reached").Level)
+		require.Equal(t, monitor.Warning, d.find("shop://orders has accepted nothing").Level)
 		require.Contains(t, d.find("enant acme ").Action, "outbox resume tenant acme")
 		require.Equal(t, monitor.Warning, d.find("The index outbox_deliveries_held of outbox_deliveries is missing").Level)
 		exec(d.find("The index").Action)

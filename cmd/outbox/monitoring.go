@@ -23,7 +23,9 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 	if h == nil {
 		return forwarder.Hooks{}, none, nil
 	}
-	watch, err := monitor.New(ctx, db, monitor.Config{Schema: target.tables, Thresholds: s.config.Thresholds()}, s.log.watermill)
+	watch, err := monitor.New(ctx, db, monitor.Config{
+		Schema: target.tables, Thresholds: s.config.Thresholds(), DefaultPublisher: s.config.StandardPublisher(),
+	}, s.log.watermill)
 	if err != nil {
 		return forwarder.Hooks{}, none, target.explain(err)
 	}

@@ -73,6 +73,18 @@ var troubles = map[string]troubleCase{
 			}
 		}},
 	},
+	"A destination takes nothing": {
+		make: func(x *trouble) {
+			x.shop.answer(http.StatusUnauthorized, 0, nil)
+			x.insert(8, "acme", anyKey, "")
+			x.forward()
+		},
+		before: map[string]func(*trouble){"outbox diagnose": func(x *trouble) {
+			if x.asked++; x.asked == 2 {
+				x.shop.answer(http.StatusOK, 0, nil)
+			}
+		}},
+	},
 	"A destination refuses for now": {
 		make: func(x *trouble) {
 			x.env = append(x.env, "BENTO_OUTBOX_MAX_RETRY_ATTEMPTS=100")

@@ -85,6 +85,17 @@ func Text(s string) string {
 	return strings.ToValidUTF8(s, "\ufffd")
 }
 
+// maxName bounds a name in a span, in bytes: backends index them, and events may make them up.
+const maxName = 200
+
+// Name is [Text] for the name of a span, a destination, a topic or a tenant.
+func Name(s string) string {
+	if len(s) > maxName {
+		s = strings.ToValidUTF8(s[:maxName], "") + "..."
+	}
+	return Text(s)
+}
+
 // End ends span, as failed when err is not nil.
 func End(span trace.Span, err error) {
 	if err != nil {

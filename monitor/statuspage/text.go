@@ -12,7 +12,7 @@ import (
 
 var functions = template.FuncMap{
 	"number": number, "about": about, "total": total, "age": age, "clock": clock, "rate": rate,
-	"orNone": orNone, "pausedBy": pausedBy, "unreachable": unreachable, "percent": func(p monitor.Pool) int { return int(math.Round(p.Use() * 100)) },
+	"orNone": orNone, "pausedBy": pausedBy, "percent": func(p monitor.Pool) int { return int(math.Round(p.Use() * 100)) },
 	"destination": func() schema.ControlKind { return schema.PausedDestination }, "tenant": func() schema.ControlKind { return schema.PausedTenant },
 	"maxReason": func() int { return MaxReason },
 }
@@ -81,8 +81,4 @@ func pausedBy(list []schema.Control, kind schema.ControlKind, name string) *sche
 		}
 	}
 	return nil
-}
-
-func unreachable(list []schema.Control, name string) *schema.Control {
-	return pausedBy(list, schema.Unreachable, name)
 }

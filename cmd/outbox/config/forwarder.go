@@ -70,3 +70,13 @@ func (c Config) defaultPolicy() middleware.RetryPolicy {
 	p.MaxAttempts, p.InitialInterval = c.MaxAttempts, c.ErrorRetryDelay
 	return p
 }
+
+// StandardPublisher is the destination of what names none, empty when there is none: that of the forwarder's Config, or of what it defaults to.
+func (c Config) StandardPublisher() string {
+	if c.DefaultDestination == "" && len(c.ByName) == 1 {
+		for name := range c.ByName {
+			return name
+		}
+	}
+	return cmp.Or(c.DefaultDestination, "default")
+}
