@@ -33,6 +33,7 @@ func (c *runCommand) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	takeStandardLog(s.log)
 	health, err := listen(s.config.Config, s.log)
 	if err != nil {
 		return err
