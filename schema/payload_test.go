@@ -118,7 +118,7 @@ func TestAdapterStoresEveryPayload(t *testing.T) {
 			text    bool
 		}{
 			{`{"path":"C:\\dir"}`, true}, {"é 🙂", true}, {"", true}, {"\x00", false}, {"a\x00b", false}, {"\xff", false}, {`\x00`, false}, {`\x`, false}, {`\`, true},
-			{strings.Repeat(`{"a":"\\"}`, 1<<17), true}, {strings.Repeat("\x00\xff\\'\"", 1<<18), false},
+			{strings.Repeat(`{"a":"\\"}`, 1<<17), true}, {strings.Repeat("\x00\xff\\'\"", 1<<18), false}, {strings.Repeat("x", 16<<20), true},
 		} {
 			topic := fmt.Sprint("t", i)
 			want[topic] = []byte(c.payload)

@@ -15,13 +15,14 @@ $outbox$;
 CREATE FUNCTION {{.Slot}}(seq bigint, topic text, tenant_id text, aggregate_type text, aggregate_id text, ordering_key text)
     RETURNS smallint LANGUAGE plpgsql IMMUTABLE AS $outbox$
 BEGIN
-    IF topic = '' THEN
-        RAISE EXCEPTION 'outbox event refused: topic is empty' USING ERRCODE = 'check_violation';
-    ELSIF octet_length(topic) > 1024 OR octet_length(tenant_id) > 1024 OR octet_length(aggregate_type) > 1024
+    IF topic = '' OR octet_length(topic) > 1024 OR octet_length(tenant_id) > 1024 OR octet_length(aggregate_type) > 1024
         OR octet_length(aggregate_id) > 1024 OR octet_length(ordering_key) > 1024 THEN
-        RAISE EXCEPTION 'outbox event refused: %', CASE WHEN octet_length(topic) > 1024 THEN 'topic'
-            WHEN octet_length(tenant_id) > 1024 THEN 'tenant_id' WHEN octet_length(aggregate_type) > 1024 THEN 'aggregate_type'
-            WHEN octet_length(aggregate_id) > 1024 THEN 'aggregate_id' ELSE 'ordering_key' END || ' has more than 1024 bytes'
+        RAISE EXCEPTION 'outbox event refused: %', CASE WHEN topic = '' THEN 'topic is empty'
+            WHEN octet_length(topic) > 1024 THEN 'topic has more than 1024 bytes'
+            WHEN octet_length(tenant_id) > 1024 THEN 'tenant_id has more than 1024 bytes'
+            WHEN octet_length(aggregate_type) > 1024 THEN 'aggregate_type has more than 1024 bytes'
+            WHEN octet_length(aggregate_id) > 1024 THEN 'aggregate_id has more than 1024 bytes'
+            ELSE 'ordering_key has more than 1024 bytes' END
             USING ERRCODE = 'check_violation';
     END IF;
     RETURN (CASE
