@@ -9,12 +9,13 @@ GOLANGCI_LINT := $(CURDIR)/.run/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 ARGS ?=
 BENCH ?= .
 SERVICES ?=
+VERSIONS ?=
 DURATION ?= 3m
 SEED ?= 0
 DAY ?= 1 year
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## run the demo
 	cd examples && go run ./demo $(ARGS)
@@ -26,6 +27,10 @@ test: ## run all tests with the race detector, on real services that are started
 
 test-another-day: ## run all tests as if today were DAY ('1 year', '2028-02-29 23:55', anything that date -d takes)
 	@scripts/another-day '$(DAY)' $(MAKE) test
+
+.PHONY: test-postgres-versions
+test-postgres-versions: ## run the tests of the tables on PostgreSQL 12 to 18, and more on the first and the last (VERSIONS="12 16")
+	@VERSIONS="$(VERSIONS)" scripts/postgres-versions $(ARGS)
 
 test-short: ## run the tests that need only Go
 	@scripts/each-module go test -short -count=1 $(ARGS) ./...
