@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -221,14 +222,43 @@ func (p *Publisher) row(call context.Context, topic string, msg *message.Message
 	return row, of, nil
 }
 
-// store inserts rows, all or none: what needs more than one statement gets a transaction when the caller has none.
+type beginner interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
+// store inserts rows, all or none: what needs more than one statement gets a transaction when the caller has none. Then what the database refuses because of
+// others is tried again.
 func (p *Publisher) store(ctx context.Context, topic string, rows message.Messages) error {
-	db, pool := p.db.(interface {
-		BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
-	})
-	if !pool || len(rows) <= insertChunk && !p.cfg.Notify {
+	db, pool := p.db.(beginner)
+	if !pool {
 		return p.insert(ctx, p.db, topic, rows)
 	}
+	const tries, wait = 10, 5 * time.Millisecond
+	for try := 1; ; try++ {
+		var err error
+		if len(rows) <= insertChunk && !p.cfg.Notify {
+			err = p.insert(ctx, p.db, topic, rows)
+		} else {
+			err = p.storeTogether(ctx, db, topic, rows)
+		}
+		if err == nil || try == tries || !mayTryAgain(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(rand.N(wait * time.Duration(try))):
+		}
+	}
+}
+
+// mayTryAgain reports whether PostgreSQL refused a transaction because of others: a serialization failure, a deadlock.
+func mayTryAgain(err error) bool {
+	var s interface{ SQLState() string }
+	return errors.As(err, &s) && (s.SQLState() == "40001" || s.SQLState() == "40P01")
+}
+
+func (p *Publisher) storeTogether(ctx context.Context, db beginner, topic string, rows message.Messages) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

@@ -26,6 +26,8 @@ type Dialect interface {
 	time(time.Time) any
 	// timeScanner returns a value for Scan that stores what it reads in dst; NULL is the zero time.
 	timeScanner(dst *time.Time) any
+	// txOptions are what transactions ask for.
+	txOptions() *sql.TxOptions
 	// retryable tells whether the same transaction may succeed when it is run again: a deadlock, a busy database.
 	retryable(error) bool
 	// lockTimeout tells whether err says that a lock was not to be had in time.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	random "math/rand/v2"
 	"path"
 	"slices"
 	"strconv"
@@ -169,7 +170,7 @@ func (m *Migrator) step(ctx context.Context, choose func(known, done []Migration
 		select {
 		case <-ctx.Done():
 			return nil, err
-		case <-time.After(wait):
+		case <-time.After(wait/2 + random.N(wait)):
 		}
 	}
 }
@@ -180,7 +181,7 @@ func (m *Migrator) once(ctx context.Context, choose func(known, done []Migration
 	if err != nil {
 		return nil, err
 	}
-	tx, err := m.db.BeginTx(ctx, nil)
+	tx, err := m.db.BeginTx(ctx, m.c.Dialect.txOptions())
 	if err != nil {
 		return nil, fmt.Errorf("cannot migrate: %w", err)
 	}

@@ -245,6 +245,9 @@ func (n nullTime) Scan(v any) error {
 
 func (postgres) timeScanner(dst *time.Time) any { return nullTime{dst} }
 
+// txOptions asks for the isolation in which a statement sees what was committed before it, which guards and fences count on.
+func (postgres) txOptions() *sql.TxOptions { return &sql.TxOptions{Isolation: sql.LevelReadCommitted} }
+
 func (postgres) retryable(err error) bool {
 	switch sqlState(err) {
 	case "40001", "40P01": // serialization failure, deadlock

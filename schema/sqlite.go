@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"database/sql"
 	"fmt"
 	"strings"
 	"time"
@@ -210,6 +211,8 @@ func (s textTime) Scan(v any) error {
 }
 
 func (sqlite) timeScanner(dst *time.Time) any { return textTime{dst} }
+
+func (sqlite) txOptions() *sql.TxOptions { return nil }
 
 func (sqlite) retryable(err error) bool {
 	s := err.Error()

@@ -15,7 +15,7 @@ import (
 // Store runs the statements of a dialect. It is safe for concurrent use; every method is one statement or one short transaction, and
 // nothing stays open between calls.
 type Store struct {
-	db       *sqlx.DB
+	db       retryingDB
 	d        Dialect
 	cfg      Config
 	t        tables
@@ -59,7 +59,7 @@ func OpenStore(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 		return nil, wrap("look for the outbox tables", err)
 	}
 	return &Store{
-		db: sqlx.NewDb(db, cfg.Dialect.String()), d: cfg.Dialect, cfg: cfg, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
+		db: retryingDB{sqlx.NewDb(db, cfg.Dialect.String()), cfg.Dialect}, d: cfg.Dialect, cfg: cfg, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
 		countTime: countTime,
 	}, nil
 }
@@ -92,20 +92,9 @@ func (s *Store) Writers(ctx context.Context) ([]Writer, error) {
 	if s.q.writers == "" {
 		return nil, nil
 	}
-	rows, err := s.db.QueryContext(ctx, s.q.writers)
-	if err != nil {
-		return nil, wrap("list open writers", err)
-	}
-	defer rows.Close()
-	var list []Writer
-	for rows.Next() {
-		var w Writer
-		if err := rows.Scan(&w.Name, &w.XID); err != nil {
-			return nil, wrap("list open writers", err)
-		}
-		list = append(list, w)
-	}
-	return list, wrap("list open writers", rows.Err())
+	return look(ctx, s, "list open writers", s.q.writers, func(rows *sql.Rows) (w Writer, err error) {
+		return w, rows.Scan(&w.Name, &w.XID)
+	})
 }
 
 // Range is a part of a slot to read: at most Limit events above After.
@@ -163,10 +152,18 @@ func (s *Store) Events(ctx context.Context, seqs []int64, inline int) ([]Event, 
 	return s.events(ctx, nil, "read events", s.q.events, s.d.ints(seqs), inline)
 }
 
-func (s *Store) events(ctx context.Context, events []Event, what, query string, args ...any) ([]Event, error) {
+func (s *Store) events(ctx context.Context, into []Event, what, query string, args ...any) (list []Event, err error) {
+	err = retry(ctx, s.d, func() error {
+		list, err = s.scanEvents(ctx, into, query, args)
+		return err
+	})
+	return list, wrap(what, err)
+}
+
+func (s *Store) scanEvents(ctx context.Context, events []Event, query string, args []any) ([]Event, error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, wrap(what, err)
+		return nil, err
 	}
 	defer rows.Close()
 	var e Event
@@ -174,11 +171,11 @@ func (s *Store) events(ctx context.Context, events []Event, what, query string, 
 	for rows.Next() {
 		e.Payload = nil
 		if err := rows.Scan(into...); err != nil {
-			return nil, wrap(what, err)
+			return nil, err
 		}
 		events = append(events, e)
 	}
-	return events, wrap(what, rows.Err())
+	return events, rows.Err()
 }
 
 // scanner returns the destinations of [eventColumns] and the payload.
@@ -250,10 +247,18 @@ func (s *Store) Held(ctx context.Context, into []Due, ranges []Range, limit, inl
 	return s.deliveries(ctx, into, "read held deliveries", s.q.held, s.d.ints(slots), s.d.ints(afters), limit, inline, tenants, topics, null(destination), bare)
 }
 
-func (s *Store) deliveries(ctx context.Context, list []Due, what, query string, args ...any) ([]Due, error) {
+func (s *Store) deliveries(ctx context.Context, into []Due, what, query string, args ...any) (list []Due, err error) {
+	err = retry(ctx, s.d, func() error {
+		list, err = s.scanDeliveries(ctx, into, query, args)
+		return err
+	})
+	return list, wrap(what, err)
+}
+
+func (s *Store) scanDeliveries(ctx context.Context, list []Due, query string, args []any) ([]Due, error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, wrap(what, err)
+		return nil, err
 	}
 	defer rows.Close()
 	var d Due
@@ -263,7 +268,7 @@ func (s *Store) deliveries(ctx context.Context, list []Due, what, query string, 
 	for rows.Next() {
 		d.Event.Payload, d.KeyHash = nil, nil
 		if err := rows.Scan(into...); err != nil {
-			return nil, wrap(what, err)
+			return nil, err
 		}
 		if key.Valid {
 			hash := key.Int64
@@ -272,7 +277,7 @@ func (s *Store) deliveries(ctx context.Context, list []Due, what, query string, 
 		d.Event.Slot, d.Event.Seq = d.Slot, d.Seq
 		list = append(list, d)
 	}
-	return list, wrap(what, rows.Err())
+	return list, rows.Err()
 }
 
 // NextDue returns the time until the next delivery of slots is due, negative when one is overdue; false when none waits.
@@ -283,8 +288,12 @@ func (s *Store) NextDue(ctx context.Context, slots []int) (time.Duration, bool, 
 }
 
 // HeldKeys returns every ordering key of slots that unfinished deliveries hold back.
-func (s *Store) HeldKeys(ctx context.Context, slots []int) ([]HeldKey, error) {
-	return s.heldKeys(ctx, s.db, s.q.blocked, s.ints(slots))
+func (s *Store) HeldKeys(ctx context.Context, slots []int) (list []HeldKey, err error) {
+	err = retry(ctx, s.d, func() error {
+		list, err = s.heldKeys(ctx, s.db, s.q.blocked, s.ints(slots))
+		return err
+	})
+	return list, err
 }
 
 func (s *Store) heldKeys(ctx context.Context, db queryer, query string, args ...any) ([]HeldKey, error) {
@@ -318,40 +327,6 @@ func (s *Store) ints(slots []int) string {
 		v[i] = int64(n)
 	}
 	return s.d.ints(v)
-}
-
-// transact runs f in a transaction, again when the database asks for it.
-func (s *Store) transact(ctx context.Context, what string, f func(*sqlx.Tx) error) error {
-	return s.retried(what, func() error { return s.once(ctx, f) })
-}
-
-// retried does f, again when the database asks for it.
-func (s *Store) retried(what string, f func() error) error {
-	const tries = 3
-	var err error
-	for range tries {
-		if err = f(); err == nil || !s.d.retryable(err) {
-			break
-		}
-	}
-	return wrap(what, err)
-}
-
-func (s *Store) once(ctx context.Context, f func(*sqlx.Tx) error) error {
-	tx, err := s.db.BeginTxx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if s.q.lockTx != "" {
-		if _, err := tx.ExecContext(ctx, s.q.lockTx); err != nil {
-			return err
-		}
-	}
-	if err := f(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 func wrap(what string, err error) error {

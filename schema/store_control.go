@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"database/sql"
 	"time"
 )
 
@@ -26,20 +27,9 @@ type Control struct {
 
 // Controls returns everything that is paused or unreachable.
 func (s *Store) Controls(ctx context.Context) ([]Control, error) {
-	rows, err := s.db.QueryContext(ctx, s.q.controls)
-	if err != nil {
-		return nil, wrap("read what is paused", err)
-	}
-	defer rows.Close()
-	var list []Control
-	for rows.Next() {
-		var c Control
-		if err := rows.Scan(&c.Kind, &c.Name, &c.Reason, s.d.timeScanner(&c.Since)); err != nil {
-			return nil, wrap("read what is paused", err)
-		}
-		list = append(list, c)
-	}
-	return list, wrap("read what is paused", rows.Err())
+	return look(ctx, s, "read what is paused", s.q.controls, func(rows *sql.Rows) (c Control, err error) {
+		return c, rows.Scan(&c.Kind, &c.Name, &c.Reason, s.d.timeScanner(&c.Since))
+	})
 }
 
 // Pause holds the deliveries of a destination, a tenant or a key until [Store.Resume]. A destination without a topic, such as kafka://, is all of that

@@ -100,12 +100,9 @@ func (s *Store) Renew(ctx context.Context, id string, lease time.Duration) (slot
 
 // Owned returns the slots that forwarder id owns.
 func (s *Store) Owned(ctx context.Context, id string) ([]Lease, error) {
-	rows, err := s.db.QueryContext(ctx, s.q.owned, id)
-	if err != nil {
-		return nil, wrap("list own slots", err)
-	}
-	leases, err := scanLeases(rows)
-	return leases, wrap("list own slots", err)
+	return look(ctx, s, "list own slots", s.q.owned, func(rows *sql.Rows) (l Lease, err error) {
+		return l, rows.Scan(&l.Slot, &l.Epoch)
+	}, id)
 }
 
 func scanLeases(rows *sql.Rows) ([]Lease, error) {
@@ -132,20 +129,10 @@ func (s *Store) Members(ctx context.Context, group string) ([]string, error) {
 	if _, err := s.db.ExecContext(ctx, s.q.reap, group); err != nil {
 		return nil, wrap("look after dead forwarders", err)
 	}
-	rows, err := s.db.QueryContext(ctx, s.q.peers, group)
-	if err != nil {
-		return nil, wrap("list forwarders", err)
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id, filter string
-		if err := rows.Scan(&id, &filter); err != nil {
-			return nil, wrap("list forwarders", err)
-		}
-		ids = append(ids, id)
-	}
-	return ids, wrap("list forwarders", rows.Err())
+	return look(ctx, s, "list forwarders", s.q.peers, func(rows *sql.Rows) (id string, err error) {
+		var filter string
+		return id, rows.Scan(&id, &filter)
+	}, group)
 }
 
 // Acquire takes up to limit slots of a group that nobody owns, each in a new epoch.

@@ -44,22 +44,28 @@ func (s *Store) Connections(ctx context.Context) (used, most int, err error) {
 }
 
 // look returns what scan makes of each row of query, nothing when query is empty.
-func look[T any](ctx context.Context, s *Store, what, query string, scan func(*sql.Rows) (T, error)) ([]T, error) {
+func look[T any](ctx context.Context, s *Store, what, query string, scan func(*sql.Rows) (T, error), args ...any) (list []T, err error) {
 	if query == "" {
 		return nil, nil
 	}
-	rows, err := s.db.QueryContext(ctx, query)
+	err = retry(ctx, s.d, func() error {
+		list = nil
+		rows, err := s.db.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			v, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			list = append(list, v)
+		}
+		return rows.Err()
+	})
 	if err != nil {
 		return nil, wrap(what, err)
 	}
-	defer rows.Close()
-	var list []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, wrap(what, err)
-		}
-		list = append(list, v)
-	}
-	return list, wrap(what, rows.Err())
+	return list, nil
 }

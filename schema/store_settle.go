@@ -51,10 +51,10 @@ type Settled struct {
 func (s *Store) Settle(ctx context.Context, b Settlement) (Settled, error) {
 	var result Settled
 	if len(b.Ended) == 0 && b.succeeded() {
-		return result, s.retried("settle", func() error { return s.done(ctx, s.db, b.Done) })
+		return result, wrap("settle", s.done(ctx, s.db, b.Done))
 	}
 	if len(b.Done) == 0 && b.succeeded() {
-		return result, s.retried("settle", func() error { return s.ended(ctx, s.db, b.Ended) })
+		return result, wrap("settle", s.ended(ctx, s.db, b.Ended))
 	}
 	err := s.transact(ctx, "settle", func(tx *sqlx.Tx) error {
 		result = Settled{}
