@@ -255,7 +255,7 @@ func TestConfigThatIsInvalidWhereItIsStoredIsDeadAndOthersFlow(t *testing.T) {
 
 		p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}}, nil)
 		require.NoError(t, err)
-		err = p.Publish("t", configured("k", "{}", `{"targets":[]}`))
+		err = p.Publish("t", configured("k", "{}", `{"targets":[{}]}`))
 		require.ErrorIs(t, err, router.ErrInvalidConfig)
 		require.ErrorIs(t, err, forwarder.ErrInvalidMessage)
 	})

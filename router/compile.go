@@ -32,7 +32,8 @@ func trusted(cfg *Config) rules {
 	return r
 }
 
-// compile reads, validates and compiles one config. Pointers of faults begin with pointer.
+// compile reads, validates and compiles one config. Pointers of faults begin with pointer. A config with neither targets nor a fallback says
+// nothing: its plan is empty.
 func compile(text, pointer string, r rules) (*Plan, error) {
 	d := &decoder{limits: r.limits}
 	n := d.parse(text, pointer)
@@ -63,9 +64,6 @@ func compile(text, pointer string, r rules) (*Plan, error) {
 		names[t.Name] = true
 		p.Targets = append(p.Targets, t)
 		p.looks = p.looks || t.matcher != nil || t.sampler != nil || t.transform != nil
-	}
-	if len(cfg.Targets) == 0 && n.kind == "an object" && n.has("targets") && len(d.faults) == 0 {
-		d.add(pointer+"/targets", "is empty; a config needs at least one target")
 	}
 	if cfg.Fallback != "" {
 		d.destination(cfg.Fallback, pointer+"/fallback", r)

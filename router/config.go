@@ -20,7 +20,7 @@ type RoutingConfig struct {
 	Strategy Strategy `json:"strategy,omitempty"`
 	// Fallback is the destination of events that no target matched, or that a target gave up; empty for none.
 	Fallback string `json:"fallback,omitempty"`
-	// Targets are decided on one by one. At least one.
+	// Targets are decided on one by one. Without any the fallback gets all events; without a fallback either, the config counts as none.
 	Targets []TargetConfig `json:"targets"`
 }
 

@@ -45,7 +45,7 @@ func (d *decoder) config(n *node) RoutingConfig {
 			}
 		}
 	})
-	if n != nil && n.kind == "an object" && !n.has("targets") {
+	if n != nil && n.kind == "an object" && !n.member("targets") && slices.ContainsFunc(configKeys, n.has) {
 		d.add(n.pointer, `has no "targets"`)
 	}
 	return c
@@ -91,9 +91,6 @@ func (d *decoder) transform(n *node) *middleware.TransformConfig {
 		for _, elem := range d.array(val) {
 			paths = append(paths, d.filled(elem))
 		}
-		if val.kind == "an array" && len(val.elems) == 0 {
-			d.add(val.pointer, "is empty; leave it out")
-		}
 		return paths
 	}
 	d.object(n, "a transform", transformKeys, func(key string, val *node) {
@@ -113,7 +110,7 @@ func (d *decoder) transform(n *node) *middleware.TransformConfig {
 	return t
 }
 
-// object calls f for every member of n whose key is known; with no known keys, for every member.
+// object calls f for every member of n whose key is known, unless it is null, which means not given; with no known keys, for every member.
 func (d *decoder) object(n *node, what string, known []string, f func(key string, val *node)) {
 	if n == nil {
 		return
@@ -131,7 +128,9 @@ func (d *decoder) object(n *node, what string, known []string, f func(key string
 			}
 			continue
 		}
-		f(m.key, m.node)
+		if known == nil || m.kind != "null" {
+			f(m.key, m.node)
+		}
 	}
 }
 
@@ -170,11 +169,12 @@ func (d *decoder) number(n *node) (float64, bool) {
 	return v, true
 }
 
+// has reports whether key is given, and is not null.
 func (n *node) has(key string) bool {
-	for _, m := range n.members {
-		if m.key == key {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.members, func(m member) bool { return m.key == key && m.kind != "null" })
+}
+
+// member reports whether key is there.
+func (n *node) member(key string) bool {
+	return slices.ContainsFunc(n.members, func(m member) bool { return m.key == key })
 }

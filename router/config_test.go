@@ -130,13 +130,15 @@ func TestConfigFaults(t *testing.T) {
 		{`{"targets":[{` + ok + `}],}`, "", "is not JSON at byte 34"},
 		{"{\"targets\":[{\"destination\":\"\xff\"}]}", "", "is not valid UTF-8"},
 		{`[]`, "", "must be an object, not an array"},
-		{`{}`, "", `has no "targets"`},
-		{`{"targets":[]}`, "/targets", "at least one target"},
+		{`{"fallback":"f"}`, "", `has no "targets"`},
 		{`{"targets":{}}`, "/targets", "must be an array"},
 		{`{"targets":[5]}`, "/targets/0", "must be an object, not a number"},
 		{`{"targets":[{}]}`, "/targets/0", `has no "destination"`},
 		{`{"targets":[{"destination":""}]}`, "/targets/0/destination", "is empty"},
-		{`{"targets":[{"destination":null}]}`, "/targets/0/destination", "must be a string, not null"},
+		{`{"targets":[{"destination":null}]}`, "/targets/0", `has no "destination"`},
+		{`{"targets":[null]}`, "/targets/0", "must be an object, not null"},
+		{`{"targets":[{` + ok + `,"transform":{"field_mapping":{"a":null}}}]}`, "/targets/0/transform/field_mapping/a", "must be a string, not null"},
+		{`{"targets":[{` + ok + `,"transform":{"include_fields":[null]}}]}`, "/targets/0/transform/include_fields/0", "must be a string, not null"},
 		{`{"targets":[{"destination":"kafak://x"}]}`, "/targets/0/destination", `unknown publisher "kafak", did you mean "kafka"?`},
 		{`{"targets":[{"destination":"nats://x"}]}`, "/targets/0/destination", "known are kafka, redis"},
 		{`{"targets":[{"destination":"://x"}]}`, "/targets/0/destination", "no publisher name"},
@@ -168,7 +170,6 @@ func TestConfigFaults(t *testing.T) {
 		{`{"targets":[{` + ok + `,"retry_policy":"aggressiv"}]}`, "/targets/0/retry_policy", `did you mean "aggressive"?`},
 		{`{"targets":[{` + ok + `,"retry_policy":"zzzzzzzz"}]}`, "/targets/0/retry_policy", "known are aggressive, default, exponential, none, patient"},
 		{`{"targets":[{` + ok + `,"on_dead":"hold"}]}`, "/targets/0/on_dead", "unknown value"},
-		{`{"targets":[{` + ok + `,"transform":{"include_fields":[]}}]}`, "/targets/0/transform/include_fields", "is empty"},
 		{`{"targets":[{` + ok + `,"transform":{"include_fields":[1]}}]}`, "/targets/0/transform/include_fields/0", "must be a string"},
 		{`{"targets":[{` + ok + `,"transform":{"include_field":["a"]}}]}`, "/targets/0/transform/include_field", "did you mean"},
 		{`{"targets":[{` + ok + `,"transform":{"field_mapping":{"a":"a.b"}}}]}`, "/targets/0/transform/field_mapping/a", "inside the other"},
@@ -193,6 +194,61 @@ func TestConfigFaults(t *testing.T) {
 		if _, resolveErr := tb.Resolve(&router.Event{RoutingConfig: c.config}); c.config != "" && (resolveErr == nil || resolveErr.Error() != "routing_config: "+err.Error()) {
 			t.Errorf("%.80s: Resolve says %v", c.config, resolveErr)
 		}
+	}
+}
+
+// A key that is null, and a list without elements, mean what leaving them out means, in every form of a config.
+func TestNullMeansNotGiven(t *testing.T) {
+	t.Parallel()
+	const full = `{"version":null,"strategy":null,"fallback":null,"targets":[{"name":null,"destination":"a","conditions":null,"when":null,
+		"sampling_rate":null,"sampling_key":null,"delay_seconds":null,"transform":null,"retry_policy":null,"on_dead":null},
+		{"destination":"b","conditions":{},"transform":{"include_fields":[],"exclude_fields":null,"field_mapping":{},"add_fields":null}},
+		{"destination":"c","transform":{"include_fields":null,"exclude_fields":[],"field_mapping":null,"add_fields":{"n":null}}}]}`
+	yaml := "- topic: t\n  name: null\n  config:\n    version: null\n    strategy: ~\n    fallback:\n    targets:\n" +
+		"      - {name: null, destination: a, conditions: null, when: , sampling_rate: null, sampling_key: ~, delay_seconds: null, transform: null, retry_policy: null, on_dead: null}\n" +
+		"      - {destination: b, conditions: {}, transform: {include_fields: [], exclude_fields: null, field_mapping: {}, add_fields: null}}\n" +
+		"      - {destination: c, transform: {include_fields: null, exclude_fields: [], field_mapping: null, add_fields: {n: null}}}\n"
+	want, _ := json.Marshal(router.Explain(table(t, router.Config{}), &router.Event{Topic: "t", Payload: []byte(`{"x":1}`),
+		RoutingConfig: `{"targets":[{"destination":"a"},{"destination":"b"},{"destination":"c","transform":{"add_fields":{"n":null}}}]}`}))
+	for _, file := range []string{`[{"topic":"t","name":null,"config":` + full + `}]`, yaml, full} {
+		routes, err := router.ParseRoutes([]byte(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := router.Explain(table(t, router.Config{Routes: routes}), &router.Event{Topic: "t", Payload: []byte(`{"x":1}`)})
+		x.Route = ""
+		if got, _ := json.Marshal(x); string(got) != string(want) {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	x := router.Explain(table(t, router.Config{}), &router.Event{Topic: "t", Payload: []byte(`{"x":1}`), RoutingConfig: full})
+	if got, _ := json.Marshal(x); string(got) != string(want) || !strings.Contains(string(got), `{"x":1,"n":null}`) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A config without targets and without a fallback is none, on an event and in a static route.
+func TestEmptyConfigIsNone(t *testing.T) {
+	t.Parallel()
+	for _, config := range []string{`{}`, `{"targets":[]}`, `{"targets":null}`, `{"version":1,"strategy":"best_effort","fallback":null,"targets":[]}`} {
+		for _, route := range []string{`{"targets":[{"destination":"static"}]}`, config} {
+			tb := table(t, router.Config{Routes: router.Routes{Routes: []router.Route{{Topic: "t", Config: route}}}})
+			if err := tb.Validate([]byte(config)); err != nil {
+				t.Fatalf("%s: %v", config, err)
+			}
+			want := map[bool]string{true: "t", false: "static"}[route == config]
+			for e, want := range map[*router.Event]string{
+				{Topic: "t", RoutingConfig: config}: want, {Topic: "t", RoutingConfig: config, RoutingKey: "key"}: "key", {Topic: "t"}: want,
+			} {
+				if got := destinations(resolve(t, tb, e)); got != want {
+					t.Errorf("%s with route %s goes to %s, want %s", config, route, got, want)
+				}
+			}
+		}
+	}
+	e := &router.Event{Topic: "t", RoutingKey: "key", RoutingConfig: `{"fallback":"f","targets":[]}`}
+	if x := router.Explain(table(t, router.Config{}), e); len(x.Deliveries) != 1 || x.Deliveries[0].Destination != "f" {
+		t.Errorf("%+v", x)
 	}
 }
 

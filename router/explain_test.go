@@ -58,8 +58,8 @@ func TestExplain(t *testing.T) {
 				`"error":"target \"a\": payload is not JSON at byte 0, and a condition looks into it"}`,
 		},
 		{
-			"bad config", `{"targets":[]}`, `{}`,
-			`{"id":"e-1","strategy":"","deliveries":[],"error":"routing_config: invalid config: /targets: is empty; a config needs at least one target"}`,
+			"bad config", `{"targets":[{}]}`, `{}`,
+			`{"id":"e-1","strategy":"","deliveries":[],"error":"routing_config: invalid config: /targets/0: has no \"destination\""}`,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

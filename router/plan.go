@@ -48,6 +48,9 @@ type Plan struct {
 	looks bool // a target looks into the event
 }
 
+// empty reports whether the config of p says nothing of where events go.
+func (p *Plan) empty() bool { return len(p.Targets) == 0 && p.Fallback == nil }
+
 // Target is one compiled entry of a routing config.
 type Target struct {
 	Name        string // unique in its plan; defaults to the destination

@@ -62,7 +62,7 @@ func compileRoutes(d *decoder, routes Routes, r rules) *static {
 		plan, err := compile(route.Config, at.config, r)
 		d.addAll(at.config, err)
 		s.patterns, s.plans = append(s.patterns, p), append(s.plans, plan)
-		if err != nil || p == nil {
+		if err != nil || p == nil || plan.empty() {
 			continue
 		}
 		if plan.Version, plan.Route = routes.Version, route.Name; plan.Route == "" {

@@ -71,13 +71,12 @@ func NewTable(cfg Config) (*Table, error) {
 }
 
 // Resolve returns the plan of e: its routing_config, else its routing_key, else the first static route whose pattern
-// matches its topic, else a plan whose one destination is its topic.
+// matches its topic, else a plan whose one destination is its topic. A config with neither targets nor a fallback counts as none.
 //
 // Plans are compiled once and remembered. The error wraps [ErrInvalidConfig] when the event's own config cannot be compiled; it
 // is permanent.
 func (t *Table) Resolve(e *Event) (*Plan, error) {
-	switch {
-	case e.RoutingConfig != "":
+	if e.RoutingConfig != "" {
 		if len(e.RoutingConfig) > t.rules.limits.ConfigSize { // refused without a look, and too long to remember
 			_, err := compile(e.RoutingConfig, "", t.rules)
 			return nil, fmt.Errorf("routing_config: %w", err)
@@ -89,8 +88,11 @@ func (t *Table) Resolve(e *Event) (*Plan, error) {
 			}
 			return compiled{plan, err}
 		})
-		return c.plan, c.err
-	case e.RoutingKey != "":
+		if c.err != nil || !c.plan.empty() {
+			return c.plan, c.err
+		}
+	}
+	if e.RoutingKey != "" {
 		return t.simple(e.RoutingKey), nil
 	}
 	if len(t.static.plans) > 0 {

@@ -78,7 +78,7 @@ func TestPlansAndErrorsAreRemembered(t *testing.T) {
 	if first, second := resolve(t, tb, e), resolve(t, tb, e); first != second {
 		t.Error("the plan was compiled twice")
 	}
-	bad := &router.Event{RoutingConfig: `{"targets":[]}`}
+	bad := &router.Event{RoutingConfig: `{"targets":[{}]}`}
 	_, first := tb.Resolve(bad)
 	if _, second := tb.Resolve(bad); first == nil || !errors.Is(second, first) {
 		t.Errorf("errors are %v and %v", first, second)

@@ -64,7 +64,7 @@ func TestExplainJSON(t *testing.T) {
 			`{"target":"mails","destination":"mails","decision":"skip","reason":"condition","condition":"payload.visible: {\"$eq\":true}","delay_seconds":90,"retry_policy":"default","payload":null},` +
 			`{"target":"default.events","destination":"default.events","decision":"deliver","reason":"fallback","delay_seconds":0,"retry_policy":"default","payload":{"visible":false}}` +
 			`],"route":"orders","routing_version":"7","error":""}`,
-		`{"id":"3","strategy":"best_effort","deliveries":[{"target":"users","destination":"users","decision":"deliver","reason":"matched","delay_seconds":0,"retry_policy":"default","payload":""}],"error":""}`,
+		`{"id":"3","strategy":"best_effort","deliveries":[{"target":"users","destination":"users","decision":"deliver","reason":"matched","delay_seconds":0,"retry_policy":"default","payload":null}],"error":""}`,
 	}, got)
 }
 
@@ -151,7 +151,7 @@ func TestExplainBadLines(t *testing.T) {
 		"time is a number":    {`{"created_at":1735689600}`, `created_at must be a string, not a number`},
 		"metadata":            {`{"metadata":["a"]}`, `metadata must be an object, not an array`},
 		"value of metadata":   {`{"metadata":{"a":1}}`, `metadata: the value of "a" must be a string, not a number`},
-		"bad config":          {`{"routing_config":{"targets":[]}}`, `routing_config: invalid config: /targets: is empty`},
+		"bad config":          {`{"routing_config":{"targets":[{}]}}`, `routing_config: invalid config: /targets/0: has no "destination"`},
 		"when not allowed":    {`{"routing_config":{"targets":[{"destination":"a","when":"true"}]}}`, `routing_config: invalid config: /targets/0/when: is not allowed`},
 		"nowhere":             {`{"payload":1}`, `has no topic, and no route or routing_key says where it goes`},
 		"transform of a text": {`{"topic":"changed","payload":"text"}`, `target "a": a transform needs an object or an array, payload is a string`},

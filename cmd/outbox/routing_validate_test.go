@@ -82,10 +82,10 @@ func TestValidate(t *testing.T) {
 
 func TestValidateGoesThroughAllFiles(t *testing.T) {
 	t.Parallel()
-	dir := files(t, "good.yaml", "targets: [{destination: a}]", "bad.json", `{"targets":[]}`)
+	dir := files(t, "good.yaml", "targets: [{destination: a}]", "bad.json", `{"targets":[{}]}`)
 	args := []string{"validate", dir + "bad.json", dir + "good.yaml", dir + "none.yaml", dir}
 	r := outbox(args...).require(t, statusUsage)
-	require.Equal(t, strings.ReplaceAll(`DIRbad.json: /targets: is empty; a config needs at least one target
+	require.Equal(t, strings.ReplaceAll(`DIRbad.json: /targets/0: has no "destination"
 DIRgood.yaml: OK
 DIRnone.yaml: cannot be read: no such file or directory
 DIR: cannot be read: is a directory
@@ -93,7 +93,7 @@ DIR: cannot be read: is a directory
 	require.Equal(t, "outbox: 3 of 4 files are not valid\n", r.stderr)
 
 	r = outbox(append(args, "--json")...).require(t, statusUsage)
-	require.Equal(t, strings.ReplaceAll(`{"file":"DIRbad.json","valid":false,"faults":[{"pointer":"/targets","message":"is empty; a config needs at least one target"}]}
+	require.Equal(t, strings.ReplaceAll(`{"file":"DIRbad.json","valid":false,"faults":[{"pointer":"/targets/0","message":"has no \"destination\""}]}
 {"file":"DIRgood.yaml","valid":true,"faults":[]}
 {"file":"DIRnone.yaml","valid":false,"faults":[{"pointer":"","message":"cannot be read: no such file or directory"}]}
 {"file":"DIR","valid":false,"faults":[{"pointer":"","message":"cannot be read: is a directory"}]}
