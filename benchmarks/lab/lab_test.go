@@ -69,7 +69,7 @@ func TestEverySystemDeliversItsBacklog(t *testing.T) {
 	}
 	var out, progress strings.Builder
 	err := Run(t.Context(), Settings{
-		DatabaseURL: url, Events: []int{2000}, Systems: []string{"stock", "loop", "held", "ours"}, Repeats: 1, Finished: 500, Payload: 2000, Profile: t.TempDir(),
+		DatabaseURL: url, Events: []int{2000}, Systems: []string{"stock", "loop", "held", "ours", "ours-router"}, Repeats: 1, Finished: 500, Payload: 2000, Profile: t.TempDir(),
 	}, &out, &progress)
 	require.NoError(t, err, progress.String())
 	require.Contains(t, out.String(), "| nothing | 2000 |")
@@ -90,6 +90,9 @@ func TestSteadyLoadArrives(t *testing.T) {
 	s := Steady{DatabaseURL: url, Rate: 100, Duration: 4 * time.Second, Held: true, LowLatency: true, Late: 500 * time.Millisecond}
 	require.NoError(t, RunSteady(t.Context(), s, &out, io.Discard))
 	require.Regexp(t, `^\| 100/s for 4s, .* \| 40\d \| \d+/s \| .* \(1\) \|`, out.String())
+	s = Steady{DatabaseURL: url, Rate: 100, Duration: time.Second, Router: true}
+	require.NoError(t, RunSteady(t.Context(), s, &out, io.Discard))
+	require.Contains(t, out.String(), "on a Router")
 }
 
 func TestChartShowsMedians(t *testing.T) {

@@ -31,6 +31,8 @@ type Steady struct {
 	// PerTransaction is how many events a transaction publishes; 1 when it is 0.
 	PerTransaction int  `json:"events_per_transaction"`
 	LowLatency     bool `json:"low_latency"` // the profile; else the defaults
+	// Router runs the forwarder on a Router of the application, with AddTo; else it runs by itself, as outbox run does.
+	Router bool `json:"router,omitempty"`
 	// Held keeps a transaction with a snapshot and a transaction id open all the time, and another one in another database.
 	Held bool `json:"held"`
 	// Late is how often a transaction publishes, waits for 3 s and commits; 0 for never.
@@ -121,6 +123,7 @@ func (r *steadyResult) variant() (text string) {
 	}
 	add(r.PerTransaction > 1, fmt.Sprintf("%d a transaction", r.PerTransaction))
 	add(r.LowLatency, "low latency")
+	add(r.Router, "on a Router")
 	add(r.Held, "transactions held open")
 	add(r.Late > 0, "late commits")
 	add(r.Idle > 0, "one after each "+r.Idle.String())
@@ -163,7 +166,11 @@ func (r *steadyResult) run(ctx context.Context, l *lab, db *sql.DB) error {
 	}
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- f.Run(running) }()
+	forward := f.Run
+	if r.Router {
+		forward = func(ctx context.Context) error { return runOnRouter(ctx, f) }
+	}
+	go func() { ended <- forward(running) }()
 	defer stop()
 
 	var number atomic.Int64

@@ -42,6 +42,7 @@ type run struct {
 
 var systems = map[string]system{
 	"ours":          oursBy(forward),
+	"ours-router":   oursBy(onRouter),
 	"held":          held(),
 	"loop":          oursBy(loop),
 	"one-process":   processes(1),
@@ -75,7 +76,8 @@ var systems = map[string]system{
 	},
 }
 
-// Systems returns the names of what is compared: stock is Watermill's forwarder, ours this project's, held ours with a backlog of deliveries that were
+// Systems returns the names of what is compared: stock is Watermill's forwarder, ours this project's, as outbox run runs it, ours-router the same on an
+// application's Router, held ours with a backlog of deliveries that were
 // held while their destination was out of reach, loop a hand-written loop on our tables, and
 // one-process and two-processes are ours as processes of their own with 8 events in flight each.
 func Systems() []string { return slices.Sorted(maps.Keys(systems)) }
@@ -86,6 +88,27 @@ func forward(ctx context.Context, r run) error {
 		return err
 	}
 	return f.Run(ctx)
+}
+
+// onRouter runs the forwarder as an application does that has a Router.
+func onRouter(ctx context.Context, r run) error {
+	f, err := r.forwarder(ctx)
+	if err != nil {
+		return err
+	}
+	return runOnRouter(ctx, f)
+}
+
+func runOnRouter(ctx context.Context, f *forwarder.Forwarder) error {
+	router, err := message.NewRouter(message.RouterConfig{}, errorLog{})
+	if err != nil {
+		return err
+	}
+	f.AddTo(router)
+	if err := router.Run(ctx); err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func oursBy(forward func(context.Context, run) error) system {

@@ -23,6 +23,7 @@ func main() {
 	flag.IntVar(&s.PerTransaction, "per-transaction", 1, "events a transaction")
 	flag.DurationVar(&s.Duration, "duration", 30*time.Second, "of the load")
 	flag.BoolVar(&s.LowLatency, "low-latency", false, "the low-latency profile instead of the defaults")
+	flag.BoolVar(&s.Router, "router", false, "run the forwarder on an application's Router, instead of by itself as outbox run does")
 	flag.BoolVar(&s.Held, "held", false, "keep an unrelated transaction open, and one in another database")
 	flag.DurationVar(&s.Late, "late", 0, "how often a transaction commits 3 s after it published; 0 for never")
 	flag.DurationVar(&s.Idle, "idle", 0, "publish one event after each such pause, instead of a rate")

@@ -15,7 +15,7 @@ type benchCommand struct {
 	RedisURL    string   `name:"redis-url" env:"REDIS_URL" placeholder:"URL" help:"A Redis, for the destination redis. The stream watermill-outbox-bench is emptied."`
 	KafkaURL    string   `name:"kafka-url" placeholder:"URL" help:"A Kafka, for the destination kafka. The topic watermill-outbox-bench is emptied."`
 	To          []string `default:"nothing" placeholder:"NAME" help:"What to deliver to: nothing, 1ms, redis or kafka (nothing). 1ms is a publisher that takes a millisecond."`
-	Systems     []string `default:"stock,ours" placeholder:"NAME" help:"What to measure: stock, which is Watermill's own forwarder, ours, or loop, which is written by hand (stock,ours)."`
+	Systems     []string `default:"stock,ours" placeholder:"NAME" help:"What to measure: stock, which is Watermill's own forwarder, ours, ours-router, which is ours on an application's Router, or loop, which is written by hand (stock,ours)."`
 	Events      []string `default:"100000" placeholder:"N" help:"Backlogs to drain (100000)."`
 	Payload     string   `default:"300" placeholder:"BYTES" help:"Size of a payload (300)."`
 	Keys        string   `default:"10000" placeholder:"N" help:"Ordering keys (10000)."`

@@ -62,7 +62,7 @@ func TestPromisesAreKept(t *testing.T) {
 	if os.Getenv("CI") != "" {
 		duration = 90 * time.Second
 	}
-	result, err := faults.Run(t.Context(), s, faults.Config{Seed: seed(t), Duration: duration, Log: logWriter{t}})
+	result, err := faults.Run(t.Context(), s, faults.Config{Seed: seed(t), Duration: duration, Routers: 1, Log: logWriter{t}})
 	require.NoError(t, err)
 	t.Log("\n" + result.Markdown())
 	require.Empty(t, result.Failures())

@@ -70,11 +70,28 @@ func forward(a assignment) (err error) {
 	if err != nil || f == nil {
 		return err
 	}
-	if err := f.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	run := f.Run
+	if a.Router {
+		run = func(ctx context.Context) error { return runOnRouter(ctx, f, logger) }
+	}
+	if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		// Others take over when the lease ends: no harm when the database is away just now.
 		fmt.Fprintln(os.Stderr, "ended with:", err)
 	}
 	return nil
+}
+
+// runOnRouter runs f as an application does that has a Router.
+func runOnRouter(ctx context.Context, f *forwarder.Forwarder, logger watermill.LoggerAdapter) error {
+	r, err := message.NewRouter(message.RouterConfig{}, logger)
+	if err != nil {
+		return err
+	}
+	f.AddTo(r)
+	if err := r.Run(ctx); err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // started makes a forwarder as soon as the database answers.

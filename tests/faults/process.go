@@ -124,6 +124,7 @@ type assignment struct {
 
 	Lease  time.Duration // of a forwarder
 	Broken Broken
+	Router bool // whether it runs on a Router with AddTo
 
 	Seed    uint64 // of the workload
 	Rate    int    // transactions a second

@@ -23,7 +23,7 @@ func (r *Result) Markdown() string {
 	line("seed", "%d", r.Config.Seed)
 	line("time under load and faults", "%s", r.Took.Round(time.Second))
 	line("servers", "PostgreSQL, Redis, %s", r.Kafka)
-	line("forwarders", "%d processes, lease %s", r.Config.Forwarders, r.Config.Lease)
+	line("forwarders", "%d processes, %d of them on a Router, lease %s", r.Config.Forwarders, r.Config.Routers, r.Config.Lease)
 	line("faults", "%d", len(r.Windows))
 	line("committed events", "%d", v.Committed)
 	line("rolled back events", "%d", v.RolledBack)

@@ -27,6 +27,8 @@ type Config struct {
 	Kinds    []Kind        // defaults to all
 	// Forwarders is the number of processes. Defaults to 3.
 	Forwarders int
+	// Routers is how many of them run on a Router with AddTo, as in an application; the others run by themselves, as outbox run does.
+	Routers int
 	// Lease of the forwarders. Defaults to 4 s.
 	Lease time.Duration
 	// Rate is the number of transactions a second. Defaults to 100. Writers are their goroutines, by default 12.
@@ -97,6 +99,7 @@ type run struct {
 type member struct {
 	name            string
 	log             string
+	router          bool
 	postgres, redis *Relay
 
 	mu       sync.Mutex
@@ -189,7 +192,7 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	for i := range r.Forwarders {
-		m := &member{name: fmt.Sprint("forwarder ", i), log: filepath.Join(r.dir, fmt.Sprintf("forwarder-%d.log", i))}
+		m := &member{name: fmt.Sprint("forwarder ", i), log: filepath.Join(r.dir, fmt.Sprintf("forwarder-%d.log", i)), router: i < r.Routers}
 		if m.postgres, err = NewRelay(r.servers.Postgres.addr); err != nil {
 			return err
 		}
@@ -236,7 +239,7 @@ func (r *run) startMember(m *member) error {
 	database := strings.Replace(r.url, r.servers.Postgres.addr, m.postgres.Addr, 1)
 	p, err := again(m.name, m.log, assignment{
 		Role: "forwarder", Database: database, Kafka: "kafka://" + r.servers.kafkaFront.Addr, Redis: "redis://" + m.redis.Addr, Lease: r.Lease,
-		Broken: broken, Prefix: r.prefix, Journal: r.refusals(),
+		Broken: broken, Router: m.router, Prefix: r.prefix, Journal: r.refusals(),
 	})
 	if err != nil {
 		return err

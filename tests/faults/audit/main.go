@@ -29,6 +29,7 @@ func audit() (err error) {
 	flag.DurationVar(&cfg.Duration, "duration", 3*time.Minute, "how long faults are applied")
 	flag.Uint64Var(&cfg.Seed, "seed", 0, "repeats a schedule; 0 draws one")
 	flag.IntVar(&cfg.Forwarders, "forwarders", 3, "processes")
+	flag.IntVar(&cfg.Routers, "routers", 1, "how many of them run on an application's Router; the others run by themselves, as outbox run does")
 	flag.DurationVar(&cfg.Lease, "lease", 4*time.Second, "of the forwarders")
 	keep := flag.Bool("keep", false, "keep the directory with logs and data")
 	flag.IntVar(&cfg.Rate, "rate", 100, "transactions a second")
