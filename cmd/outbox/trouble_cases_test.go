@@ -342,6 +342,10 @@ var troubles = map[string]troubleCase{
 			x.eventually("delivered", func() (string, bool) { return "", len(x.shop.ids()) == 2 })
 		},
 	},
+	"An INSERT is refused": {make: func(*trouble) {}, after: func(x *trouble) {
+		x.forward()
+		x.eventually("delivered", func() (string, bool) { ids := x.shop.ids(); return strings.Join(ids, " "), len(ids) == 1 })
+	}},
 	"An event that nobody wanted": {
 		make: func(x *trouble) {
 			x.exec(`INSERT INTO outbox (tenant_id, topic, payload, aggregate_type, aggregate_id, routing_config)
