@@ -42,6 +42,7 @@ type queries struct {
 	currentSchema  string // name of the schema that unqualified names resolve to; empty when there is none
 	hasTable       string // $1 table
 	missing        string // -> one of the tables that is not there
+	obstacle       string // -> what makes the database answer with less than there is; empty where nothing does
 	createVersions string
 	versions       string
 

@@ -34,6 +34,7 @@ func (postgres) queries(t tables) queries {
 		currentSchema:  `SELECT COALESCE(current_schema(), '')`,
 		hasTable:       `SELECT to_regclass($1::text) IS NOT NULL`,
 		missing:        `SELECT name FROM (VALUES ('` + strings.Join(t.all(), `'), ('`) + `')) x (name) WHERE to_regclass(name) IS NULL LIMIT 1`,
+		obstacle:       postgres{}.obstacle(t),
 		createVersions: `CREATE TABLE IF NOT EXISTS ` + t.Migrations + ` (version integer PRIMARY KEY, name text NOT NULL,
 			identity text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
 		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` ORDER BY version`,

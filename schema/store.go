@@ -58,6 +58,9 @@ func OpenStore(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	case !errors.Is(err, sql.ErrNoRows):
 		return nil, wrap("look for the outbox tables", err)
 	}
+	if err := unobstructed(ctx, db, cfg.queries()); err != nil {
+		return nil, err
+	}
 	return &Store{
 		db: retryingDB{sqlx.NewDb(db, cfg.Dialect.String()), cfg.Dialect}, d: cfg.Dialect, cfg: cfg, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
 		countTime: countTime,

@@ -10,6 +10,9 @@ import (
 // Rehearse runs the statements that read and settle events, with nothing to read and nothing to settle. Its error tells that they would fail now: rights
 // were revoked, the database has become read-only, a table is gone or locked.
 func (s *Store) Rehearse(ctx context.Context) error {
+	if err := unobstructed(ctx, s.db, s.q); err != nil {
+		return err
+	}
 	if _, err := s.Read(ctx, nil, []Range{{After: math.MaxInt64, Limit: 1}}, 0, Filter{}, nil); err != nil {
 		return err
 	}

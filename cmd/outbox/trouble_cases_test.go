@@ -305,6 +305,26 @@ var troubles = map[string]troubleCase{
 		},
 	},
 
+	"Rows are hidden from the user": {
+		make: func(x *trouble) {
+			u, err := url.Parse(x.url)
+			require.NoError(x, err)
+			role := strings.TrimPrefix(u.Path, "/") + "_app"
+			x.replace = []string{"TO app", "TO " + role, "role app", "role " + role, "ROLE app", "ROLE " + role}
+			x.exec(`CREATE ROLE `+role+` LOGIN PASSWORD 'tiger'`, `GRANT ALL ON ALL TABLES IN SCHEMA public TO `+role, `GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO `+role,
+				`ALTER TABLE outbox ENABLE ROW LEVEL SECURITY`)
+			x.Cleanup(func() { dropRole(x, role) })
+			u.User = url.UserPassword(role, "tiger")
+			x.env = append(x.env, "DATABASE_URL="+u.String())
+			x.insert(2, "acme", anyKey, "")
+		},
+		before: map[string]func(*trouble){"outbox diagnose": func(x *trouble) {
+			if x.asked++; x.asked == 2 {
+				x.forward()
+			}
+		}},
+	},
+
 	"Nothing becomes pending": {
 		make: func(x *trouble) {
 			x.insert(1, "acme", anyKey, "") // before the outage
