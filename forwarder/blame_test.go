@@ -2,6 +2,7 @@ package forwarder_test
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -101,9 +102,17 @@ func TestTopicThatIsRefusedHoldsNoOther(t *testing.T) {
 			}
 			return nil
 		}
-		run(t, db, forwarder.Config{
+		log := watermill.NewCaptureLogger()
+		f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"x": rec}, forwarder.Config{
 			Routes: routes(t), BreakerProbe: 20 * time.Millisecond, Subscriber: forwarder.SubscriberConfig{Hooks: told.hooks()},
-		}, map[string]message.Publisher{"x": rec})
+		}, log)
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- f.Run(context.Background()) }()
+		t.Cleanup(func() {
+			require.NoError(t, f.Close())
+			require.NoError(t, <-done)
+		})
 		for i := range each {
 			publish(t, db, "refused", keyed("a", fmt.Sprint(i)), keyed("b", fmt.Sprint(i)))
 			publish(t, db, "fine", keyed("a", fmt.Sprint(i)))
@@ -119,6 +128,10 @@ func TestTopicThatIsRefusedHoldsNoOther(t *testing.T) {
 		requireOrder(t, rec, "refused")
 		eventually(t, "the note is gone", func() bool { return noted(t, db) == 0 })
 		require.Equal(t, []string{"refused true", "refused false"}, told.list())
+		lines := log.Captured()[watermill.ErrorLogLevel]
+		require.Len(t, lines, 1)
+		require.ErrorContains(t, lines[0].Err, "NOPERM")
+		require.Equal(t, "refused", lines[0].Fields["destination"])
 	})
 }
 
@@ -228,6 +241,7 @@ func TestDestinationThatAsksForTimeIsLeftAlone(t *testing.T) {
 		for i := range 20 { // as a clock: any of these would let a probe pass
 			m := keyed("b", fmt.Sprint(i))
 			schema.SetRoutingKey(m, "y://other")
+			publish(t, db, "t", keyed("c", fmt.Sprint(i)))
 			publish(t, db, "other", m)
 			eventually(t, "others flow", func() bool { return len(rec.payloads("other")) == i+1 })
 		}

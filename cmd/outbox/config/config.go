@@ -79,7 +79,7 @@ type Destinations struct {
 	PoisonDestination  string            `key:"poison_destination" placeholder:"NAME://TOPIC" help:"Where dead events are published as well."`
 	Routes             string            `key:"routes" placeholder:"FILE" help:"A routes file, YAML or JSON, for events that carry no routing of their own. Read again when it changes, and on SIGHUP."`
 	AllowWhenPerEvent  bool              `key:"allow_when_per_event" help:"Allow when in the routing that events carry. Only where you trust whoever publishes."`
-	BreakerFailures    int               `key:"breaker_failures" min:"1" max:"1000" help:"How many times in a row a destination is out of reach before it only gets probes."`
+	BreakerFailures    int               `key:"breaker_failures" min:"1" max:"1000" help:"How many failures in a row, of those that are the destination's, open a circuit breaker: then it only gets probes."`
 	BreakerProbe       time.Duration     `key:"breaker_probe" min:"1ms" help:"Wait between two probes."`
 }
 
