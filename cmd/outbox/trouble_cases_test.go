@@ -366,6 +366,12 @@ var troubles = map[string]troubleCase{
 		x.forward()
 		x.eventually("delivered", func() (string, bool) { ids := x.shop.ids(); return strings.Join(ids, " "), len(ids) == 1 })
 	}},
+	"A middleware swallows retries": {
+		make: func(x *trouble) {
+			x.insert(1, "acme", anyKey, `,"delay_seconds":1`)
+			deduplicated(x)
+		},
+	},
 	"An event that nobody wanted": {
 		make: func(x *trouble) {
 			x.exec(`INSERT INTO outbox (tenant_id, topic, payload, aggregate_type, aggregate_id, routing_config)
