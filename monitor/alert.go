@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -80,7 +81,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 			l = Critical
 		}
 		add(RuleNoForwarders, "", l, "Start outbox run. If it is running, its log says why it cannot reach the database or join its group.",
-			"No forwarder is alive; %s%d events and deliveries wait.", about(schema.Pending, schema.Waiting, schema.Held), s.Totals.Open())
+			"No forwarder is alive; %s%s.", about(schema.Pending, schema.Waiting, schema.Held), waiting(s.Totals.Open()))
 	}
 	for _, c := range s.Unreachable {
 		gone := s.Time.Sub(c.Since)
@@ -98,13 +99,13 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 
 	l, limit := level(s.Totals.Backlog(), t.BacklogWarning, t.BacklogCritical)
 	add(RuleBacklog, "", l, "See the bottlenecks: they say what holds it up.",
-		"%s%d events and deliveries wait to go: at or above %d.", capital(about(schema.Pending, schema.Held)), s.Totals.Backlog(), limit)
+		"%s%s to go: at or above %d.", capital(about(schema.Pending, schema.Held)), waiting(s.Totals.Backlog()), limit)
 
 	oldest := time.Duration(s.OldestSeconds * float64(time.Second))
 	l, age := level(oldest, t.OldestAgeWarning, t.OldestAgeCritical)
 	action := "See the bottlenecks. If all else is well, a tenant or topic may have no forwarder that serves it."
 	if len(s.Paused) > 0 {
-		action = "Something is paused; resume it when its time has come: outbox resume. Else see the bottlenecks."
+		action = "Something is paused: outbox stats says what. Resume it when its time has come; else see the bottlenecks."
 	}
 	add(RuleOldestAge, "", l, action, "The oldest event has waited for %s: at or above %s.", round(oldest), age)
 
@@ -120,12 +121,12 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 
 	if use := s.Pool.Use(); t.PoolUse > 0 && use > t.PoolUse {
 		add(RulePool, "", Warning, "Raise the size of the pool if the database allows it, or lower what uses it: events in flight, other parts of the application.",
-			"%d of %d connections of the pool are in use: above %.0f %%.", s.Pool.InUse, s.Pool.Max, t.PoolUse*100)
+			"%d of %d connections of the pool %s in use: above %.0f %%.", s.Pool.InUse, s.Pool.Max, english.Either(s.Pool.InUse, "is", "are"), t.PoolUse*100)
 	}
 
 	l, dead := level(s.Totals.Dead, t.DeadWarning, t.DeadCritical)
-	add(RuleDeadLetters, "", l, "Find the cause with outbox dead list, put it right, then outbox dead replay or discard.",
-		"%s%d deliveries gave up: at or above %d.", capital(about(schema.Dead)), s.Totals.Dead, dead)
+	add(RuleDeadLetters, "", l, "outbox dead list shows them. Put the cause right, then: outbox dead replay --all",
+		"%s%s gave up: at or above %d.", capital(about(schema.Dead)), deliveries(s.Totals.Dead), dead)
 
 	slices.SortStableFunc(list, func(a, b Alert) int {
 		return cmp.Or(b.Level.rank()-a.Level.rank(), slices.Index(Rules, a.Rule)-slices.Index(Rules, b.Rule), cmp.Compare(a.Subject, b.Subject))
@@ -154,6 +155,12 @@ func (m *Monitor) date(list []Alert, now time.Time) {
 	}
 	m.since = raised
 }
+
+func waiting(n int64) string {
+	return fmt.Sprintf("%d %s", n, english.Either(n, "event or delivery waits", "events and deliveries wait"))
+}
+
+func deliveries(n int64) string { return english.Count(n, "delivery", "deliveries") }
 
 func capital(about string) string {
 	if about == "" {

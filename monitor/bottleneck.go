@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -50,24 +51,26 @@ func (t Thresholds) bottlenecks(s Snapshot) []Bottleneck {
 	for _, c := range s.Unreachable {
 		held := s.heldBy(c)
 		add("destination", max2(Warning, by(held)), "Bring it back. Nothing is lost, no attempts are used, and other destinations go on.",
-			"%s has accepted nothing for %s and holds %d deliveries.", short(c.Name), round(s.Time.Sub(c.Since)), held)
+			"%s has accepted nothing for %s and holds %s.", short(c.Name), round(s.Time.Sub(c.Since)), deliveries(held))
 	}
 	for _, c := range s.Paused {
 		gone[c.Name] = true
-		action := "Resume it when its time has come: outbox resume " + string(c.Kind) + " " + c.Name + "."
+		action := "Resume it when its time has come: outbox resume --" + string(c.Kind) + " " + english.ShellWord(c.Name)
 		if c.Kind == schema.PausedKey { // nothing counts by key
 			add("operators", Info, action, "The key %s has been paused for %s.", c.Name, round(s.Time.Sub(c.Since)))
 			continue
 		}
 		held := s.heldBy(c)
-		add("operators", by(held), action, "The %s %s has been paused for %s and holds %d deliveries.", c.Kind, c.Name, round(s.Time.Sub(c.Since)), held)
+		add("operators", by(held), action, "The %s %s has been paused for %s and holds %s.", c.Kind, c.Name, round(s.Time.Sub(c.Since)), deliveries(held))
 	}
 	for _, g := range s.Destinations {
 		if gone[g.Name] || s.UnreachableBy(g.Name) != nil || g.Name == Others || g.Totals.Held == 0 || g.Totals.Waiting == 0 {
 			continue
 		}
 		add("retries", by(g.Totals.Held), "See why they fail: the errors of its attempts in the log, or outbox dead list once they gave up.",
-			"At %s, %d deliveries wait for their next attempt and hold %d later ones of their keys.", g.Name, g.Totals.Waiting, g.Totals.Held)
+			english.Either(g.Totals.Waiting, "At %s, %d delivery waits for its next attempt and holds %s of its key.",
+				"At %s, %d deliveries wait for their next attempt and hold %s of their keys."),
+			g.Name, g.Totals.Waiting, english.Count(g.Totals.Held, "later one", "later ones"))
 	}
 
 	if l, limit := level(time.Duration(s.QueryMillis*float64(time.Millisecond)), t.QueryTimeWarning, t.QueryTimeCritical); l != "" {
@@ -75,21 +78,21 @@ func (t Thresholds) bottlenecks(s Snapshot) []Bottleneck {
 			"A cheap question took %.0f ms: at or above %s.", s.QueryMillis, limit)
 	}
 	if use := s.Pool.Use(); t.PoolUse > 0 && use > t.PoolUse {
-		add("pool", Warning, "Raise the size of the pool, or lower what uses it.", "%d of %d connections are in use, and %d times somebody had to wait for one.",
-			s.Pool.InUse, s.Pool.Max, s.Pool.Waits)
+		add("pool", Warning, "Raise the size of the pool, or lower what uses it.", "%d of %d connections %s in use, and somebody had to wait for one %s.",
+			s.Pool.InUse, s.Pool.Max, english.Either(s.Pool.InUse, "is", "are"), english.Count(s.Pool.Waits, "time", "times"))
 	}
 
 	if s.Rates != nil && s.alive() > 0 && s.Totals.Pending >= max(1, large/10) {
 		switch in, out := s.Rates.In, s.Rates.Out; {
 		case out == 0:
 			add("forwarders", by(s.Totals.Pending), "See that a forwarder serves their tenants and topics, and the logs of the forwarders.",
-				"%d events are pending, and nothing gets through.", s.Totals.Pending)
+				"%s pending, and nothing gets through.", english.Count(s.Totals.Pending, "event is", "events are"))
 		case in >= out:
 			add("forwarders", by(s.Totals.Pending), "Add a forwarder, raise --max-concurrent, or see why destinations are slow: outbox_publish_seconds.",
-				"%.0f events a second come in and %.0f get through, so that %d pending ones do not become less.", in, out, s.Totals.Pending)
+				"%.0f events a second come in and %.0f get through, so that the backlog of %d does not shrink.", in, out, s.Totals.Pending)
 		default:
-			add("forwarders", Info, "Wait, or add a forwarder.", "%d pending events are worked off in about %s at the rate of now.",
-				s.Totals.Pending, round(time.Duration(float64(s.Totals.Pending)/(out-in)*float64(time.Second))))
+			add("forwarders", Info, "Wait, or add a forwarder.", "%s worked off in about %s at the rate of now.",
+				english.Count(s.Totals.Pending, "pending event is", "pending events are"), round(time.Duration(float64(s.Totals.Pending)/(out-in)*float64(time.Second))))
 		}
 	}
 	if pending := s.Totals.Pending; pending >= large/10 {

@@ -169,12 +169,17 @@ func (m *Monitor) logAlerts(before map[alertKey]Alert, list []Alert) map[alertKe
 	for _, a := range list {
 		now[a.key()] = a
 		if before[a.key()].Level != a.Level {
-			m.log.Info("Alert: "+a.Message, watermill.LogFields{"alert": a.Rule, "level": a.Level, "action": a.Action})
+			fields := watermill.LogFields{"alert": a.Rule, "severity": a.Level, "action": a.Action}
+			if a.Level == Critical {
+				m.log.Error("Alert", errors.New(a.Message), fields)
+				continue
+			}
+			m.log.Info("Alert: "+a.Message, fields)
 		}
 	}
 	for key, a := range before {
 		if _, still := now[key]; !still {
-			m.log.Info("Alert is over: "+a.Message, watermill.LogFields{"alert": a.Rule, "level": a.Level})
+			m.log.Info("Alert is over: "+a.Message, watermill.LogFields{"alert": a.Rule, "severity": a.Level})
 		}
 	}
 	return now

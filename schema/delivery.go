@@ -16,7 +16,7 @@ type Status string
 
 // The statuses of an event.
 const (
-	StatusNew     Status = "NEW"     // nothing was tried yet
+	StatusNew     Status = "NEW"     // no attempt has failed
 	StatusFailed  Status = "FAILED"  // something failed and will be tried again
 	StatusDead    Status = "DEAD"    // only deliveries that gave up are left
 	StatusSkipped Status = "SKIPPED" // no target wanted it

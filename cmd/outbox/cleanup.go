@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -151,8 +152,5 @@ func (c *cleanupCommand) print(s *session, r forwarder.Cleaned) error {
 
 // events counts events in words.
 func events(n int64) string {
-	if n == 1 {
-		return "1 event"
-	}
-	return fmt.Sprintf("%d events", n)
+	return english.Count(n, "event", "events")
 }

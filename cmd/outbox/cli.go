@@ -17,28 +17,33 @@ import (
 // cli is the whole command line. A command is a struct in a file of its own with a method Run(*session) error, and a
 // field here.
 type cli struct {
-	Settings  string           `name:"config" placeholder:"FILE" help:"A YAML file of settings, which flags and the environment override. BENTO_OUTBOX_CONFIG names one too."`
+	Settings  string           `name:"config" placeholder:"FILE" help:"YAML file of settings; flags and environment variables override it. Also set by BENTO_OUTBOX_CONFIG."`
 	LogLevel  setting          `placeholder:"LEVEL" help:"${help_log_level}"`
 	LogFormat setting          `placeholder:"FORMAT" help:"${help_log_format}"`
-	Version   kong.VersionFlag `help:"Print the version."`
+	Version   kong.VersionFlag `help:"Print the version."` // as the command version does
 
-	Migrate  migrateCommand  `cmd:"" help:"Create, change or show the tables."`
-	Run      runCommand      `cmd:"" help:"Forward events to their destinations."`
-	Config   configCommand   `cmd:"" help:"Show or check the configuration of run."`
-	Stats    statsCommand    `cmd:"" help:"Count what is not finished, and say what is paused or unreachable."`
-	Dead     deadCommand     `cmd:"" help:"List, show, replay or discard what gave up."`
-	Tail     tailCommand     `cmd:"" help:"Show events as they are stored."`
-	Cleanup  cleanupCommand  `cmd:"" help:"Remove finished events that are old."`
-	Diagnose diagnoseCommand `cmd:"" help:"Say what is wrong, why, and what to do about it."`
-	Health   healthCommand   `cmd:"" help:"Ask a running forwarder how it does, for the health check of a container."`
-	Indexes  indexesCommand  `cmd:"" help:"Check that the indexes are there and valid, and show what they weigh."`
-	Pause    pauseCommand    `cmd:"" help:"Hold what goes to a destination, or is of a tenant or of a key."`
-	Resume   resumeCommand   `cmd:"" help:"Let it go on, in its order."`
+	Run    runCommand    `cmd:"" group:"deliver" help:"Forward events to their destinations."`
+	Config configCommand `cmd:"" group:"deliver" help:"Print or check the configuration of run."`
+	Health healthCommand `cmd:"" group:"deliver" help:"Ask a running forwarder whether it is ready, as a container health check does."`
 
-	Bench benchCommand `cmd:"" help:"Measure on your own machine, beside Watermill's forwarder."`
+	Diagnose diagnoseCommand `cmd:"" group:"operate" help:"Find what is wrong, and say why and what to do about it."`
+	Stats    statsCommand    `cmd:"" group:"operate" help:"Count unfinished work, and list what is paused or unreachable."`
+	Tail     tailCommand     `cmd:"" group:"operate" help:"Show events as they are stored."`
+	Dead     deadCommand     `cmd:"" group:"operate" help:"List, show, replay or discard dead letters."`
+	Pause    pauseCommand    `cmd:"" group:"operate" help:"Pause deliveries to a destination, of a tenant or of an ordering key."`
+	Resume   resumeCommand   `cmd:"" group:"operate" help:"Resume paused deliveries, in order."`
 
-	Validate validateCommand `cmd:"" help:"Check routing configs and static routes files."`
-	Explain  explainCommand  `cmd:"" help:"Say where events go, and why."`
+	Migrate migrateCommand `cmd:"" group:"tables" help:"Create, upgrade, drop or inspect the tables."`
+	Indexes indexesCommand `cmd:"" group:"tables" help:"Check that every index exists and is valid, and show their sizes."`
+	Cleanup cleanupCommand `cmd:"" group:"tables" help:"Delete finished events that are old."`
+
+	Validate validateCommand `cmd:"" group:"routing" help:"Check routing configs and static routes files."`
+	Explain  explainCommand  `cmd:"" group:"routing" help:"Show where events would go, and why."`
+
+	Bench      benchCommand      `cmd:"" group:"other" help:"Measure throughput on this machine, next to Watermill's forwarder."`
+	Completion completionCommand `cmd:"" group:"other" help:"Print a completion script for bash, zsh or fish."`
+	Help       helpCommand       `cmd:"" group:"other" help:"Show help for a command."`
+	VersionOf  versionCommand    `cmd:"" name:"version" group:"other" help:"Print the version."`
 }
 
 // The exit statuses.
@@ -68,7 +73,11 @@ func (s *session) run(args []string) (status int) {
 	c := cli{Run: newRunCommand(), Config: newConfigCommand(), Diagnose: newDiagnoseCommand()}
 	parser, err := kong.New(&c,
 		kong.Name("outbox"),
-		kong.Description("A transactional outbox for Watermill. The database is named by --database-url or DATABASE_URL."),
+		kong.Description("A transactional outbox for Watermill. Set the database by --database-url or DATABASE_URL."),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "deliver", Title: "Deliver events:"}, {Key: "operate", Title: "Look and act:"}, {Key: "tables", Title: "Manage the tables:"},
+			{Key: "routing", Title: "Try routing:"}, {Key: "other", Title: "Other commands:"},
+		}),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"version": version()}, settingHelp(),
 		kong.Writers(s.stdout, s.stderr),
@@ -88,10 +97,16 @@ func (s *session) run(args []string) (status int) {
 		}
 	}()
 
+	if len(args) > 0 && args[0] == completeWords {
+		return s.complete(parser.Model, args[1:])
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
 	command, err := parser.Parse(args)
 	if err != nil {
 		s.complain(err)
-		fmt.Fprintln(s.stderr, "outbox: see outbox --help")
+		fmt.Fprintf(s.stderr, "outbox: see %s --help\n", wrongCommand(err))
 		return statusUsage
 	}
 	s.configure(command, c.Settings)
@@ -109,6 +124,20 @@ func (s *session) run(args []string) (status int) {
 	}
 	s.complain(err)
 	return statusFailed
+}
+
+// wrongCommand returns the command, as far as there is one, whose arguments cannot be parsed.
+func wrongCommand(err error) string {
+	words := []string{"outbox"}
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		for _, step := range wrong.Context.Path {
+			if step.Command != nil {
+				words = append(words, step.Command.Name)
+			}
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 type exit int

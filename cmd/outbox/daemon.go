@@ -58,7 +58,9 @@ func (s *session) publishers(ctx context.Context) map[string]message.Publisher {
 		publisher, err := adapters.Open(ctx, s.config.ByName[name], s.log.watermill)
 		switch {
 		case errors.Is(err, adapters.ErrUnknownScheme):
-			s.faults.add("%s: unknown scheme; known are %s", place, strings.Join(adapters.Schemes(), ", "))
+			scheme, _, _ := strings.Cut(s.config.ByName[name], "://")
+			s.faults.add("%s: unknown scheme %q; known are %s. Any other Watermill publisher takes a program of your own: see \"A broker of your own\" in docs/configuration.md",
+				place, strings.ToLower(scheme), strings.Join(adapters.Schemes(), ", "))
 		case err != nil:
 			s.faults.add("%s: %w", place, err)
 		default:

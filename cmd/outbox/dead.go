@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -42,8 +43,9 @@ func (d deadFilters) check(f *faults, now time.Time) schema.DeadFilter {
 		}
 		if *value == "" {
 			f.add("%s: is empty; leave it out when it is not to filter", flag)
+			return ""
 		}
-		return *value
+		return f.name(flag, *value)
 	}
 	when := func(flag string, value *string) time.Time {
 		if value == nil {
@@ -189,10 +191,7 @@ func batches(seqs []int64, f func([]int64) error) error {
 
 // letters counts dead letters in words.
 func letters(n int) string {
-	if n == 1 {
-		return "1 dead letter"
-	}
-	return fmt.Sprintf("%d dead letters", n)
+	return english.Count(n, "dead letter", "dead letters")
 }
 
 // inUTC has the times of list in UTC, in place: what is printed must not depend on where, or on the driver.

@@ -99,7 +99,7 @@ func (b burial) before(line string) {
 			b.shop.run(b.t, b.url)
 		}
 		b.shop.take()
-	case `outbox pause destination shop://index --reason "new index until 18:00"`:
+	case `outbox pause --destination shop://index --reason "new index until 18:00"`:
 		b.shop.set(true)
 		b.shop.run(b.t, b.url)
 		require.Equal(b.t, []string{`/orders {"id":7}`}, b.shop.take(), "what the dead one held")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -93,7 +94,7 @@ func (c *deadReplay) Run(s *session) error {
 			err = target.explain(err)
 		}
 		if err == nil && len(refused) > 0 {
-			err = fmt.Errorf("%d of %d events cannot be routed and stay dead as they are", len(refused), len(found.seqs))
+			err = fmt.Errorf("%d of %d events cannot be routed and %s dead", len(refused), len(found.seqs), english.Either(len(refused), "stays", "stay"))
 		}
 		return err
 	})

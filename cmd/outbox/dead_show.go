@@ -17,7 +17,7 @@ import (
 
 type deadShow struct {
 	databaseFlags
-	Seq    string  `arg:"" help:"The number of the event."`
+	Seq    string  `required:"" placeholder:"SEQ" help:"The number of the event."`
 	Target *string `placeholder:"NAME" help:"This target only."`
 	JSON   bool    `name:"json" help:"Print one JSON object."`
 }
@@ -28,7 +28,7 @@ type deadEvent struct {
 	ID             string          `json:"id"`
 	TenantID       string          `json:"tenant_id"`
 	Topic          string          `json:"topic"`
-	Key            string          `json:"key"` // as pause key wants it
+	Key            string          `json:"key"` // as pause --key wants it
 	AggregateType  string          `json:"aggregate_type"`
 	AggregateID    string          `json:"aggregate_id"`
 	OccurredAt     time.Time       `json:"occurred_at"`
@@ -59,7 +59,7 @@ type deadTarget struct {
 func (c *deadShow) Run(s *session) error {
 	target := c.check(&s.faults)
 	filter := deadFilters{Target: c.Target}.check(&s.faults, time.Time{})
-	filter.Seqs = []int64{s.faults.seq("SEQ", c.Seq)}
+	filter.Seqs = []int64{s.faults.seq("--seq", c.Seq)}
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
 		events, err := store.Events(ctx, filter.Seqs, math.MaxInt32)
 		if err != nil {

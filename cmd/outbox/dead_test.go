@@ -188,7 +188,7 @@ func TestDeadShow(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, url string, open func() *sql.DB) {
 		b := bury(t, url, open)
-		first := decode[deadEvent](t, b.outbox("dead", "show", "1", "--json").require(t, statusDone))
+		first := decode[deadEvent](t, b.outbox("dead", "show", "--seq", "1", "--json").require(t, statusDone))
 		require.Equal(t, `{"id":1,"note":"<b>"}`, string(first.Payload))
 		require.Nil(t, first.PayloadBase64)
 		require.JSONEq(t, `{"source":"web"}`, string(first.Metadata))
@@ -198,17 +198,17 @@ func TestDeadShow(t *testing.T) {
 		require.Equal(t, "shop://orders", first.Letters[0].Target)
 		require.Contains(t, first.Letters[0].Error, "422")
 
-		third := b.outbox("dead", "show", "3", "--json").require(t, statusDone)
+		third := b.outbox("dead", "show", "--seq", "3", "--json").require(t, statusDone)
 		require.Contains(t, third.stdout, `"payload_base64":"AP8="`)
 		require.NotContains(t, third.stdout, `"payload":`)
 
-		text := b.outbox("dead", "show", "2").require(t, statusDone).stdout
+		text := b.outbox("dead", "show", "--seq", "2").require(t, statusDone).stdout
 		for _, want := range []string{`tenant +acme`, `key +order:2`, `metadata +{"source":"web"}`, `payload +{"id":2}`, `routing config +{"targets":`,
 			`cause +routing_config: .*unknown retry policy "patient"; known are`} {
 			require.Regexp(t, "(?m)^"+want, text)
 		}
-		require.Regexp(t, `(?m)^payload +2 bytes that are no JSON, in base64: AP8=$`, b.outbox("dead", "show", "3").require(t, statusDone).stdout)
-		require.Regexp(t, `(?m)^holds key +yes`, b.outbox("dead", "show", "4", "--target", "shop://orders").require(t, statusDone).stdout)
+		require.Regexp(t, `(?m)^payload +2 bytes that are no JSON, in base64: AP8=$`, b.outbox("dead", "show", "--seq", "3").require(t, statusDone).stdout)
+		require.Regexp(t, `(?m)^holds key +yes`, b.outbox("dead", "show", "--seq", "4", "--target", "shop://orders").require(t, statusDone).stdout)
 
 		for want, args := range map[string][]string{
 			"event 5 is not dead":                            {"5"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -112,6 +113,7 @@ func diagnose(ctx context.Context, db *sql.DB, cfg monitor.Config, older, over t
 
 // verdict counts the findings that matter.
 func (d diagnosis) verdict() string {
+	plural := map[monitor.Level]string{monitor.Critical: "critical", monitor.Warning: "warnings"}
 	var parts []string
 	for _, level := range []monitor.Level{monitor.Critical, monitor.Warning} {
 		n := 0
@@ -121,7 +123,7 @@ func (d diagnosis) verdict() string {
 			}
 		}
 		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, level))
+			parts = append(parts, english.Count(n, string(level), plural[level]))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -48,14 +49,9 @@ func (e *examiner) examine(ctx context.Context, older time.Duration) error {
 func (e *examiner) monitored() {
 	alive := slices.ContainsFunc(e.snapshot.Forwarders, func(f monitor.Forwarder) bool { return f.Alive })
 	for _, a := range e.snapshot.Alerts {
-		action := a.Action
-		switch a.Rule {
-		case monitor.RulePool: // of this command
-			continue
-		case monitor.RuleDeadLetters:
-			action = "outbox dead list shows them. Put the cause right, then: outbox dead replay --all"
+		if a.Rule != monitor.RulePool { // that is of this command
+			e.add(a.Level, a.Action, "%s", a.Message)
 		}
-		e.add(a.Level, action, "%s", a.Message)
 	}
 	for _, b := range e.snapshot.Bottlenecks {
 		switch {
@@ -76,7 +72,7 @@ func (e *examiner) forwarders() {
 	}
 	for _, f := range e.snapshot.Forwarders {
 		if !f.Alive && f.Slots > 0 && !living[f.Group] {
-			e.add(monitor.Warning, "outbox run --group "+shellWord(f.Group), "The forwarder %s has died and nobody is left in its group %q, which has %d slots.", f.ID, f.Group, f.Slots)
+			e.add(monitor.Warning, "outbox run --group "+english.ShellWord(f.Group), "The forwarder %s has died and nobody is left in its group %q, which has %s.", f.ID, f.Group, english.Count(f.Slots, "slot", "slots"))
 		}
 	}
 }
@@ -115,11 +111,12 @@ func (e *examiner) failures(ctx context.Context) error {
 			continue
 		}
 		if c.State == schema.Dead {
-			e.add(monitor.Info, "outbox dead list --destination "+shellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
+			e.add(monitor.Info, "outbox dead list --destination "+english.ShellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
 			continue
 		}
-		e.add(monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause destination "+shellWord(c.Destination),
-			"%d deliveries to %s have failed and wait for another attempt: %s", c.Count, c.Destination, shortCause(c.Error))
+		e.add(monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause --destination "+english.ShellWord(c.Destination),
+			"%s to %s %s for another attempt: %s", english.Count(c.Count, "delivery", "deliveries"), c.Destination,
+			english.Either(c.Count, "has failed and waits", "have failed and wait"), shortCause(c.Error))
 	}
 	return nil
 }
@@ -169,7 +166,7 @@ func (e *examiner) cleanup(ctx context.Context) error {
 		when = "the last clean-up ended at " + timeText(last.FinishedAt)
 	}
 	e.add(monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. BENTO_OUTBOX_CLEANUP=true makes outbox run do it every night.",
-		"The oldest event was stored %d days ago, and %s.", int(age.Hours()/24), when)
+		"The oldest event was stored %s ago, and %s.", english.Count(int(age.Hours()/24), "day", "days"), when)
 	return nil
 }
 
@@ -190,14 +187,4 @@ func (e *examiner) partitions(ctx context.Context) error {
 			"Events go to the default partition since number %d, for nobody has added others.", newest.To)
 	}
 	return nil
-}
-
-// shellWord is text as a shell takes it for one word.
-func shellWord(text string) string {
-	if text != "" && strings.IndexFunc(text, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-./:@%+=,", r)
-	}) < 0 {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

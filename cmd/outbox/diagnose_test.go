@@ -77,12 +77,12 @@ func TestDiagnose(t *testing.T) {
 		require.Empty(t, look(statusFailed).find("No forwarder"))
 		exec(`UPDATE outbox_forwarders SET expires_at = '2020-01-01T00:00:00.000000Z'`)
 		require.NoError(t, store.Pause(t.Context(), schema.Unreachable, "shop://orders", "connection refused"))
-		b.outbox("pause", "tenant", "acme").require(t, statusDone)
+		b.outbox("pause", "--tenant", "acme").require(t, statusDone)
 		exec(`DROP INDEX outbox_deliveries_held`)
 		d = look(statusFailed)
 		require.Equal(t, "outbox run --group g", d.find("The forwarder host-7 has died").Action)
 		require.Equal(t, monitor.Warning, d.find("shop://orders has accepted nothing").Level)
-		require.Contains(t, d.find("enant acme ").Action, "outbox resume tenant acme")
+		require.Contains(t, d.find("enant acme ").Action, "outbox resume --tenant acme")
 		require.Equal(t, monitor.Warning, d.find("The index outbox_deliveries_held of outbox_deliveries is missing").Level)
 		exec(d.find("The index").Action)
 		seen := map[finding]bool{}
@@ -103,7 +103,7 @@ func TestDiagnose(t *testing.T) {
 		// And when all is done.
 		require.NoError(t, store.Leave(t.Context(), "host-7"))
 		require.NoError(t, store.Resume(t.Context(), schema.Unreachable, "shop://orders"))
-		b.outbox("resume", "tenant", "acme").require(t, statusDone)
+		b.outbox("resume", "--tenant", "acme").require(t, statusDone)
 		b.outbox("dead", "discard", "--all", "--yes").require(t, statusDone)
 		b.shop.heal()
 		b.shop.run(t, url)
@@ -140,13 +140,6 @@ func TestWithoutDetails(t *testing.T) {
 		"no digest 900150983cd24fb0d6963f7d28e17f72":                           "no digest #",
 	} {
 		require.Equal(t, want, withoutDetails(text))
-	}
-}
-
-func TestShellWord(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{"shop://orders": "shop://orders", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'"} {
-		require.Equal(t, want, shellWord(text))
 	}
 }
 

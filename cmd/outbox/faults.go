@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // faults are what is wrong with a command line, so that all of it is reported at once. Flags whose text may be wrong are
@@ -34,6 +36,16 @@ func (f *faults) number(flag, text string, least, most int) int {
 		return least
 	}
 	return n
+}
+
+// name returns text, which is to be looked up in the database.
+func (f *faults) name(flag, text string) string {
+	if text == "" {
+		f.add("%s: is empty", flag)
+	} else if err := schema.CheckText(text, schema.MaxTarget); err != nil {
+		f.add("%s: %w", flag, err)
+	}
+	return text
 }
 
 func (f *faults) duration(flag, text string, least time.Duration) time.Duration {

@@ -56,7 +56,11 @@ func listen(c config.Config, log log) (*health, error) {
 		defer close(h.done)
 		_ = h.http.Serve(l) // ends with Close
 	}()
-	log.Info("Serving /healthz and /readyz", slog.String("address", l.Addr().String()))
+	pages := []string{"/healthz", "/readyz"}
+	if c.Performance {
+		pages = append(pages, "/", "/metrics", "/status.json", "/history.json")
+	}
+	log.Info("Serving /healthz and more over HTTP", slog.String("address", l.Addr().String()), slog.Any("pages", pages), slog.Bool("actions", c.Performance && c.ActionToken != ""))
 	return h, nil
 }
 

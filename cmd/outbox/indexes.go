@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"text/tabwriter"
 
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -36,7 +37,7 @@ func (c *indexesCommand) Run(s *session) error {
 		case 1:
 			return fmt.Errorf("1 index is missing or invalid; the statement above puts it right")
 		}
-		return fmt.Errorf("%d indexes are missing or invalid; the statements above put them right", lacking)
+		return fmt.Errorf("%s missing or invalid; the statements above put that right", english.Count(lacking, "index is", "indexes are"))
 	})
 }
 

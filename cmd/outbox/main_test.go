@@ -178,7 +178,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`--batch-size: "many" is no whole number from 1 to 100000`, `--max-concurrent: "0" is no whole number`, `--lease: "soon" is no duration from 1s up`,
 		`--destination: number 1: want NAME=URL`, `--log-level: "loud" is none of`,
 		`--database-url: unknown scheme "oracle"`, `--table-prefix: `, `--schema: `,
-		`--destination a: open console://x: `, `--to: unknown scheme; known are console, http, https, kafka, redis, rediss`,
+		`--destination a: open console://x: `, `--to: unknown scheme "bogus"; known are console, http, https, kafka, redis, rediss. `,
 	}
 	require.Len(t, lines, len(want), r.stderr)
 	for i := range want {
@@ -194,7 +194,9 @@ func TestWrongUse(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no command":          {nil, "expected one of"},
+		"no subcommand":       {[]string{"dead"}, "expected one of"},
+		"help for nothing":    {[]string{"help", "nothing"}, "unexpected argument nothing"},
+		"a tenant, too long":  {[]string{"tail", "--tenant", strings.Repeat("x", 1025), "--database-url", database}, "--tenant: it has 1025 bytes"},
 		"unknown command":     {[]string{"replicate"}, "unexpected argument replicate"},
 		"unknown flag":        {[]string{"stats", "--jsn"}, "unknown flag --jsn"},
 		"no database":         {[]string{"stats"}, "no database: set --database-url or DATABASE_URL"},
@@ -207,7 +209,7 @@ func TestWrongUse(t *testing.T) {
 		"print, no dialect":   {[]string{"migrate", "print"}, "no dialect: set --dialect"},
 		"print, dialect":      {[]string{"migrate", "print", "--dialect", "oracle"}, `--dialect: "oracle" is neither`},
 		"print, direction":    {[]string{"migrate", "print", "--dialect", "sqlite", "--direction", "sideways"}, `--direction: "sideways" is neither`},
-		"a long reason":       {[]string{"pause", "tenant", "acme", "--reason", strings.Repeat("x", 501), "--database-url", database}, "--reason: it has 501 bytes; say it in 500"},
+		"a long reason":       {[]string{"pause", "--tenant", "acme", "--reason", strings.Repeat("x", 501), "--database-url", database}, "--reason: it has 501 bytes; say it in 500"},
 		"in memory":           {[]string{"stats", "--database-url", "sqlite::memory:"}, "ends with this process"},
 		"SQLite, two slashes": {[]string{"stats", "--database-url", "sqlite://app.db"}, "write sqlite:app.db for a file in the current directory"},
 	}

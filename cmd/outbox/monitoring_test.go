@@ -38,7 +38,7 @@ func TestMetricsAreServed(t *testing.T) {
 			}
 			return strings.Contains(text, "go_goroutines ")
 		}, "log:\n%s", await.Later(p.logs))
-		p.waitFor(t, "level=critical") // fields come in any order
+		p.waitFor(t, "severity=critical") // fields come in any order
 		require.Equal(t, http.StatusOK, byName(t, base, "status.example"))
 		require.Equal(t, http.StatusForbidden, byName(t, base, "evil.example"))
 		status, page := get(t, base+"/")

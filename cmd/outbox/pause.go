@@ -9,34 +9,40 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// pausable is what operators can pause.
+// pausable is what operators can pause: one of these. They are pointers, for an empty name is none.
 type pausable struct {
-	Kind string `arg:"" enum:"destination,tenant,key" help:"destination, tenant or key."`
-	Name string `arg:"" help:"A destination as stats and dead list show it, NAME:// for all of a publisher, a tenant's id, or an ordering key as dead show shows it, such as order:17."`
+	Destination *string `placeholder:"NAME" xor:"what" required:"" help:"A destination, as stats and dead list show it; NAME:// for everything that goes to a publisher."`
+	Tenant      *string `placeholder:"ID" xor:"what" required:"" help:"A tenant."`
+	Key         *string `placeholder:"KEY" xor:"what" required:"" help:"An ordering key, as dead show shows it, such as order:17."`
 }
 
-func (p pausable) check(f *faults) {
-	if p.Name == "" {
-		f.add("the name of the %s is empty", p.Kind)
+// check returns the kind and the name of what is meant.
+func (p pausable) check(f *faults) (kind schema.ControlKind, name string) {
+	for k, value := range map[schema.ControlKind]*string{
+		schema.PausedDestination: p.Destination, schema.PausedTenant: p.Tenant, schema.PausedKey: p.Key,
+	} {
+		if value != nil {
+			kind, name = k, f.name("--"+string(k), *value)
+		}
 	}
+	return kind, name
 }
 
-func (p pausable) String() string { return p.Kind + " " + printable(p.Name) }
-
-// change calls do with the pause of p, nil when it is not paused, and prints what do says.
-func (p pausable) change(s *session, d databaseFlags, do func(ctx context.Context, store *schema.Store, now *schema.Control) (string, error)) error {
+// change calls do with what p means, and with its pause if it is paused, else nil, and prints what do says.
+func (p pausable) change(s *session, d databaseFlags, do func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error)) error {
 	target := d.check(&s.faults)
-	p.check(&s.faults)
+	var what schema.Control
+	what.Kind, what.Name = p.check(&s.faults)
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
 		list, err := store.Controls(ctx)
 		if err != nil {
 			return target.explain(err)
 		}
 		var now *schema.Control
-		if i := slices.IndexFunc(list, func(c schema.Control) bool { return string(c.Kind) == p.Kind && c.Name == p.Name }); i >= 0 {
+		if i := slices.IndexFunc(list, func(c schema.Control) bool { return c.Kind == what.Kind && c.Name == what.Name }); i >= 0 {
 			now = &list[i]
 		}
-		said, err := do(ctx, store, now)
+		said, err := do(ctx, store, what, now)
 		if err != nil {
 			return target.explain(err)
 		}
@@ -56,13 +62,18 @@ func (c *pauseCommand) Run(s *session) error {
 	if n := len(c.Reason); n > statuspage.MaxReason {
 		s.faults.add("--reason: it has %d bytes; say it in %d", n, statuspage.MaxReason)
 	}
-	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, now *schema.Control) (string, error) {
+	if err := schema.CheckText(c.Reason, statuspage.MaxReason); err != nil && len(c.Reason) <= statuspage.MaxReason {
+		s.faults.add("--reason: %w", err)
+	}
+	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error) {
 		if now != nil && (c.Reason == "" || c.Reason == now.Reason) { // else the reason would be lost
-			return fmt.Sprintf("nothing to do: %s is paused since %s", c.pausable, timeText(now.Since)), nil
+			return fmt.Sprintf("nothing to do: %s is paused since %s", named(what), timeText(now.Since)), nil
 		}
-		return fmt.Sprintf("paused %s", c.pausable), store.Pause(ctx, schema.ControlKind(c.Kind), c.Name, c.Reason)
+		return "paused " + named(what), store.Pause(ctx, what.Kind, what.Name, c.Reason)
 	})
 }
+
+func named(c schema.Control) string { return string(c.Kind) + " " + printable(c.Name) }
 
 type resumeCommand struct {
 	databaseFlags
@@ -71,10 +82,10 @@ type resumeCommand struct {
 
 // Run ends a pause.
 func (c *resumeCommand) Run(s *session) error {
-	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, now *schema.Control) (string, error) {
+	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error) {
 		if now == nil {
-			return fmt.Sprintf("nothing to do: %s is not paused", c.pausable), nil
+			return fmt.Sprintf("nothing to do: %s is not paused", named(what)), nil
 		}
-		return fmt.Sprintf("resumed %s", c.pausable), store.Resume(ctx, schema.ControlKind(c.Kind), c.Name)
+		return "resumed " + named(what), store.Resume(ctx, what.Kind, what.Name)
 	})
 }

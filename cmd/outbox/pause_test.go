@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,15 +27,15 @@ func TestPauseAndResume(t *testing.T) {
 					return s.Paused
 				}
 				require.Empty(t, paused())
-				require.Equal(t, "paused "+test.kind+" "+test.name+"\n", b.outbox("pause", test.kind, test.name, "--reason", "maintenance").require(t, statusDone).stdout)
-				require.Contains(t, b.outbox("pause", test.kind, test.name).require(t, statusDone).stdout, "nothing to do: "+test.kind+" "+test.name+" is paused since 20")
-				b.outbox("pause", test.kind, "another").require(t, statusDone)
-				b.outbox("resume", test.kind, "another").require(t, statusDone)
+				require.Equal(t, "paused "+test.kind+" "+test.name+"\n", b.outbox("pause", "--"+test.kind, test.name, "--reason", "maintenance").require(t, statusDone).stdout)
+				require.Contains(t, b.outbox("pause", "--"+test.kind, test.name).require(t, statusDone).stdout, "nothing to do: "+test.kind+" "+test.name+" is paused since 20")
+				b.outbox("pause", "--"+test.kind, "another").require(t, statusDone)
+				b.outbox("resume", "--"+test.kind, "another").require(t, statusDone)
 				list := paused()
 				require.Len(t, list, 1)
 				require.Equal(t, []string{test.kind, test.name, "maintenance"}, []string{list[0].Kind, list[0].Name, list[0].Reason}, "the reason stays")
 				require.Regexp(t, `(?m)^paused `+test.kind+` +`+test.name+` +20\S+Z +maintenance$`, b.outbox("stats").require(t, statusDone).stdout)
-				b.outbox("pause", test.kind, test.name, "--reason", "still").require(t, statusDone)
+				b.outbox("pause", "--"+test.kind, test.name, "--reason", "still").require(t, statusDone)
 				require.Equal(t, "still", paused()[0].Reason)
 
 				b.insert("e", "acme", "t", `{"id":1}`, `{"targets":[{"destination":"shop://index"}]}`, "7")
@@ -43,8 +44,8 @@ func TestPauseAndResume(t *testing.T) {
 				require.Equal(t, []string{`/other {"id":2}`}, b.shop.take(), "only what is paused is held")
 				require.Equal(t, []string{"NEW", "SENT"}, b.statuses())
 
-				require.Equal(t, "resumed "+test.kind+" "+test.name+"\n", b.outbox("resume", test.kind, test.name).require(t, statusDone).stdout)
-				require.Equal(t, "nothing to do: "+test.kind+" "+test.name+" is not paused\n", b.outbox("resume", test.kind, test.name).require(t, statusDone).stdout)
+				require.Equal(t, "resumed "+test.kind+" "+test.name+"\n", b.outbox("resume", "--"+test.kind, test.name).require(t, statusDone).stdout)
+				require.Equal(t, "nothing to do: "+test.kind+" "+test.name+" is not paused\n", b.outbox("resume", "--"+test.kind, test.name).require(t, statusDone).stdout)
 				b.shop.run(t, url)
 				require.Equal(t, []string{`/index {"id":1}`}, b.shop.take())
 				require.Empty(t, paused())
@@ -67,7 +68,7 @@ func TestStatsShowUnreachableDestinations(t *testing.T) {
 		require.False(t, s.Unreachable[0].Since.IsZero())
 		require.Equal(t, unreachableStats{Destination: "kafka://orders", Since: s.Unreachable[0].Since, Reason: "connection refused"}, s.Unreachable[0])
 		// It is what a forwarder found, no pause that could be resumed.
-		require.Contains(t, outbox("resume", "destination", "kafka://orders", "--database-url", url).require(t, statusDone).stdout, "is not paused")
+		require.Contains(t, outbox("resume", "--destination", "kafka://orders", "--database-url", url).require(t, statusDone).stdout, "is not paused")
 	})
 }
 
@@ -75,12 +76,15 @@ func TestPauseWrongUse(t *testing.T) {
 	t.Parallel()
 	database := "sqlite:" + filepath.Join(t.TempDir(), "outbox.db")
 	for want, args := range map[string][]string{
-		`but got "topic"`:                 {"pause", "topic", "t"},
-		`but got "unreachable"`:           {"resume", "unreachable", "d"},
-		"the name of the tenant is empty": {"pause", "tenant", ""},
-		"the name of the key is empty":    {"resume", "key", ""},
-		`expected "<kind> <name>"`:        {"pause"},
-		"no database: set --database-url": {"pause", "tenant", "a", "--database-url="},
+		"unknown flag --topic":       {"pause", "--topic", "t"},
+		"unknown flag --unreachable": {"resume", "--unreachable", "d"},
+		"unexpected argument tenant": {"pause", "tenant", "acme"},
+		"--tenant: is empty":         {"pause", "--tenant", ""},
+		"--key: is empty":            {"resume", "--key", ""},
+		"--key: it has 1025 bytes":   {"pause", "--key", strings.Repeat("x", 1025)},
+		"missing flags: --destination=NAME or --tenant=ID or --key=KEY": {"pause"},
+		"--tenant and --key can't be used together":                     {"pause", "--tenant", "a", "--key", "b"},
+		"no database: set --database-url":                               {"pause", "--tenant", "a", "--database-url="},
 	} {
 		r := outbox(append([]string{args[0], "--database-url", database}, args[1:]...)...).require(t, statusUsage)
 		require.Contains(t, r.stderr, want)

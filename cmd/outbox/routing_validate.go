@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
@@ -40,7 +41,7 @@ func (c *validateCommand) Run(s *session) error {
 		}
 	}
 	if invalid > 0 {
-		s.faults.add("%d of %d files are not valid", invalid, len(c.Files))
+		s.faults.add("%d of %d files %s not valid", invalid, len(c.Files), english.Either(invalid, "is", "are"))
 	}
 	return s.faults.err()
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"log/slog"
-	"maps"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -65,8 +62,7 @@ func (c *runCommand) Run(s *session) error {
 		return d.target.explain(err)
 	}
 	running.Store(f)
-	s.log.Info("Forwarding", slog.String("database", d.target.name), slog.Any("destinations", slices.Sorted(maps.Keys(d.publishers))),
-		slog.String("group", s.config.Group))
+	s.log.Info("Forwarding", s.summary(d)...)
 	quiet := context.AfterFunc(ctx, func() {
 		health.stopping()
 		s.log.Info("Stopping after in-flight deliveries finish; press Ctrl-C again to exit now")

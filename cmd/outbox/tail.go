@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -47,8 +46,8 @@ func (c *tailCommand) Run(s *session) error {
 	lines := s.faults.number("--lines", c.Lines, 0, tailWindow)
 	interval := s.faults.duration("--interval", c.Interval, 10*time.Millisecond)
 	for flag, list := range map[string][]string{"--tenant": c.Tenant, "--topic": c.Topic} {
-		if slices.Contains(list, "") {
-			s.faults.add("%s: is empty; leave it out for all", flag)
+		for _, text := range list {
+			s.faults.name(flag, text)
 		}
 	}
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {

@@ -112,7 +112,7 @@ var troubles = map[string]troubleCase{
 		after:  func(x *trouble) { require.Len(x, x.shop.ids(), 3, "the dead one was tried once") },
 	},
 	"A pause that somebody forgot": {make: func(x *trouble) {
-		x.shell("outbox pause tenant acme")
+		x.shell("outbox pause --tenant acme")
 		x.exec(`UPDATE outbox_controls SET since = now() - interval '10 min'`)
 		x.insert(3, "acme", anyKey, "")
 		x.forward()

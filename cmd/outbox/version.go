@@ -9,6 +9,14 @@ import (
 // release is set by the linker: -ldflags "-X main.release=v1.2.3".
 var release string
 
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(s *session) error {
+	_, err := fmt.Fprintln(s.stdout, version())
+	return err
+}
+
 func version() string {
 	name, revision := release, ""
 	if info, ok := debug.ReadBuildInfo(); ok {
