@@ -260,8 +260,16 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 	if j.cause != "" {
 		out.Metadata[schema.KeyCause] = j.cause
 	}
-	err := f.send(u, j, out)
+	var begun, ended time.Time
+	if f.subscriber.cfg.Hooks.Published != nil {
+		begun = time.Now()
+	}
+	err := f.call(u, j, out)
+	if !begun.IsZero() {
+		ended = time.Now()
+	}
 	blamed := leave.done(err)
+	counted := true
 	id := unitID{u.event.Seq, j.name}
 	switch {
 	case err == nil:
@@ -272,31 +280,28 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		f.gaveUp(u, plan, j.target, j.cause, err)
 	case f.gates.closed(u, j.destination):
 		f.gates.strikes.forget(id)
+		counted = false
 		u.park(j.target, cmp.Or(j.cause, errorText(err)))
 	default:
 		// Others get through. One that never does may be at fault itself.
 		if n := f.gates.strikes.hit(id); blamed.Suspect && n > f.gates.strikes.limit {
 			f.gaveUp(u, plan, j.target, j.cause, err)
 		} else {
+			counted = false
 			u.postponed(j.target, err, n)
 		}
 	}
+	f.tell(u, j, begun, ended, counted, err)
 }
 
-// send publishes out and tells the hook.
-func (f *Forwarder) send(u *unit, j *job, out *message.Message) error {
-	hook := f.subscriber.cfg.Hooks.Published
-	if hook == nil {
-		return f.call(u, j, out)
+// tell tells the hook of an attempt that begun and ended.
+func (f *Forwarder) tell(u *unit, j *job, begun, ended time.Time, counted bool, err error) {
+	if hook := f.subscriber.cfg.Hooks.Published; hook != nil {
+		hook(Attempt{
+			Destination: j.destination, TenantID: u.event.TenantID, Topic: u.event.Topic, Number: u.attempts() + 1,
+			Took: ended.Sub(begun), Lag: ended.Sub(u.event.CreatedAt), Counted: counted, Err: err,
+		})
 	}
-	begun := time.Now()
-	err := f.call(u, j, out)
-	now := time.Now()
-	hook(Attempt{
-		Destination: j.destination, TenantID: u.event.TenantID, Topic: u.event.Topic, Number: u.attempts() + 1,
-		Took: now.Sub(begun), Lag: now.Sub(u.event.CreatedAt), Err: err,
-	})
-	return err
 }
 
 // call calls the publisher. A panic is an error: it must not take other targets with it, nor a probe of a breaker.

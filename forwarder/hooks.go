@@ -28,6 +28,7 @@ type Attempt struct {
 	Number      int           // from 1
 	Took        time.Duration // of the publisher
 	Lag         time.Duration // from the event's insertion to the end of the attempt
+	Counted     bool          // false when it uses none of the attempts of its retry policy, for the destination is to blame
 	Err         error         // nil when it was delivered
 }
 

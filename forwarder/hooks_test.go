@@ -38,7 +38,7 @@ func TestHooksAreToldWhatHappens(t *testing.T) {
 		}
 		hooks := forwarder.Hooks{
 			Published: func(a forwarder.Attempt) {
-				count(fmt.Sprintf("%s %s %s attempt %d failed %v", a.TenantID, a.Topic, a.Destination, a.Number, a.Err != nil), 1)
+				count(fmt.Sprintf("%s %s %s attempt %d counted %v failed %v", a.TenantID, a.Topic, a.Destination, a.Number, a.Counted, a.Err != nil), 1)
 				if a.Took <= 0 || a.Lag < a.Took || a.Lag > time.Hour {
 					count("times that cannot be", 1)
 				}
@@ -76,9 +76,10 @@ func TestHooksAreToldWhatHappens(t *testing.T) {
 		})
 		eventually(t, "everything was told", func() bool { return told()["read"] == 3 && told()["settled"] >= 3 })
 		got := told()
-		require.Equal(t, 1, got["acme good good attempt 1 failed false"], got)
+		require.Equal(t, 1, got["acme good good attempt 1 counted true failed false"], got)
 		require.Equal(t, 1, got["died bad"], got)
-		require.Positive(t, got["default down down attempt 1 failed true"]+got[" down down attempt 1 failed true"], got)
+		require.Positive(t, got["default down down attempt 1 counted false failed true"]+got[" down down attempt 1 counted false failed true"], got)
+		require.Positive(t, got["default bad bad attempt 1 counted true failed true"]+got[" bad bad attempt 1 counted true failed true"], got)
 		require.Zero(t, got["times that cannot be"], got)
 		mu.Lock()
 		defer mu.Unlock()

@@ -25,7 +25,7 @@ func TestTracingIsFreeWhenItIsOff(t *testing.T) {
 		msg := message.NewMessage("1", []byte(`{}`))
 		j := job{target: target{name: "x", destination: "x"}, topic: "x", publisher: &publisher{Publisher: nowhere{}}}
 		return testing.AllocsPerRun(100, func() {
-			if err := f.send(u, &j, msg); err != nil {
+			if err := f.call(u, &j, msg); err != nil {
 				t.Error(err)
 			}
 		})

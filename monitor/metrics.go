@@ -14,7 +14,7 @@ import (
 //
 //	metrics, err := monitor.NewMetrics(prometheus.DefaultRegisterer)
 //	hooks := forwarder.Hooks{
-//		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Err) },
+//		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Counted, a.Err) },
 //		Died:      metrics.Died,
 //		Breaker:   metrics.Breaker,
 //		Read:      metrics.Read,
@@ -40,9 +40,9 @@ type Metrics struct {
 
 // destination has the metrics of one destination at hand, so that an attempt looks up nothing but this.
 type destination struct {
-	delivered, failed, retry prometheus.Counter
-	dead                     prometheus.Counter
-	publish, lag             prometheus.Observer
+	delivered, failed, unavailable, retry prometheus.Counter
+	dead                                  prometheus.Counter
+	publish, lag                          prometheus.Observer
 }
 
 // NewMetrics registers the metrics of a forwarder. The error is that of the registerer, when it has metrics of such a name already: two
@@ -57,8 +57,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	}
 	m := &Metrics{
-		attempts: counter("outbox_attempts_total", "Attempts to publish an event to a destination, by result: delivered or failed.", "destination", "result"),
-		retries:  counter("outbox_retries_total", "Attempts that were not the first of their delivery.", "destination"),
+		attempts: counter("outbox_attempts_total", "Attempts to publish an event to a destination, by result: delivered; failed, which uses an attempt of the retry policy; or unavailable, which does not, for the destination is to blame.", "destination", "result"),
+		retries:  counter("outbox_retries_total", "Attempts, of those that count, that were not the first of their delivery.", "destination"),
 		dead:     counter("outbox_dead_total", "Deliveries that gave up.", "destination"),
 		publish:  histogram("outbox_publish_seconds", "Time that a publisher needed for an attempt.", fast, "destination"),
 		lag:      histogram("outbox_lag_seconds", "Time from an event's insertion to its delivery.", late, "destination"),
@@ -100,7 +100,8 @@ func (m *Metrics) destination(name string) *destination {
 	}
 	d := &destination{
 		delivered: m.attempts.WithLabelValues(label, "delivered"), failed: m.attempts.WithLabelValues(label, "failed"),
-		retry: m.retries.WithLabelValues(label), dead: m.dead.WithLabelValues(label),
+		unavailable: m.attempts.WithLabelValues(label, "unavailable"),
+		retry:       m.retries.WithLabelValues(label), dead: m.dead.WithLabelValues(label),
 		publish: m.publish.WithLabelValues(label), lag: m.lag.WithLabelValues(label),
 	}
 	kept, known := m.destinations.LoadOrStore(label, d)
@@ -111,9 +112,13 @@ func (m *Metrics) destination(name string) *destination {
 }
 
 // Published counts an attempt, as forwarder.Hooks.Published is told of it.
-func (m *Metrics) Published(destination string, number int, took, lag time.Duration, err error) {
+func (m *Metrics) Published(destination string, number int, took, lag time.Duration, counted bool, err error) {
 	d := m.destination(destination)
 	d.publish.Observe(took.Seconds())
+	if !counted {
+		d.unavailable.Inc()
+		return
+	}
 	if number > 1 {
 		d.retry.Inc()
 	}

@@ -47,8 +47,9 @@ func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m, err := monitor.NewMetrics(reg)
 	require.NoError(t, err)
-	m.Published("kafka://a", 1, time.Millisecond, time.Second, nil)
-	m.Published("kafka://a", 2, time.Millisecond, time.Second, errors.New("no"))
+	m.Published("kafka://a", 1, time.Millisecond, time.Second, true, nil)
+	m.Published("kafka://a", 2, time.Millisecond, time.Second, true, errors.New("no"))
+	m.Published("kafka://a", 3, time.Millisecond, time.Second, false, errors.New("away"))
 	m.Died("kafka://a")
 	m.Breaker("kafka://a", true)
 	m.Breaker("kafka://a", true)
@@ -62,19 +63,20 @@ func TestMetrics(t *testing.T) {
 	m.Slots(64)
 	m.Slots(32)
 	require.Equal(t, map[string]float64{
-		"outbox_attempts_total{destination=kafka://a,result=delivered}": 1,
-		"outbox_attempts_total{destination=kafka://a,result=failed}":    1,
-		"outbox_retries_total{destination=kafka://a}":                   1,
-		"outbox_dead_total{destination=kafka://a}":                      1,
-		"outbox_publish_seconds{destination=kafka://a}":                 2,
-		"outbox_lag_seconds{destination=kafka://a}":                     1,
-		"outbox_breaker_open{destination=kafka://a}":                    1,
-		"outbox_breaker_open{destination=redis://}":                     0,
-		"outbox_read_events_total":                                      7,
-		"outbox_read_seconds":                                           1,
-		"outbox_settled_events_total":                                   5,
-		"outbox_settle_seconds":                                         1,
-		"outbox_slots_owned":                                            32,
+		"outbox_attempts_total{destination=kafka://a,result=delivered}":   1,
+		"outbox_attempts_total{destination=kafka://a,result=failed}":      1,
+		"outbox_attempts_total{destination=kafka://a,result=unavailable}": 1,
+		"outbox_retries_total{destination=kafka://a}":                     1,
+		"outbox_dead_total{destination=kafka://a}":                        1,
+		"outbox_publish_seconds{destination=kafka://a}":                   3,
+		"outbox_lag_seconds{destination=kafka://a}":                       1,
+		"outbox_breaker_open{destination=kafka://a}":                      1,
+		"outbox_breaker_open{destination=redis://}":                       0,
+		"outbox_read_events_total":                                        7,
+		"outbox_read_seconds":                                             1,
+		"outbox_settled_events_total":                                     5,
+		"outbox_settle_seconds":                                           1,
+		"outbox_slots_owned":                                              32,
 	}, gather(t, reg))
 
 	_, err = monitor.NewMetrics(reg)
@@ -88,9 +90,9 @@ func TestMetricsNameSoManyDestinations(t *testing.T) {
 	m, err := monitor.NewMetrics(reg)
 	require.NoError(t, err)
 	for i := range 1000 {
-		m.Published(fmt.Sprint("d", i), 1, 0, 0, nil)
+		m.Published(fmt.Sprint("d", i), 1, 0, 0, true, nil)
 	}
-	m.Published("not\xff text", 1, 0, 0, nil)
+	m.Published("not\xff text", 1, 0, 0, true, nil)
 	values, named := gather(t, reg), 0
 	for name := range values {
 		if strings.HasPrefix(name, "outbox_dead_total") {
@@ -114,7 +116,7 @@ func TestScrapeIsBounded(t *testing.T) {
 		long := strings.Repeat("n", 900)
 		for i := range 300 {
 			name := fmt.Sprint("kafka://", long, i)
-			m.Published(name, 1, 0, 0, nil)
+			m.Published(name, 1, 0, 0, true, nil)
 			m.Died(name + strings.Repeat("x", 1_000_000*(i%2)))
 			m.Breaker(name, true)
 			require.NoError(t, watch.Store().Pause(ctx, schema.Unreachable, name, ""))
@@ -169,7 +171,7 @@ func BenchmarkPublished(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
-			m.Published(names[i%10], 1, 300*time.Microsecond, 5*time.Millisecond, nil)
+			m.Published(names[i%10], 1, 300*time.Microsecond, 5*time.Millisecond, true, nil)
 		}
 	})
 }
@@ -192,7 +194,7 @@ func exported(t testing.TB, db *sql.DB) *prometheus.Registry {
 	require.NoError(t, reg.Register(m.Collector()))
 	metrics, err := monitor.NewMetrics(reg)
 	require.NoError(t, err)
-	metrics.Published("kafka://x", 1, 0, 0, nil)
+	metrics.Published("kafka://x", 1, 0, 0, true, nil)
 	metrics.Breaker("kafka://", true)
 	return reg
 }

@@ -215,7 +215,7 @@ func TestDeadShow(t *testing.T) {
 			"there is no event 99":                           {"99"},
 			`event 1 has no dead letter for target "search"`: {"1", "--target", "search"},
 		} {
-			r := b.outbox(append([]string{"dead", "show"}, args...)...).require(t, statusFailed)
+			r := b.outbox(append([]string{"dead", "show", "--seq"}, args...)...).require(t, statusFailed)
 			require.Equal(t, "outbox: "+want+"\n", r.stderr)
 			require.Empty(t, r.stdout)
 		}
@@ -257,7 +257,7 @@ func TestDeadReplay(t *testing.T) {
 
 		b.shop.heal()
 		r = b.outbox("dead", "replay", "--all", "--json").require(t, statusFailed)
-		require.Equal(t, "outbox: 1 of 4 events cannot be routed and stay dead as they are\n", r.stderr)
+		require.Equal(t, "outbox: 1 of 4 events cannot be routed and stays dead\n", r.stderr)
 		did := decode[replayed](t, r)
 		require.Equal(t, 3, did.Replayed)
 		require.Len(t, did.Refused, 1)
@@ -421,8 +421,8 @@ func TestDeadWrongUse(t *testing.T) {
 		"empty since":         {[]string{"replay", "--since", ""}, `--since: "" is neither a time`},
 		"seq, text":           {[]string{"replay", "--seq", "1,x"}, `--seq: "x" is no number of an event`},
 		"seq, negative":       {[]string{"replay", "--seq=-1"}, `--seq: "-1" is no number of an event`},
-		"show, text":          {[]string{"show", "x"}, `SEQ: "x" is no number of an event`},
-		"show, nothing":       {[]string{"show"}, "expected \"<seq>\""},
+		"show, text":          {[]string{"show", "--seq", "x"}, `--seq: "x" is no number of an event`},
+		"show, nothing":       {[]string{"show"}, "missing flags: --seq=SEQ"},
 		"since, negative":     {[]string{"list", "--since=-2h"}, "is neither a time"},
 		"since after until":   {[]string{"list", "--since", "1h", "--until", "2h"}, "--since is not before --until"},
 		"limit":               {[]string{"list", "--limit", "0"}, `--limit: "0" is no whole number from 1`},

@@ -50,7 +50,7 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 	var watching sync.WaitGroup
 	watching.Go(func() { watch.Watch(ctx) })
 	hooks := forwarder.Hooks{
-		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Err) },
+		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Counted, a.Err) },
 		Died:      metrics.Died, Breaker: metrics.Breaker, Read: metrics.Read, Settled: metrics.Settled, Slots: metrics.Slots,
 	}
 	return hooks, func() {

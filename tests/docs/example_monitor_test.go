@@ -31,7 +31,7 @@ import (
 // hooks make a forwarder feed metrics.
 func hooks(m *monitor.Metrics) forwarder.Hooks {
 	return forwarder.Hooks{
-		Published: func(a forwarder.Attempt) { m.Published(a.Destination, a.Number, a.Took, a.Lag, a.Err) },
+		Published: func(a forwarder.Attempt) { m.Published(a.Destination, a.Number, a.Took, a.Lag, a.Counted, a.Err) },
 		Died:      m.Died,
 		Breaker:   m.Breaker,
 		Read:      m.Read,
@@ -147,6 +147,7 @@ func Example_monitor() {
 	// /metrics 200
 	// outbox_attempts_total{destination="orders",result="delivered"} 2
 	// outbox_attempts_total{destination="orders",result="failed"} 0
+	// outbox_attempts_total{destination="orders",result="unavailable"} 0
 	// outbox_up 1
 }
 
