@@ -372,6 +372,16 @@ var troubles = map[string]troubleCase{
 			deduplicated(x)
 		},
 	},
+	"An event costs too much": {
+		make: func(x *trouble) {
+			x.exec(`INSERT INTO outbox (tenant_id, topic, payload, aggregate_type, aggregate_id, routing_config)
+				VALUES ('acme', 'orders', '{"items":[' || repeat('{},', 50000) || '{}]}', 'order', '1',
+					('{"targets":[{"destination":"shop://orders","transform":{"add_fields":{"items.note":"' || repeat('x', 5000) || '"}}}]}')::json),
+				('acme', 'orders', '{"total":"99"}', 'order', '2', NULL)`)
+			x.forward()
+			x.eventually("sent", func() (string, bool) { return x.last.logs(), len(x.shop.ids()) == 1 })
+		},
+	},
 	"An event that nobody wanted": {
 		make: func(x *trouble) {
 			x.exec(`INSERT INTO outbox (tenant_id, topic, payload, aggregate_type, aggregate_id, routing_config)
