@@ -166,8 +166,11 @@ func (postgres) payload(inline int) string {
 
 // lastNumber is the last number that was given out, 0 before the first. The function waits for whoever is taking one. A plain read of the sequence
 // does not, and may see the number that nextval writes to the log before it takes it back: up to 32 too many. See docs/decisions/006.
+//
+// The function is NULL for a role that may not read the sequence, from PostgreSQL 17 on, which would look as if nothing had been stored. Naming the
+// sequence in the statement makes the server refuse it instead.
 func lastNumber(t tables) string {
-	return `COALESCE(pg_sequence_last_value('` + t.SeqSeq + `'::regclass), 0)`
+	return `COALESCE(pg_sequence_last_value('` + t.SeqSeq + `'::regclass), (SELECT 0 FROM ` + t.SeqSeq + ` LIMIT 0), 0)`
 }
 
 func (postgres) insert(t tables, n int) string {
