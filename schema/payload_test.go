@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
@@ -106,7 +107,7 @@ func TestNilAndEmptyPayloadsStayApart(t *testing.T) {
 // What the publisher stores comes back, as text that SQL can read where it is text.
 func TestAdapterStoresEveryPayload(t *testing.T) {
 	t.Parallel()
-	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+	store := func(t *testing.T, db *sql.DB) {
 		s := open(t, db)
 		d, err := schema.DialectOf(db)
 		require.NoError(t, err)
@@ -134,7 +135,14 @@ func TestAdapterStoresEveryPayload(t *testing.T) {
 		for topic, payload := range want {
 			require.True(t, string(payload) == string(read[topic]), topic) // not Equal, which prints a megabyte
 		}
-	})
+	}
+	testdb.Each(t, store)
+	for _, mode := range []string{"simple_protocol", "exec"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			store(t, testdb.Migrated(t, testdb.Open(t, testdb.PostgresDSN(t)+"&default_query_exec_mode="+mode)))
+		})
+	}
 }
 
 // What plain SQL must not store is refused where it enters, by an error that says what is wrong.
@@ -199,6 +207,20 @@ func TestInsertRefuses(t *testing.T) {
 			event_metadata, routing_config, payload) VALUES ($1, $1, $1, $1, $1, $1, $1, $1, $1, $1, $2, $3, 'x')`,
 			most, `{"table":"outbox_events","k":"`+strings.Repeat(`\"`, 262144-19)+`"}`, `{"a":"`+strings.Repeat("v", 262144-8)+`"}`)
 		require.NoError(t, err)
+	})
+}
+
+// Nor does a name that an operator gives reach an index that cannot take it.
+func TestNamesOfOperatorsAreBounded(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		s := open(t, db)
+		for _, kind := range []schema.ControlKind{schema.PausedDestination, schema.PausedTenant, schema.PausedKey} {
+			require.ErrorContains(t, s.Pause(t.Context(), kind, randomText(6400), ""), "it has 6400 bytes")
+		}
+		require.ErrorContains(t, s.Join(t.Context(), randomText(6400), "me", schema.Filter{}, time.Minute), "it has 6400 bytes")
+		require.NoError(t, s.Pause(t.Context(), schema.PausedKey, randomText(1024)+":"+randomText(1024), ""), "the longest key that there is")
+		require.NoError(t, s.Join(t.Context(), randomText(1024), "me", schema.Filter{}, time.Minute))
 	})
 }
 

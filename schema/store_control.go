@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 )
 
@@ -36,6 +37,13 @@ func (s *Store) Controls(ctx context.Context) ([]Control, error) {
 // publisher's. Forwarders see it within a second; what is in flight
 // ends.
 func (s *Store) Pause(ctx context.Context, kind ControlKind, name, reason string) error {
+	most := MaxTarget
+	if kind == PausedKey {
+		most = 2*MaxTarget + 1 // the type and the id of an aggregate
+	}
+	if err := CheckText(name, most); err != nil {
+		return fmt.Errorf("cannot pause a %s of this name: %w", kind, err)
+	}
 	_, err := s.db.ExecContext(ctx, s.q.setControl, string(kind), name, reason)
 	return wrap("pause", err)
 }

@@ -29,6 +29,9 @@ type Lease struct {
 // The error wraps [ErrGroupConflict] when a living member of the group has another filter, or a living member of another group has a
 // filter that lets some of the same events through.
 func (s *Store) Join(ctx context.Context, group, id string, f Filter, lease time.Duration) error {
+	if err := CheckText(group, MaxTarget); err != nil {
+		return fmt.Errorf("cannot join a group of this name: %w", err)
+	}
 	return s.transact(ctx, "join the group of forwarders", func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, s.q.seedSlots, group, Slots); err != nil {
 			return err
