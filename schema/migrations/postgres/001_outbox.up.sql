@@ -96,7 +96,7 @@ $outbox$;
 CREATE FUNCTION {{.Refuse}}(event record) RETURNS boolean LANGUAGE plpgsql AS $outbox$
 DECLARE
     fault text;
-    hint text := '';
+    hint text := 'Shorten it.';
     name text;
     size bigint;
 BEGIN
@@ -108,6 +108,7 @@ BEGIN
         hint := 'Give text or JSON to payload, or bytes to payload_bytes.';
     ELSIF event.tombstone AND num_nonnulls(event.payload, event.payload_bytes) > 0 THEN
         fault := 'tombstone is true, and there is a payload';
+        hint := 'Leave out tombstone, or the payload.';
     ELSIF event.payload ~ '^\\x([0-9a-f]{2})*$' THEN
         fault := 'payload was given bytes, which PostgreSQL writes as text, \x...';
         hint := 'Give bytes to payload_bytes.';
