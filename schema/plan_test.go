@@ -73,7 +73,7 @@ func TestPlansUseIndexes(t *testing.T) {
 			args := map[string][]any{
 				"read":     {slots, seqs, "{10,10,10}", 1000, nil, nil, "{1,2}", "{3,4}"},
 				"due":      {slots, 10, 1000, nil, nil, 10},
-				"held":     {slots, seqs, 64, 1000, nil, nil, "t"},
+				"held":     {slots, seqs, 64, 1000, nil, nil, "t://", true},
 				"next due": {slots},
 				"done":     {slots, seqs},
 				"ended":    {seqs, "{t,t,t}"}, "failed": {rows}, "release": {rows}, "still": {rows}, "hold": {rows},
@@ -88,6 +88,7 @@ func TestPlansUseIndexes(t *testing.T) {
 				require.NotNil(t, want, name)
 				tx, err := db.BeginTx(ctx, nil)
 				require.NoError(t, err)
+				t.Cleanup(func() { _ = tx.Rollback() }) // or the schema cannot be dropped
 				if strings.HasPrefix(name, "clean") {
 					_, err := tx.ExecContext(ctx, s.CleanPlan())
 					require.NoError(t, err)
