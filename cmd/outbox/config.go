@@ -9,8 +9,8 @@ import (
 
 // configCommand is the group of commands that are about the configuration of run.
 type configCommand struct {
-	Print configPrint `cmd:"" help:"Print every setting and where it comes from, as a file for --config. Secrets are hidden."`
-	Check configCheck `cmd:"" help:"Check everything that run checks before it connects: settings, destinations and routes."`
+	Print configPrint `cmd:"" help:"Print every setting and where it comes from, as a file for --config. Secrets are redacted."`
+	Check configCheck `cmd:"" help:"Check settings, destinations and routes without connecting to anything."`
 }
 
 func newConfigCommand() configCommand {

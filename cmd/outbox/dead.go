@@ -13,22 +13,22 @@ import (
 )
 
 type deadCommand struct {
-	List    deadList    `cmd:"" help:"List deliveries that gave up."`
-	Show    deadShow    `cmd:"" help:"Show all there is about a dead event."`
-	Replay  deadReplay  `cmd:"" help:"Deliver dead letters again, to the targets that did not get them."`
-	Discard deadDiscard `cmd:"" help:"Give dead letters up."`
+	List    deadList    `cmd:"" help:"List dead letters."`
+	Show    deadShow    `cmd:"" help:"Show a dead event in full."`
+	Replay  deadReplay  `cmd:"" help:"Deliver dead letters again, to the targets that gave up only."`
+	Discard deadDiscard `cmd:"" help:"Discard dead letters: they are never delivered."`
 }
 
 // deadFilters say which dead letters are meant. They are pointers, for an empty one must not mean all.
 type deadFilters struct {
-	Seq         []string `placeholder:"SEQ" help:"Of the event with this number. Repeat it for several."`
-	Tenant      *string  `placeholder:"ID" help:"Of events of this tenant."`
-	Topic       *string  `placeholder:"TOPIC" help:"Of events that were published to this topic."`
-	Target      *string  `placeholder:"NAME" help:"For this target of a routing config."`
-	Destination *string  `placeholder:"NAME" help:"For this destination."`
-	Error       *string  `placeholder:"TEXT" help:"With this text in the cause."`
-	Since       *string  `placeholder:"TIME" help:"That died at this time or later: 2006-01-02T15:04:05Z, or 2h for two hours ago."`
-	Until       *string  `placeholder:"TIME" help:"That died before this time."`
+	Seq         []string `placeholder:"SEQ" help:"Only the event with this number. Can be repeated."`
+	Tenant      *string  `placeholder:"ID" help:"Only events of this tenant."`
+	Topic       *string  `placeholder:"TOPIC" help:"Only events that were published to this topic."`
+	Target      *string  `placeholder:"NAME" help:"Only this target of a routing config."`
+	Destination *string  `placeholder:"NAME" help:"Only this destination."`
+	Error       *string  `placeholder:"TEXT" help:"Only those whose cause contains this text."`
+	Since       *string  `placeholder:"TIME" help:"Only those that died at or after this time: 2006-01-02T15:04:05Z, or 2h for two hours ago."`
+	Until       *string  `placeholder:"TIME" help:"Only those that died before this time."`
 }
 
 func (d deadFilters) given() bool {
@@ -87,8 +87,8 @@ func (f *faults) seq(flag, text string) int64 {
 type deadSelection struct {
 	databaseFlags
 	deadFilters
-	All    bool `help:"All dead letters. Without a filter it must be said."`
-	DryRun bool `help:"Change nothing, and list what would be changed."`
+	All    bool `help:"Select all dead letters; required without a filter."`
+	DryRun bool `help:"List what would change, and change nothing."`
 	JSON   bool `name:"json" help:"Print one JSON object."`
 }
 

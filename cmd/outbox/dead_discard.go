@@ -12,7 +12,7 @@ import (
 
 type deadDiscard struct {
 	deadSelection
-	Yes bool `short:"y" help:"Do not ask."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // discarded is what --json prints.

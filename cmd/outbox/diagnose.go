@@ -19,9 +19,9 @@ import (
 type diagnoseCommand struct {
 	databaseFlags
 	Alerts    kong.Plugins `embed:""`
-	OlderThan string       `default:"1h" placeholder:"AGE" help:"Count what is not finished of events that were stored longer ago (1h)."`
-	Top       string       `default:"5" placeholder:"N" help:"Causes of failures to show (5), the most frequent first."`
-	Over      string       `default:"2s" placeholder:"DURATION" help:"Measure so long how fast events get through, if any are pending (2s); 0s does not."`
+	OlderThan string       `default:"1h" placeholder:"AGE" help:"Count unfinished work of events older than this (1h)."`
+	Top       string       `default:"5" placeholder:"N" help:"Show the N most frequent causes of failures (5)."`
+	Over      string       `default:"2s" placeholder:"DURATION" help:"How long to measure throughput while events are pending (2s); 0s to skip."`
 	JSON      bool         `name:"json" help:"Print one JSON object."`
 }
 

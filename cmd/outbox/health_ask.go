@@ -16,9 +16,9 @@ import (
 
 // healthCommand is for the health check of a container, which has no other program to ask with.
 type healthCommand struct {
-	MetricsPort setting `placeholder:"PORT" help:"Where the forwarder that is asked serves /healthz and /readyz: its own metrics_port."`
-	Live        bool    `help:"Ask whether it is alive, which it is also while it cannot forward."`
-	Timeout     string  `default:"5s" placeholder:"DURATION" help:"Wait so long for the answer (5s)."`
+	MetricsPort setting `placeholder:"PORT" help:"The metrics_port of the forwarder to ask."`
+	Live        bool    `help:"Ask whether it is alive instead of ready."`
+	Timeout     string  `default:"5s" placeholder:"DURATION" help:"How long to wait for the answer (5s)."`
 }
 
 // Run asks a forwarder how it does, and prints one line. It fails unless the answer is good.

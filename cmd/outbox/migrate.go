@@ -11,10 +11,10 @@ import (
 
 // migrateCommand is the group of commands that are about the tables.
 type migrateCommand struct {
-	Up     migrateUp     `cmd:"" help:"Create the tables, or bring them up to this version."`
-	Down   migrateDown   `cmd:"" help:"Take the newest migration back. Drops tables with all they hold."`
+	Up     migrateUp     `cmd:"" help:"Create the tables, or upgrade them to this version."`
+	Down   migrateDown   `cmd:"" help:"Revert the newest migration. This drops tables and their data."`
 	Status migrateStatus `cmd:"" help:"Show which migrations are applied."`
-	Print  migratePrint  `cmd:"" help:"Print the SQL, to be run by somebody who may create tables. Needs no database."`
+	Print  migratePrint  `cmd:"" help:"Print the SQL, for somebody who may create tables. Needs no database."`
 }
 
 func migrationName(m schema.Migration) string { return fmt.Sprintf("%03d_%s", m.Version, m.Name) }

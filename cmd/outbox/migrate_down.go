@@ -11,7 +11,7 @@ import (
 
 type migrateDown struct {
 	databaseFlags
-	Yes bool `short:"y" help:"Do not ask."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run takes the newest applied migration back, after somebody said yes.

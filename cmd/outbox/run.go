@@ -16,7 +16,7 @@ import (
 
 type runCommand struct {
 	Settings kong.Plugins `embed:""`
-	Once     bool         `help:"Forward what is there, and exit. What waits for a later attempt stays."`
+	Once     bool         `help:"Forward what is there, then exit. Deliveries that wait for a later attempt stay."`
 }
 
 func newRunCommand() runCommand { return runCommand{Settings: settingFlags()} }

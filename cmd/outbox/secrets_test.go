@@ -63,7 +63,7 @@ func TestSecretsOfURLsAreNowhere(t *testing.T) {
 		_, shown[page] = get(t, base+page)
 	}
 	for _, command := range []string{
-		"config print", "config check", "stats --json", "dead list --json", "dead show 1", "tail --no-follow --payload", "diagnose --json",
+		"config print", "config check", "stats --json", "dead list --json", "dead show --seq 1", "tail --no-follow --payload", "diagnose --json",
 		"explain --seq 1", "health --metrics-port " + strings.TrimPrefix(base, "http://"),
 		"stats " + u.String(), "run --to redis://:tiger@h?x", "run --to https://tiger@h/tiger?tiger", "bench --redis-url redis://:ti%zztiger@h/0 --to redis",
 		"run --batch-size " + secret(hook.URL), "stats --database-url postgres://app:tiger@h:99999999/d",

@@ -12,8 +12,8 @@ import (
 
 type statsCommand struct {
 	databaseFlags
-	By    string `enum:"destination,tenant,topic" default:"destination" help:"What to count by: destination, tenant or topic (destination)."`
-	Exact bool   `help:"Count everything, however long that takes. Without it, more than 10,000 of a state are estimated."`
+	By    string `enum:"destination,tenant,topic" default:"destination" help:"Group counts by destination, tenant or topic (destination)."`
+	Exact bool   `help:"Count exactly, however long it takes. By default, counts above 10,000 per state are estimates."`
 	JSON  bool   `name:"json" help:"Print one JSON object, with all counts."`
 }
 
