@@ -52,7 +52,7 @@ func TestSecretsOfURLsAreNowhere(t *testing.T) {
 		require.NoError(t, err)
 	}
 	p.waitFor(t, "Tracing does not work")
-	p.waitFor(t, "A destination is out of reach")
+	p.waitFor(t, "A destination takes nothing for now")
 	require.Eventually(t, func() bool {
 		status := eventStatuses(t, db)
 		return status["DEAD"] == 2
