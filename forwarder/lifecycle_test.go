@@ -87,6 +87,7 @@ func TestForwarderRunsAgain(t *testing.T) {
 		f := newForwarder(t, db, rec, forwarder.SubscriberConfig{})
 		for i, way := range []string{"run", "run", "drain", "drain", "router", "router", "drain", "run", "router"} {
 			publish(t, db, "orders", keyed("a", fmt.Sprint(i)))
+			require.Error(t, f.Ready(t.Context()), "nothing of it runs")
 			runUntil(t, f, db, way, i+1)
 		}
 		require.Equal(t, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8"}, rec.payloads("orders"))
