@@ -68,7 +68,7 @@ func (p *Plan) first(e *Event, seen *middleware.Event, known Destinations, steps
 		steps = append(steps, p.standIn(p.Fallback.Name, e, known, NoTargetMatched))
 	case bad == nil:
 	case p.Strategy == AllOrNothing:
-		err := middleware.Permanent(fmt.Errorf("%w: %s", errOtherTarget, bad))
+		err := middleware.Permanent(fmt.Errorf("%w: %s", errOtherTarget, bad.Error()))
 		for i := range steps[begin:] {
 			if s := &steps[begin+i]; s.Deliver {
 				s.Decision, s.Err = Decision{}, err

@@ -57,7 +57,7 @@ func (db retryingDB) ExecContext(ctx context.Context, query string, args ...any)
 // QueryContext implements queryer. What is refused after its first row is not run again.
 func (db retryingDB) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
 	err = retry(ctx, db.d, func() error {
-		rows, err = db.DB.QueryContext(ctx, query, args...)
+		rows, err = db.DB.QueryContext(ctx, query, args...) //nolint:rowserrcheck,sqlclosecheck // by the caller
 		return err
 	})
 	return rows, err
