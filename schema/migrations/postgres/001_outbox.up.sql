@@ -150,8 +150,7 @@ BEGIN
     END IF;
     INSERT INTO {{.Pending}} (slot, seq) SELECT slot, seq FROM inserted WHERE CASE
         WHEN num_nonnulls(payload, payload_bytes) + tombstone::integer <> 1 OR starts_with(payload, '\x')
-            OR octet_length(id) > 1024 OR octet_length(schema_id) > 1024 OR octet_length(schema_version) > 1024
-            OR octet_length(routing_key) > 1024 OR octet_length(routing_version) > 1024 OR pg_column_size(routing_config) > 262144
+            OR octet_length(concat(id, schema_id, schema_version, routing_key, routing_version)) > 1024 OR pg_column_size(routing_config) > 262144
             OR pg_column_size(event_metadata) > 262144 OR strpos(event_metadata::text, '"outbox_') > 0
         THEN {{.Refuse}}(inserted) ELSE true END;
     RETURN NULL;
