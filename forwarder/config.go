@@ -41,8 +41,7 @@ type SubscriberConfig struct {
 	// Listen wakes the subscriber by the notifications of publishers with PublisherConfig.Notify, so that SleepIdleMax can be long. It needs
 	// PostgreSQL, the driver pgx and a connection more, and does not work through PgBouncer in transaction mode.
 	Listen bool
-	// SweepInterval is how often all pending work is read again, in case something was missed; never more than a two hundredth of the time is
-	// spent on it. Defaults to 1 minute.
+	// SweepInterval is how often all pending work is read again, in case something was missed. Sweeps take at most 0.5 % of the time. Defaults to 1 minute.
 	SweepInterval time.Duration
 
 	// Lease is how long the slots of a forwarder that died stay unserved. Defaults to 30 s.
@@ -56,7 +55,7 @@ type SubscriberConfig struct {
 	// not be less than PublishTimeout, or slots would be handed over while a publish may still go on.
 	CloseTimeout time.Duration
 
-	// Unordered drops the order of ordering keys: every event is delivered as soon as it can be.
+	// Unordered delivers events as they become ready, ignoring ordering keys.
 	Unordered bool
 	// Hooks are told what happens, for metrics.
 	Hooks Hooks

@@ -11,15 +11,15 @@ import (
 )
 
 type benchCommand struct {
-	DatabaseURL string   `name:"database-url" env:"DATABASE_URL" placeholder:"URL" help:"A PostgreSQL server; the user needs CREATEDB. Databases of its own are made there, and dropped at the end."`
-	RedisURL    string   `name:"redis-url" env:"REDIS_URL" placeholder:"URL" help:"A Redis, for the destination redis. The stream watermill-outbox-bench is emptied."`
-	KafkaURL    string   `name:"kafka-url" placeholder:"URL" help:"A Kafka, for the destination kafka. The topic watermill-outbox-bench is emptied."`
-	To          []string `default:"nothing" placeholder:"NAME" help:"What to deliver to: nothing, 1ms, redis or kafka (nothing). 1ms is a publisher that takes a millisecond."`
-	Systems     []string `default:"stock,ours" placeholder:"NAME" help:"What to measure: stock, which is Watermill's own forwarder, ours, ours-router, which is ours on an application's Router, or loop, which is written by hand (stock,ours)."`
-	Events      []string `default:"100000" placeholder:"N" help:"Backlogs to drain (100000)."`
-	Payload     string   `default:"300" placeholder:"BYTES" help:"Size of a payload (300)."`
-	Keys        string   `default:"10000" placeholder:"N" help:"Ordering keys (10000)."`
-	Repeats     string   `default:"3" placeholder:"N" help:"Runs of each (3)."`
+	DatabaseURL string   `name:"database-url" env:"DATABASE_URL" placeholder:"URL" help:"PostgreSQL server to use. The benchmark creates databases of its own and drops them at the end, so the user needs CREATEDB."`
+	RedisURL    string   `name:"redis-url" env:"REDIS_URL" placeholder:"URL" help:"Redis server for --to redis. The stream watermill-outbox-bench is emptied."`
+	KafkaURL    string   `name:"kafka-url" placeholder:"URL" help:"Kafka broker for --to kafka. The topic watermill-outbox-bench is emptied."`
+	To          []string `default:"nothing" placeholder:"NAME" help:"Destinations to measure: nothing, 1ms (a publisher that takes 1 ms), redis or kafka (default nothing)."`
+	Systems     []string `default:"stock,ours" placeholder:"NAME" help:"Forwarders to measure: stock (Watermill's), ours, ours-router (ours on an application's Router) or loop (hand-written) (default stock,ours)."`
+	Events      []string `default:"100000" placeholder:"N" help:"Backlog sizes to drain (default 100000)."`
+	Payload     string   `default:"300" placeholder:"BYTES" help:"Payload size (default 300)."`
+	Keys        string   `default:"10000" placeholder:"N" help:"Number of ordering keys (default 10000)."`
+	Repeats     string   `default:"3" placeholder:"N" help:"Runs per combination (default 3)."`
 }
 
 // Run measures and prints a Markdown table.

@@ -16,12 +16,12 @@ import (
 
 type cleanupCommand struct {
 	databaseFlags
-	OlderThan string   `default:"7d" placeholder:"AGE" help:"Remove events that were stored, were skipped or died longer ago (7d)."`
-	Status    []string `default:"SENT,SKIPPED" placeholder:"STATUS[=AGE]" help:"Remove events of this status, SENT, SKIPPED or DEAD (SENT and SKIPPED), with an age of its own behind =. Repeat it for several."`
-	Tenant    []string `sep:"none" placeholder:"ID" help:"Remove events of this tenant only. Repeat it for several."`
-	Batch     string   `default:"5000" placeholder:"N" help:"Events that one transaction looks at (5000)."`
-	Pause     string   `default:"100ms" placeholder:"DURATION" help:"Wait between two transactions, in which others have the database to themselves (100ms)."`
-	DryRun    bool     `help:"Remove nothing, and count what would be removed."`
+	OlderThan string   `default:"7d" placeholder:"AGE" help:"Delete events that were stored (if sent), were skipped or died longer ago than this (default 7d)."`
+	Status    []string `default:"SENT,SKIPPED" placeholder:"STATUS[=AGE]" help:"Delete events with this status: SENT, SKIPPED or DEAD, each with an optional age of its own (default SENT,SKIPPED)."`
+	Tenant    []string `sep:"none" placeholder:"ID" help:"Delete only events of this tenant. Can be repeated."`
+	Batch     string   `default:"5000" placeholder:"N" help:"Events to examine per transaction (default 5000)."`
+	Pause     string   `default:"100ms" placeholder:"DURATION" help:"Pause between transactions, to leave room for other work (default 100ms)."`
+	DryRun    bool     `help:"Count what would be deleted, and delete nothing."`
 	JSON      bool     `name:"json" help:"Print one JSON object."`
 }
 

@@ -26,7 +26,7 @@ type cli struct {
 	Config configCommand `cmd:"" group:"deliver" help:"Print or check the configuration of run."`
 	Health healthCommand `cmd:"" group:"deliver" help:"Ask a running forwarder whether it is ready, as a container health check does."`
 
-	Diagnose diagnoseCommand `cmd:"" group:"operate" help:"Find what is wrong, and say why and what to do about it."`
+	Diagnose diagnoseCommand `cmd:"" group:"operate" help:"Find problems, with their causes and remedies."`
 	Stats    statsCommand    `cmd:"" group:"operate" help:"Count unfinished work, and list what is paused or unreachable."`
 	Tail     tailCommand     `cmd:"" group:"operate" help:"Show events as they are stored."`
 	Dead     deadCommand     `cmd:"" group:"operate" help:"List, show, replay or discard dead letters."`
@@ -35,12 +35,12 @@ type cli struct {
 
 	Migrate migrateCommand `cmd:"" group:"tables" help:"Create, upgrade, drop or inspect the tables."`
 	Indexes indexesCommand `cmd:"" group:"tables" help:"Check that every index exists and is valid, and show their sizes."`
-	Cleanup cleanupCommand `cmd:"" group:"tables" help:"Delete finished events that are old."`
+	Cleanup cleanupCommand `cmd:"" group:"tables" help:"Delete old finished events."`
 
-	Validate validateCommand `cmd:"" group:"routing" help:"Check routing configs and static routes files."`
+	Validate validateCommand `cmd:"" group:"routing" help:"Check routing configs and routes files."`
 	Explain  explainCommand  `cmd:"" group:"routing" help:"Show where events would go, and why."`
 
-	Bench      benchCommand      `cmd:"" group:"other" help:"Measure throughput on this machine, next to Watermill's forwarder."`
+	Bench      benchCommand      `cmd:"" group:"other" help:"Measure throughput on this machine, compared to Watermill's forwarder."`
 	Completion completionCommand `cmd:"" group:"other" help:"Print a completion script for bash, zsh or fish."`
 	Help       helpCommand       `cmd:"" group:"other" help:"Show help for a command."`
 	VersionOf  versionCommand    `cmd:"" name:"version" group:"other" help:"Print the version."`

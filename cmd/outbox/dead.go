@@ -15,8 +15,8 @@ import (
 type deadCommand struct {
 	List    deadList    `cmd:"" help:"List dead letters."`
 	Show    deadShow    `cmd:"" help:"Show a dead event in full."`
-	Replay  deadReplay  `cmd:"" help:"Deliver dead letters again, to the targets that gave up only."`
-	Discard deadDiscard `cmd:"" help:"Discard dead letters: they are never delivered."`
+	Replay  deadReplay  `cmd:"" help:"Deliver dead letters again, only to the targets that gave up."`
+	Discard deadDiscard `cmd:"" help:"Discard dead letters, so that they are never delivered."`
 }
 
 // deadFilters say which dead letters are meant. They are pointers, for an empty one must not mean all.

@@ -14,7 +14,7 @@ import (
 type deadList struct {
 	databaseFlags
 	deadFilters
-	Limit string `default:"100" placeholder:"N" help:"Show at most N dead letters, of the oldest events (100)."`
+	Limit string `default:"100" placeholder:"N" help:"Show at most N dead letters, oldest events first (default 100)."`
 	JSON  bool   `name:"json" help:"Print one JSON object per dead letter."`
 }
 

@@ -13,7 +13,7 @@ import (
 type deadReplay struct {
 	deadSelection
 	routingFlags
-	AllowWhen bool `help:"Allow when in the configs that events carry, as a forwarder with allow_when_per_event does."`
+	AllowWhen bool `help:"Allow when in the routing configs of events, like allow_when_per_event of run."`
 }
 
 // replayed is what --json prints.

@@ -19,9 +19,9 @@ import (
 type diagnoseCommand struct {
 	databaseFlags
 	Alerts    kong.Plugins `embed:""`
-	OlderThan string       `default:"1h" placeholder:"AGE" help:"Count unfinished work of events older than this (1h)."`
-	Top       string       `default:"5" placeholder:"N" help:"Show the N most frequent causes of failures (5)."`
-	Over      string       `default:"2s" placeholder:"DURATION" help:"How long to measure throughput while events are pending (2s); 0s to skip."`
+	OlderThan string       `default:"1h" placeholder:"AGE" help:"Count unfinished work of events older than this (default 1h)."`
+	Top       string       `default:"5" placeholder:"N" help:"Show the N most frequent causes of failures (default 5)."`
+	Over      string       `default:"2s" placeholder:"DURATION" help:"How long to measure throughput while events are pending; 0s skips this (default 2s)."`
 	JSON      bool         `name:"json" help:"Print one JSON object."`
 }
 

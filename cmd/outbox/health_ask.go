@@ -16,9 +16,9 @@ import (
 
 // healthCommand is for the health check of a container, which has no other program to ask with.
 type healthCommand struct {
-	MetricsPort setting `placeholder:"PORT" help:"The metrics_port of the forwarder to ask."`
-	Live        bool    `help:"Ask whether it is alive instead of ready."`
-	Timeout     string  `default:"5s" placeholder:"DURATION" help:"How long to wait for the answer (5s)."`
+	MetricsPort setting `placeholder:"PORT" help:"The forwarder's metrics_port."`
+	Live        bool    `help:"Ask whether it is alive rather than ready."`
+	Timeout     string  `default:"5s" placeholder:"DURATION" help:"How long to wait for the answer (default 5s)."`
 }
 
 // Run asks a forwarder how it does, and prints one line. It fails unless the answer is good.

@@ -14,7 +14,7 @@ type migrateCommand struct {
 	Up     migrateUp     `cmd:"" help:"Create the tables, or upgrade them to this version."`
 	Down   migrateDown   `cmd:"" help:"Revert the newest migration. This drops tables and their data."`
 	Status migrateStatus `cmd:"" help:"Show which migrations are applied."`
-	Print  migratePrint  `cmd:"" help:"Print the SQL, for somebody who may create tables. Needs no database."`
+	Print  migratePrint  `cmd:"" help:"Print the SQL, for whoever may create tables. Needs no database."`
 }
 
 func migrationName(m schema.Migration) string { return fmt.Sprintf("%03d_%s", m.Version, m.Name) }
@@ -26,7 +26,7 @@ type migrateUp struct {
 
 // partitionFlags are for those who create the tables.
 type partitionFlags struct {
-	PartitionSize string `default:"0" placeholder:"N" help:"Partition the table of events, N of them in each partition, so that clean-up drops partitions (PostgreSQL only; not for a table that is there)."`
+	PartitionSize string `default:"0" placeholder:"N" help:"Partition the events table, N events per partition, so that clean-up drops whole partitions. PostgreSQL only; cannot be applied to an existing table."`
 }
 
 func (p partitionFlags) check(dialect schema.Dialect, f *faults) int64 {

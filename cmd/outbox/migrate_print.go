@@ -11,8 +11,8 @@ import (
 type migratePrint struct {
 	databaseFlags
 	partitionFlags
-	Direction string `default:"up" placeholder:"up|down" help:"up (the default) or down."`
-	Dialect   string `placeholder:"postgres|sqlite" help:"postgres or sqlite; by default what the database URL says."`
+	Direction string `default:"up" placeholder:"up|down" help:"up or down (default up)."`
+	Dialect   string `placeholder:"postgres|sqlite" help:"postgres or sqlite. Defaults to that of the database URL."`
 }
 
 var dialects = map[string]schema.Dialect{

@@ -17,9 +17,9 @@ import (
 
 type explainCommand struct {
 	routingFlags
-	Routing   string `placeholder:"FILE" help:"A routing config or a static routes file, in JSON or YAML; by default the routes that run is set to."`
-	Events    string `default:"-" placeholder:"FILE" help:"Events, one JSON object a line; - is the standard input (the default)."`
-	AllowWhen bool   `help:"Allow when in the configs that events carry, as a forwarder with allow_when_per_event does."`
+	Routing   string `placeholder:"FILE" help:"Routing config or routes file, in JSON or YAML. Defaults to the routes configured for run."`
+	Events    string `default:"-" placeholder:"FILE" help:"File of events, one JSON object per line; - is standard input (default -)."`
+	AllowWhen bool   `help:"Allow when in the routing configs of events, like allow_when_per_event of run."`
 	JSON      bool   `name:"json" help:"Print one JSON object per event."`
 }
 

@@ -12,7 +12,7 @@ import (
 
 // routingFlags say what the forwarder knows that a routing config may name, besides what the settings of run say.
 type routingFlags struct {
-	Publisher []string `sep:"none" placeholder:"NAME" help:"A name that may stand in front of :// in a destination, besides those of the destinations that run is set to. Repeat it for several; where there are none every name will do."`
+	Publisher []string `sep:"none" placeholder:"NAME" help:"Publisher name to accept before :// in a destination, in addition to the destinations configured for run. Can be repeated. Without any, every name is accepted."`
 	Policy    []string `setting:"" sep:"none" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"${help_policies}"`
 }
 

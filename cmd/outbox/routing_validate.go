@@ -13,7 +13,7 @@ import (
 
 type validateCommand struct {
 	routingFlags
-	Files []string `arg:"" name:"file" help:"Routing configs or static routes files, in JSON or YAML; - is the standard input."`
+	Files []string `arg:"" name:"file" help:"Routing configs or routes files, in JSON or YAML; - is standard input."`
 	JSON  bool     `name:"json" help:"Print one JSON object per file."`
 }
 

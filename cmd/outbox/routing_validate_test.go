@@ -75,7 +75,7 @@ func TestValidate(t *testing.T) {
 				return
 			}
 			want := "-: " + strings.Join(c.want, "\n-: ") + "\n"
-			require.Equal(t, result{statusUsage, want, "outbox: 1 of 1 files are not valid\n"}, r)
+			require.Equal(t, result{statusUsage, want, "outbox: 1 of 1 files is not valid\n"}, r)
 		})
 	}
 }

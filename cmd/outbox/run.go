@@ -16,7 +16,7 @@ import (
 
 type runCommand struct {
 	Settings kong.Plugins `embed:""`
-	Once     bool         `help:"Forward what is there, then exit. Deliveries that wait for a later attempt stay."`
+	Once     bool         `help:"Forward pending events, then exit. Deliveries waiting for a retry stay."`
 }
 
 func newRunCommand() runCommand { return runCommand{Settings: settingFlags()} }

@@ -42,12 +42,12 @@ func settingHelp() kong.Option {
 func settingText(s config.Setting) string {
 	help := s.Help
 	if len(s.Choices()) > 0 {
-		help = strings.Join(s.Choices(), ", ") + ". " + help
+		help += " One of " + strings.Join(s.Choices(), ", ") + "."
 	}
 	if s.Default == "" || s.IsBool() {
 		return help
 	}
-	return strings.TrimSuffix(help, ".") + " (" + s.Default + ")."
+	return strings.TrimSuffix(help, ".") + " (default " + s.Default + ")."
 }
 
 // settingFlags returns flags for every setting that the command line does not have for all commands.

@@ -12,7 +12,7 @@ import (
 
 type statsCommand struct {
 	databaseFlags
-	By    string `enum:"destination,tenant,topic" default:"destination" help:"Group counts by destination, tenant or topic (destination)."`
+	By    string `enum:"destination,tenant,topic" default:"destination" help:"Group counts by destination, tenant or topic (default destination)."`
 	Exact bool   `help:"Count exactly, however long it takes. By default, counts above 10,000 per state are estimates."`
 	JSON  bool   `name:"json" help:"Print one JSON object, with all counts."`
 }

@@ -12,12 +12,12 @@ import (
 
 type tailCommand struct {
 	databaseFlags
-	Lines    string   `short:"n" default:"10" placeholder:"N" help:"Begin with the last N events (10), of the last 10000 that were stored."`
-	NoFollow bool     `help:"Print these and exit."`
-	Tenant   []string `sep:"none" placeholder:"ID" help:"Show events of this tenant only. Repeat it for several."`
-	Topic    []string `sep:"none" placeholder:"TOPIC" help:"Show events of this topic only. Repeat it for several."`
-	Payload  bool     `help:"Print payloads of up to 64 KiB too."`
-	Interval string   `default:"500ms" placeholder:"DURATION" help:"Look for new events so often (500ms)."`
+	Lines    string   `short:"n" default:"10" placeholder:"N" help:"Start with the last N events, out of the 10,000 stored last (default 10)."`
+	NoFollow bool     `help:"Exit instead of waiting for new events."`
+	Tenant   []string `sep:"none" placeholder:"ID" help:"Show only events of this tenant. Can be repeated."`
+	Topic    []string `sep:"none" placeholder:"TOPIC" help:"Show only events of this topic. Can be repeated."`
+	Payload  bool     `help:"Also print payloads of up to 64 KiB."`
+	Interval string   `default:"500ms" placeholder:"DURATION" help:"How often to look for new events (default 500ms)."`
 	JSON     bool     `name:"json" help:"Print one JSON object per event."`
 }
 

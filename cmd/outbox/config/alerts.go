@@ -8,18 +8,18 @@ import (
 
 // Alerts says when alerts are raised. Zero switches a level off, and both levels the rule.
 type Alerts struct {
-	BacklogWarning      int           `key:"alert_backlog_warning" min:"0" max:"1000000000000" help:"Warn of so many pending events and held deliveries; 0 for never."`
-	BacklogCritical     int           `key:"alert_backlog_critical" min:"0" max:"1000000000000" help:"So many are critical; 0 for never."`
-	QueryTimeWarning    time.Duration `key:"alert_query_time_warning" min:"0s" help:"Warn when the database needs so long for a cheap question; 0s for never."`
-	QueryTimeCritical   time.Duration `key:"alert_query_time_critical" min:"0s" help:"So long is critical; 0s for never."`
-	MinRate             float64       `key:"alert_min_rate" min:"0" max:"1000000000" placeholder:"N" help:"Warn when fewer events a second get through while many are pending; 0 for never."`
-	RateBacklog         int           `key:"alert_rate_backlog" min:"1" max:"1000000000000" help:"So many pending events are many for alert_min_rate."`
-	PoolUse             float64       `key:"alert_pool_use" min:"0" max:"1" placeholder:"SHARE" help:"Warn when more than this share of the pool's connections is in use, such as 0.9; 0 for never."`
-	OldestAgeWarning    time.Duration `key:"alert_oldest_age_warning" min:"0s" help:"Warn when an event has been pending, or a delivery held, for so long; 0s for never."`
-	OldestAgeCritical   time.Duration `key:"alert_oldest_age_critical" min:"0s" help:"So long is critical; 0s for never."`
-	DeadWarning         int           `key:"alert_dead_warning" min:"0" max:"1000000000000" help:"Warn of so many dead letters; 0 for never."`
-	DeadCritical        int           `key:"alert_dead_critical" min:"0" max:"1000000000000" help:"So many are critical; 0 for never."`
-	UnreachableCritical time.Duration `key:"alert_unreachable_critical" min:"0s" help:"A destination that is out of reach for so long is critical, else a warning; 0s for never."`
+	BacklogWarning      int           `key:"alert_backlog_warning" min:"0" max:"1000000000000" help:"Warn at this many pending events and held deliveries; 0 disables."`
+	BacklogCritical     int           `key:"alert_backlog_critical" min:"0" max:"1000000000000" help:"Critical at this many pending events and held deliveries; 0 disables."`
+	QueryTimeWarning    time.Duration `key:"alert_query_time_warning" min:"0s" help:"Warn when a cheap query takes this long; 0s disables."`
+	QueryTimeCritical   time.Duration `key:"alert_query_time_critical" min:"0s" help:"Critical when a cheap query takes this long; 0s disables."`
+	MinRate             float64       `key:"alert_min_rate" min:"0" max:"1000000000" placeholder:"N" help:"Warn when throughput falls below this many events per second while at least alert_rate_backlog events are pending; 0 disables."`
+	RateBacklog         int           `key:"alert_rate_backlog" min:"1" max:"1000000000000" help:"Pending events from which alert_min_rate applies."`
+	PoolUse             float64       `key:"alert_pool_use" min:"0" max:"1" placeholder:"SHARE" help:"Warn when more than this share of the connection pool is in use; 0 disables."`
+	OldestAgeWarning    time.Duration `key:"alert_oldest_age_warning" min:"0s" help:"Warn when an event has been pending, or a delivery held, for this long; 0s disables."`
+	OldestAgeCritical   time.Duration `key:"alert_oldest_age_critical" min:"0s" help:"Critical when an event has been pending, or a delivery held, for this long; 0s disables."`
+	DeadWarning         int           `key:"alert_dead_warning" min:"0" max:"1000000000000" help:"Warn at this many dead letters; 0 disables."`
+	DeadCritical        int           `key:"alert_dead_critical" min:"0" max:"1000000000000" help:"Critical at this many dead letters; 0 disables."`
+	UnreachableCritical time.Duration `key:"alert_unreachable_critical" min:"0s" help:"Critical when a destination has been unreachable for this long; until then it is a warning. 0s disables."`
 }
 
 func newAlerts(t monitor.Thresholds) Alerts {

@@ -17,7 +17,7 @@ import (
 // Config has all settings, in sections. A field's tags are its documentation: key is its name in the file, env the variable where it has not the
 // usual name, min and max its bounds, secret that it is never shown.
 type Config struct {
-	Profile string `key:"profile" oneof:"high_throughput,low_latency" placeholder:"NAME" help:"Ready values of the settings for reading and waiting; what is set besides wins."`
+	Profile string `key:"profile" oneof:"high_throughput,low_latency" placeholder:"NAME" help:"Start from ready-made values for reading and waiting. Settings given explicitly take precedence."`
 
 	Database
 	Forwarding
@@ -31,82 +31,82 @@ type Config struct {
 
 // Database says where the tables are, and how they are reached.
 type Database struct {
-	DatabaseURL      string        `key:"database_url" env:"DATABASE_URL" secret:"url" placeholder:"URL" help:"postgres://user:password@host/database, sqlite:path or sqlite:///path. A variable or a file keeps the password out of the list of processes."`
-	TablePrefix      string        `key:"table_prefix" placeholder:"NAME" help:"What the names of the tables start with."`
-	Schema           string        `key:"schema" placeholder:"NAME" help:"PostgreSQL schema of the tables; by default the first of the search_path."`
-	PoolSize         int           `key:"connection_pool_size" min:"1" max:"1000" help:"Connections that stay open."`
-	PoolOverflow     int           `key:"connection_pool_overflow" min:"0" max:"1000" help:"Connections opened besides while all are in use. A forwarder needs up to six."`
-	PoolRecycle      time.Duration `key:"connection_recycle" min:"0s" help:"Age at which a connection is replaced; 0s for never."`
-	PoolPing         bool          `key:"connection_ping" help:"Ask a PostgreSQL connection that was idle for a second whether it is alive before it is used."`
-	StatementTimeout time.Duration `key:"statement_timeout" min:"0s" help:"When PostgreSQL gives a statement of the forwarder up by itself; 0s for what the server has. Not set through PgBouncer."`
-	JIT              bool          `key:"jit" help:"Let PostgreSQL compile queries. The forwarder's are too short for it to pay. Not set through PgBouncer."`
-	QueryTimeout     time.Duration `key:"query_timeout" env:"BENTO_OUTBOX_QUERY_TIMEOUT_SECONDS" min:"100ms" help:"How long the forwarder waits for a database operation."`
+	DatabaseURL      string        `key:"database_url" env:"DATABASE_URL" secret:"url" placeholder:"URL" help:"postgres://user:password@host/database, sqlite:path or sqlite:///path. Use a variable or a file to keep the password out of the process list."`
+	TablePrefix      string        `key:"table_prefix" placeholder:"NAME" help:"Prefix of the table names."`
+	Schema           string        `key:"schema" placeholder:"NAME" help:"PostgreSQL schema of the tables. Defaults to the first schema of the search_path."`
+	PoolSize         int           `key:"connection_pool_size" min:"1" max:"1000" help:"Connections kept open."`
+	PoolOverflow     int           `key:"connection_pool_overflow" min:"0" max:"1000" help:"Extra connections to open while all others are in use. A forwarder needs up to six connections."`
+	PoolRecycle      time.Duration `key:"connection_recycle" min:"0s" help:"Replace connections of this age; 0s disables."`
+	PoolPing         bool          `key:"connection_ping" help:"Check that a PostgreSQL connection is alive before using it, if it was idle for a second."`
+	StatementTimeout time.Duration `key:"statement_timeout" min:"0s" help:"PostgreSQL's own time limit for each of the forwarder's statements; 0s keeps the server's setting. Not set through PgBouncer."`
+	JIT              bool          `key:"jit" help:"Let PostgreSQL compile queries. The forwarder's queries are too short to benefit. Not set through PgBouncer."`
+	QueryTimeout     time.Duration `key:"query_timeout" env:"BENTO_OUTBOX_QUERY_TIMEOUT_SECONDS" min:"100ms" help:"Time limit for each database operation."`
 }
 
 // Forwarding says what a forwarder reads, and how.
 type Forwarding struct {
-	Group          string        `key:"group" placeholder:"NAME" help:"Forwarders of one group share the work."`
-	Tenants        []string      `key:"tenants" placeholder:"ID" help:"Forward events of these tenants only."`
-	Topics         []string      `key:"topics" placeholder:"TOPIC" help:"Forward events of these topics only."`
-	BatchSize      int           `key:"batch_size" min:"1" max:"100000" help:"Events read at once."`
-	MaxConcurrent  int           `key:"max_concurrent" env:"BENTO_OUTBOX_MAX_CONCURRENT_PROJECTORS" min:"1" max:"100000" help:"Events in flight; of an ordering key at most one is."`
-	SettleBatch    int           `key:"batch_commit_size" min:"1" max:"100000" help:"Outcomes written at once."`
-	SettleDelay    time.Duration `key:"settle_delay" min:"1us" help:"How long a first outcome waits for others."`
-	SleepBusy      time.Duration `key:"sleep_busy" min:"1us" help:"Wait after a read that found something and left nothing."`
-	SleepIdle      time.Duration `key:"sleep_idle" min:"1us" help:"Wait after a read that found nothing; it grows."`
-	SleepIdleMax   time.Duration `key:"sleep_idle_max" min:"1us" help:"What it grows to. At least sleep_idle, which raises it."`
-	Listen         bool          `key:"listen" help:"Wake up by the notifications of publishers that send them. Needs PostgreSQL and a connection more; not through PgBouncer in transaction mode."`
-	SweepInterval  time.Duration `key:"sweep_interval" min:"1ms" help:"How often all pending work is read again, in case something was missed."`
-	Lease          time.Duration `key:"lease" min:"1s" help:"How long the share of a forwarder that died waits for others."`
-	PublishTimeout time.Duration `key:"publish_timeout" min:"100ms" default:"10s, or a third of lease" help:"Bounds the publishing of one message. Less than half of lease."`
-	CloseTimeout   time.Duration `key:"close_timeout" min:"100ms" help:"How long a forwarder that stops waits for what is in flight. At least publish_timeout, which raises it while this is not set."`
-	Unordered      bool          `key:"unordered" help:"Drop the order of ordering keys."`
+	Group          string        `key:"group" placeholder:"NAME" help:"Group of this forwarder. Forwarders of one group share the work."`
+	Tenants        []string      `key:"tenants" placeholder:"ID" help:"Forward only events of these tenants."`
+	Topics         []string      `key:"topics" placeholder:"TOPIC" help:"Forward only events of these topics."`
+	BatchSize      int           `key:"batch_size" min:"1" max:"100000" help:"Maximum number of events per read."`
+	MaxConcurrent  int           `key:"max_concurrent" env:"BENTO_OUTBOX_MAX_CONCURRENT_PROJECTORS" min:"1" max:"100000" help:"Maximum number of events in flight, at most one per ordering key."`
+	SettleBatch    int           `key:"batch_commit_size" min:"1" max:"100000" help:"Maximum number of outcomes per write."`
+	SettleDelay    time.Duration `key:"settle_delay" min:"1us" help:"How long an outcome waits for others to be written with it."`
+	SleepBusy      time.Duration `key:"sleep_busy" min:"1us" help:"Wait after a read that emptied the backlog."`
+	SleepIdle      time.Duration `key:"sleep_idle" min:"1us" help:"Wait after a read that found nothing. It grows up to sleep_idle_max."`
+	SleepIdleMax   time.Duration `key:"sleep_idle_max" min:"1us" help:"Longest wait between two reads. Must not be less than sleep_idle; the default grows with it."`
+	Listen         bool          `key:"listen" help:"Wake up on notifications from publishers that send them. Needs PostgreSQL and one more connection. Does not work through PgBouncer in transaction mode."`
+	SweepInterval  time.Duration `key:"sweep_interval" min:"1ms" help:"How often to read all pending work again, in case something was missed."`
+	Lease          time.Duration `key:"lease" min:"1s" help:"How long the share of a forwarder that died stays unserved."`
+	PublishTimeout time.Duration `key:"publish_timeout" min:"100ms" default:"10s, or a third of lease" help:"Time limit for publishing one message. Must be less than half of lease."`
+	CloseTimeout   time.Duration `key:"close_timeout" min:"100ms" help:"How long a stopping forwarder waits for deliveries in flight. Must not be less than publish_timeout; the default grows with it."`
+	Unordered      bool          `key:"unordered" help:"Deliver events as they become ready, ignoring ordering keys."`
 }
 
 // Retries says how often a delivery is tried.
 type Retries struct {
-	MaxAttempts     int               `key:"max_retry_attempts" min:"1" max:"1000" help:"Attempts of the retry policy named default."`
-	ErrorRetryDelay time.Duration     `key:"error_retry_delay" min:"1ms" help:"Wait after the first attempt of the retry policy named default; it doubles up to 5m."`
-	Policies        map[string]string `key:"policies" flag:"policy" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"Retry policies of your own, such as slow=3,1m,2,1h. A flag is repeated for several."`
+	MaxAttempts     int               `key:"max_retry_attempts" min:"1" max:"1000" help:"Attempts of the default retry policy."`
+	ErrorRetryDelay time.Duration     `key:"error_retry_delay" min:"1ms" help:"Wait after the first attempt of the default retry policy. It doubles with each attempt, up to 5m."`
+	Policies        map[string]string `key:"policies" flag:"policy" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"Define a retry policy, such as slow=3,1m,2,1h. Repeat the flag to define several."`
 }
 
 // Destinations says where events go.
 type Destinations struct {
-	To                 string            `key:"to" secret:"url" placeholder:"URL" help:"Where events go that name no destination, such as console://stdout, kafka://host:9092 or redis://host:6379. The same as a destination named default."`
-	ByName             map[string]string `key:"destinations" flag:"destination" secret:"url" placeholder:"NAME=URL" help:"Destinations that events name as NAME://topic. The one named default gets what names none, or the only one."`
-	RedisURL           string            `key:"redis_url" env:"REDIS_URL" secret:"url" placeholder:"URL" help:"The same as a destination named redis."`
-	DefaultDestination string            `key:"default_destination" placeholder:"NAME" help:"The destination that gets what names none, where it is not named default."`
-	PoisonDestination  string            `key:"poison_destination" placeholder:"NAME://TOPIC" help:"Where dead events are published as well."`
-	Routes             string            `key:"routes" placeholder:"FILE" help:"A routes file, YAML or JSON, for events that carry no routing of their own. Read again when it changes, and on SIGHUP."`
-	AllowWhenPerEvent  bool              `key:"allow_when_per_event" help:"Allow when in the routing that events carry. Only where you trust whoever publishes."`
-	BreakerFailures    int               `key:"breaker_failures" min:"1" max:"1000" help:"How many failures in a row, of those that are the destination's, open a circuit breaker: then it only gets probes."`
+	To                 string            `key:"to" secret:"url" placeholder:"URL" help:"Destination of events that name none, such as console://stdout, kafka://host:9092 or redis://host:6379. Short for a destination named default."`
+	ByName             map[string]string `key:"destinations" flag:"destination" secret:"url" placeholder:"NAME=URL" help:"A destination that events address as NAME://topic. Events that name none go to the one named default, or to the only one. Repeat the flag for several."`
+	RedisURL           string            `key:"redis_url" env:"REDIS_URL" secret:"url" placeholder:"URL" help:"Short for a destination named redis."`
+	DefaultDestination string            `key:"default_destination" placeholder:"NAME" help:"Destination of events that name none, if it is not the one named default."`
+	PoisonDestination  string            `key:"poison_destination" placeholder:"NAME://TOPIC" help:"Also publish dead events here."`
+	Routes             string            `key:"routes" placeholder:"FILE" help:"Routes file, in YAML or JSON, for events without a routing config of their own. Reloaded when it changes and on SIGHUP."`
+	AllowWhenPerEvent  bool              `key:"allow_when_per_event" help:"Allow when in the routing configs of events. Enable it only if you trust every publisher."`
+	BreakerFailures    int               `key:"breaker_failures" min:"1" max:"1000" help:"Open a circuit breaker after this many consecutive failures that are the fault of the destination. An open breaker lets only probes through."`
 	BreakerProbe       time.Duration     `key:"breaker_probe" min:"1ms" help:"Wait between two probes."`
 }
 
 // Publishing is for applications that publish: see [Config.Publisher].
 type Publishing struct {
-	DefaultTenantID string `key:"default_tenant_id" placeholder:"ID" help:"Tenant of messages that name none, for applications that publish by this configuration. outbox run publishes nothing."`
+	DefaultTenantID string `key:"default_tenant_id" placeholder:"ID" help:"Tenant of messages that name none, for applications that take their publisher's settings from here. outbox run does not use it."`
 }
 
 // Cleanup says when finished events are removed. Nothing is by default: see docs/operations.md for why.
 type Cleanup struct {
-	CleanupOn        bool          `key:"cleanup" help:"Remove old finished events, at cleanup_at or cleanup_every; setting one of these switches it on as well, and false off, but for a time of a later source: a flag goes before a variable, and that before the file. One of several forwarders does it."`
-	CleanupAt        string        `key:"cleanup_at" placeholder:"TIME" default:"02:00, with cleanup" help:"Time of day, local, at which they are removed."`
-	CleanupEvery     time.Duration `key:"cleanup_every" min:"0s" help:"How often they are removed, instead; 0s for at a time of day."`
-	Retention        time.Duration `key:"retention" min:"1s" help:"How long events are kept that were sent."`
-	SkippedRetention time.Duration `key:"skipped_retention" min:"0s" help:"How long events are kept that were skipped; 0s for as long as those that were sent."`
-	DeadRetention    time.Duration `key:"dead_retention" min:"0s" help:"How long dead events are kept; 0s for ever."`
-	CleanupBatch     int           `key:"cleanup_batch_size" min:"1" max:"100000" help:"Events that one transaction of a clean-up looks at."`
+	CleanupOn        bool          `key:"cleanup" help:"Delete old finished events daily, or as cleanup_at or cleanup_every says; setting either enables this too. Among replicas, one forwarder does it. False disables it, unless a source of higher precedence sets a time."`
+	CleanupAt        string        `key:"cleanup_at" placeholder:"TIME" default:"02:00, with cleanup" help:"Time of day, in local time, of the daily clean-up."`
+	CleanupEvery     time.Duration `key:"cleanup_every" min:"0s" help:"Interval between clean-ups, instead of a time of day; 0s disables."`
+	Retention        time.Duration `key:"retention" min:"1s" help:"How long to keep sent events."`
+	SkippedRetention time.Duration `key:"skipped_retention" min:"0s" help:"How long to keep skipped events; 0s means as long as sent ones."`
+	DeadRetention    time.Duration `key:"dead_retention" min:"0s" help:"How long to keep dead events; 0s keeps them forever."`
+	CleanupBatch     int           `key:"cleanup_batch_size" min:"1" max:"100000" help:"Events to examine per clean-up transaction."`
 }
 
 // Monitoring says what can be seen of a forwarder.
 type Monitoring struct {
-	MetricsPort string   `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Port, on 127.0.0.1, or host:port of the status page, /healthz, /readyz and /metrics over HTTP. Nothing is served without."`
-	Performance bool     `key:"enable_performance_monitoring" help:"Measure what the forwarder does, serve /metrics and the status page, and log alerts, where metrics_port is set."`
-	StatusHosts []string `key:"status_hosts" placeholder:"NAME" help:"Host names by which browsers reach the status page, besides localhost, addresses in digits and the host of metrics_port. It answers to no other, so that no web site can make its own name one of this machine; * is any."`
-	ActionToken string   `key:"action_token" secret:"value" placeholder:"TOKEN" help:"What people enter on the status page to replay, discard, pause and resume, at least 16 bytes; without one nobody can. A variable or a file keeps it out of the list of processes."`
-	LogLevel    string   `key:"log_level" env:"LOG_LEVEL" oneof:"trace,debug,info,warn,error" placeholder:"LEVEL" help:"Logs go to the standard error."`
-	LogFormat   string   `key:"log_format" env:"LOG_FORMAT" oneof:"text,json" placeholder:"FORMAT" help:"How a line of the log is written."`
+	MetricsPort string   `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Serve the status page, /healthz, /readyz and /metrics on this port of 127.0.0.1, or on host:port. By default nothing is served."`
+	Performance bool     `key:"enable_performance_monitoring" help:"With metrics_port, measure the forwarder, serve /metrics and the status page, and log alerts."`
+	StatusHosts []string `key:"status_hosts" placeholder:"NAME" help:"Host names, besides localhost, IP addresses and the host of metrics_port, under which browsers may open the status page. Others are refused, as a defense against DNS rebinding; * allows any."`
+	ActionToken string   `key:"action_token" secret:"value" placeholder:"TOKEN" help:"Token that users of the status page enter to replay, discard, pause and resume; at least 16 bytes. Without a token these actions are disabled. Use a variable or a file to keep it out of the process list."`
+	LogLevel    string   `key:"log_level" env:"LOG_LEVEL" oneof:"trace,debug,info,warn,error" placeholder:"LEVEL" help:"Least severe level to log. Logs go to standard error."`
+	LogFormat   string   `key:"log_format" env:"LOG_FORMAT" oneof:"text,json" placeholder:"FORMAT" help:"Format of log lines."`
 }
 
 // Default returns a Config with every default. It lacks a database and a destination.

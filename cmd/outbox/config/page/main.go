@@ -59,7 +59,9 @@ func table(section string) (string, error) {
 			value = "-"
 		}
 		help := s.Help
-		if r := s.Range(); r != "" && !s.IsBool() {
+		if list := s.Choices(); len(list) > 0 {
+			help += " One of `" + strings.Join(list, "`, `") + "`."
+		} else if r := s.Range(); r != "" && !s.IsBool() {
 			help += " " + strings.ToUpper(r[:1]) + r[1:] + "."
 		}
 		fmt.Fprintf(&b, "\n| %s | `%s` | %s | %s |", key, s.Env, value, strings.ReplaceAll(help, "|", `\|`))

@@ -20,5 +20,8 @@ func TestPageIsUpToDate(t *testing.T) {
 	for _, s := range config.Settings() {
 		require.Equal(t, 1, strings.Count(string(got), "| `"+s.Env+"` |"), s.Key)
 		require.NotEmpty(t, s.Help, s.Key)
+		for _, choice := range s.Choices() {
+			require.Contains(t, string(got), "`"+choice+"`", s.Key)
+		}
 	}
 }
