@@ -24,7 +24,7 @@ func TestBadStates(t *testing.T) {
 		"a dropped table, cleanup":  {`DROP TABLE outbox_cleanup`, []string{"cleanup"}, statusFailed, `"outbox_cleanup" is missing`},
 		"a dropped table, pause":    {`DROP TABLE outbox_controls`, []string{"pause", "--tenant", "acme"}, statusFailed, `"outbox_controls" is missing`},
 		"replay nothing":            {``, []string{"dead", "replay", "--seq", "99"}, statusFailed, "there is no event 99; nothing was changed"},
-		"pause nothing":             {``, []string{"pause", "--destination", ""}, statusUsage, "the name of the destination is empty"},
+		"pause nothing":             {``, []string{"pause", "--destination", ""}, statusUsage, "--destination: is empty"},
 		"routes, a directory":       {``, []string{"run", "--once", "--to", "console://stderr", "--routes", directory}, statusUsage, "--routes: " + directory + ": is a directory"},
 		"database, a directory":     {``, []string{"stats", "--database-url", "sqlite:" + directory}, statusFailed, "it must be a file"},
 		"migrate, a directory":      {``, []string{"migrate", "up", "--database-url", "sqlite:" + directory}, statusFailed, "it must be a file"},

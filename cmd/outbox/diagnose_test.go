@@ -98,7 +98,7 @@ func TestDiagnose(t *testing.T) {
 		require.Regexp(t, `(?m)^dead +4 +deliveries that gave up$`, r.stdout)
 		require.Regexp(t, `(?m)^3 +dead +shop://orders +post message e#`, r.stdout)
 		require.Contains(t, r.stdout, "\ncritical: No forwarder is alive")
-		require.Regexp(t, `^outbox: not healthy: \d critical, \d warning\n$`, r.stderr)
+		require.Regexp(t, `^outbox: not healthy: \d critical, \d warnings\n$`, r.stderr)
 
 		// And when all is done.
 		require.NoError(t, store.Leave(t.Context(), "host-7"))
