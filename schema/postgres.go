@@ -37,7 +37,7 @@ func (postgres) queries(t tables) queries {
 		obstacle:       postgres{}.obstacle(t),
 		createVersions: `CREATE TABLE IF NOT EXISTS ` + t.Migrations + ` (version integer PRIMARY KEY, name text NOT NULL,
 			identity text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
-		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` ORDER BY version`,
+		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` WHERE ` + standardText + ` ORDER BY version`,
 
 		ask: `SELECT ` + lastNumber(t) + `, pg_postmaster_start_time()::text`,
 		// Transaction ids are looked at before the locks on the table: whoever still holds one of those is seen with its id.
@@ -52,11 +52,11 @@ func (postgres) queries(t tables) queries {
 		read: `SELECT p.slot, p.seq, ` + eventColumns + payload(4) + ` FROM unnest($1::smallint[], $2::bigint[], $3::int[]) AS s(slot, after, lim)
 			CROSS JOIN (SELECT min(after) AS after FROM unnest($7::bigint[], $8::bigint[]) AS w(xid, after),
 				(SELECT txid_current_snapshot() AS seen, txid_snapshot_xmax(txid_current_snapshot()) AS next) now
-				WHERE txid_visible_in_snapshot(next + ((xid - next + 2147483648) & 4294967295) - 2147483648, seen)) late
+				WHERE txid_visible_in_snapshot(next + ((xid - next + 2147483648) & 4294967295) - 2147483648, seen) HAVING ` + standardText + `) late
 			CROSS JOIN LATERAL (SELECT p.slot, p.seq FROM ` + t.Pending + ` p WHERE p.slot = s.slot AND p.seq > LEAST(s.after, late.after)
 				ORDER BY p.seq LIMIT s.lim) p` + event(5, 6),
-		payload: `SELECT payload, payload_bytes FROM ` + t.Outbox + ` WHERE seq = $1::bigint`,
-		events:  `SELECT e.slot, e.seq, ` + eventColumns + payload(2) + ` FROM ` + t.Outbox + ` e WHERE e.seq = ANY ($1::bigint[]) ORDER BY e.seq`,
+		payload: `SELECT payload, payload_bytes FROM ` + t.Outbox + ` WHERE seq = $1::bigint AND ` + standardText,
+		events:  `SELECT e.slot, e.seq, ` + eventColumns + payload(2) + ` FROM ` + t.Outbox + ` e WHERE e.seq = ANY ($1::bigint[]) AND ` + standardText + ` ORDER BY e.seq`,
 		due: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(3) + `
 			FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT p.* FROM ` + t.Deliveries + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq
@@ -64,7 +64,7 @@ func (postgres) queries(t tables) queries {
 				ORDER BY p.due, p.seq LIMIT $2::int) w
 			CROSS JOIN LATERAL (SELECT w.* UNION ALL (SELECT h.* FROM ` + t.Deliveries + ` h
 				WHERE w.key_hash IS NOT NULL AND h.slot = w.slot AND h.target = w.target AND h.key_hash = w.key_hash AND h.seq > w.seq
-					AND h.state = 'held' ORDER BY h.seq LIMIT $6::int)) p` + event(4, 5) + ` LIMIT $2::int`,
+					AND h.state = 'held' ORDER BY h.seq LIMIT $6::int)) p` + event(4, 5) + ` WHERE ` + standardText + ` LIMIT $2::int`,
 		// That anything of a slot waits or is dead is asked once: where nothing does, no delivery has to be asked what it is behind.
 		held: `SELECT p.slot, p.seq, p.target, p.destination, p.state, p.attempts, p.key_hash, p.error, ` + eventColumns + payload(4) + `
 			FROM unnest($1::smallint[], $2::bigint[]) AS s(slot, after)
@@ -74,10 +74,10 @@ func (postgres) queries(t tables) queries {
 				AND ($7::text IS NULL OR p.destination = $7::text OR right($7::text, 3) = '://'
 					AND (starts_with(p.destination, $7::text) OR $8::bool AND strpos(p.destination, '://') = 0)) AND (p.key_hash IS NULL OR f.any IS NULL OR NOT EXISTS (SELECT 1 FROM ` + t.Deliveries + ` b
 					WHERE b.slot = p.slot AND b.target = p.target AND b.key_hash = p.key_hash AND b.seq < p.seq AND b.state <> 'held'))
-				ORDER BY p.seq LIMIT $3::int) p` + event(5, 6),
+				ORDER BY p.seq LIMIT $3::int) p` + event(5, 6) + ` WHERE ` + standardText,
 		nextDue: `SELECT extract(epoch FROM min(d.due) - clock_timestamp())::float8 FROM unnest($1::smallint[]) AS s(slot)
 			CROSS JOIN LATERAL (SELECT due FROM ` + t.Deliveries + ` d WHERE d.slot = s.slot AND d.state = 'waiting'
-				ORDER BY due LIMIT 1) d`,
+				ORDER BY due LIMIT 1) d WHERE ` + standardText,
 		blocked: `SELECT DISTINCT d.slot, d.target, d.key_hash FROM unnest($1::smallint[]) AS s(slot)
 			JOIN ` + t.Deliveries + ` d ON d.slot = s.slot WHERE d.key_hash IS NOT NULL`,
 		pending: `SELECT EXISTS (SELECT 1 FROM ` + t.Pending + ` p JOIN ` + t.Outbox + ` e ON e.seq = p.seq WHERE ` + fmt.Sprintf(filter, 1, 2) + `)
@@ -138,13 +138,13 @@ func (postgres) queries(t tables) queries {
 				AND ($3::text IS NULL OR e.topic = $3::text) AND ($4::text IS NULL OR d.target = $4::text)
 				AND ($5::text IS NULL OR d.destination = $5::text) AND ($6::text IS NULL OR strpos(d.error, $6::text) > 0)
 				AND ($7::timestamptz IS NULL OR d.updated_at >= $7::timestamptz) AND ($8::timestamptz IS NULL OR d.updated_at < $8::timestamptz)
-				AND (d.seq, d.target) > ($9::bigint, $10::text) ORDER BY d.seq, d.target LIMIT $11::int`,
+				AND (d.seq, d.target) > ($9::bigint, $10::text) AND ` + standardText + ` ORDER BY d.seq, d.target LIMIT $11::int`,
 		replay: `UPDATE ` + t.Deliveries + ` d SET state = 'waiting', attempts = 0, destination = '', due = clock_timestamp(), updated_at = clock_timestamp()
 			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'dead'`,
 		discard: `UPDATE ` + t.Deliveries + ` d SET state = 'skipped', key_hash = NULL, error = x.error, updated_at = clock_timestamp()
 			FROM ` + rows + ` WHERE d.seq = x.seq AND d.target = x.target AND d.state = 'dead'`,
 
-		controls: `SELECT kind, name, reason, since FROM ` + t.Controls + ` ORDER BY kind, name`,
+		controls: `SELECT kind, name, reason, since FROM ` + t.Controls + ` WHERE ` + standardText + ` ORDER BY kind, name`,
 		setControl: `INSERT INTO ` + t.Controls + ` (kind, name, reason) VALUES ($1::text, $2::text, $3::text)
 			ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason`,
 		unsetControl: `DELETE FROM ` + t.Controls + ` WHERE kind = $1::text AND name = $2::text`,
@@ -155,6 +155,11 @@ func (postgres) queries(t tables) queries {
 		backlog: postgres{}.backlogQueries(t),
 	}
 }
+
+// standardText is a condition that is always true. A row that has passed it is written in one way whatever the database or the role is set to: drivers
+// get values as text in the simple protocol, and know no other form of times and bytes. It lasts for the transaction, as behind a pooler it has to,
+// and costs a statement that much, not each of its rows.
+const standardText = `(SELECT set_config('DateStyle', 'ISO', true) || set_config('bytea_output', 'hex', true) || set_config('extra_float_digits', '1', true)) IS NOT NULL`
 
 const payloadLength = `COALESCE(octet_length(e.payload), octet_length(e.payload_bytes), 0)`
 

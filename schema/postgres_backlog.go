@@ -43,7 +43,7 @@ func (postgres) backlogQueries(t tables) backlogQueries {
 			CROSS JOIN LATERAL (SELECT d.* FROM ` + t.Deliveries + ` d WHERE d.seq >= c.start AND d.seq < c.start + $2::bigint
 				ORDER BY d.seq, d.target LIMIT 1000) o` + its + ` GROUP BY 1, 2, 3, 4`,
 		fleet: `SELECT f.id, f.group_name, f.started_at, f.expires_at >= clock_timestamp(),
-				(SELECT count(*) FROM ` + t.Slots + ` s WHERE s.group_name = f.group_name AND s.owner = f.id) FROM ` + t.Forwarders + ` f
+				(SELECT count(*) FROM ` + t.Slots + ` s WHERE s.group_name = f.group_name AND s.owner = f.id) FROM ` + t.Forwarders + ` f WHERE ` + standardText + `
 			UNION ALL SELECT '', group_name, NULL, false, count(*) FILTER (WHERE owner IS NULL) FROM ` + t.Slots + ` GROUP BY group_name
 			ORDER BY 2, 1`,
 	}

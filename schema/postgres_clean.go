@@ -7,18 +7,18 @@ func (postgres) cleanQueries(t tables) cleanQueries {
 				l.created_at < $3::timestamptz AND ($4::text[] IS NULL OR l.tenant_id = ANY ($4::text[]))
 				AND (SELECT 1 FROM ` + t.Pending + ` p WHERE p.slot = l.slot AND p.seq = l.seq LIMIT 1) IS NULL
 				AND (SELECT 1 FROM ` + t.Deliveries + ` d WHERE d.seq = l.seq LIMIT 1) IS NULL AS finished` + place + `
-			FROM (SELECT seq, slot, tenant_id, created_at, ctid AS place FROM ` + table + ` WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int) l ORDER BY l.seq`
+			FROM (SELECT seq, slot, tenant_id, created_at, ctid AS place FROM ` + table + ` WHERE seq > $1::bigint ORDER BY seq LIMIT $2::int) l WHERE ` + standardText + ` ORDER BY l.seq`
 	}
 	return cleanQueries{
 		last: `SELECT CASE WHEN expires_at > clock_timestamp() THEN owner ELSE '' END, started_at, finished_at, COALESCE(sent, 0), COALESCE(skipped, 0),
-			COALESCE(dead, 0), clock_timestamp() FROM (SELECT 1) one LEFT JOIN ` + t.Cleanup + ` ON true`,
-		begin: `INSERT INTO ` + t.Cleanup + ` AS c (id, owner, expires_at, started_at)
+			COALESCE(dead, 0), clock_timestamp() FROM (SELECT 1) one LEFT JOIN ` + t.Cleanup + ` ON true WHERE ` + standardText,
+		begin: `WITH begun AS (INSERT INTO ` + t.Cleanup + ` AS c (id, owner, expires_at, started_at)
 			VALUES (1, $1::text, clock_timestamp() + make_interval(secs => $2::float8), clock_timestamp())
 			ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, expires_at = excluded.expires_at, started_at = excluded.started_at,
 				floor = CASE WHEN c.floor_since < clock_timestamp() - interval '7 days' THEN 0 ELSE c.floor END,
 				floor_since = CASE WHEN c.floor_since < clock_timestamp() - interval '7 days' THEN clock_timestamp() ELSE c.floor_since END
 				WHERE c.owner = '' OR c.expires_at < clock_timestamp()
-			RETURNING clock_timestamp(), floor`,
+			RETURNING floor) SELECT clock_timestamp(), floor FROM begun WHERE ` + standardText,
 		renew: `UPDATE ` + t.Cleanup + ` SET expires_at = clock_timestamp() + make_interval(secs => $2::float8), floor = $3::bigint WHERE owner = $1::text`,
 		end: `UPDATE ` + t.Cleanup + ` SET owner = '', floor = $2::bigint, finished_at = CASE WHEN $3::bool THEN clock_timestamp() ELSE finished_at END,
 			sent = CASE WHEN $3::bool THEN $4::bigint ELSE sent END, skipped = CASE WHEN $3::bool THEN $5::bigint ELSE skipped END,

@@ -3,13 +3,15 @@ package schema
 import "strings"
 
 // obstacle looks for what makes the server answer with less than there is, and without an error: something that is no table, a rule, a policy of
-// row-level security that applies to the role and does not let everything through.
+// row-level security that applies to the role and does not let everything through. A connection of another encoding answers with other text.
 func (postgres) obstacle(t tables) string {
 	others := make([]string, 0, len(t.all()))
 	for _, table := range t.all()[1:] {
 		others = append(others, `('`+table+`'::regclass::oid, '{r,w,d}'::"char"[])`)
 	}
-	return `SELECT CASE
+	return `SELECT 'client_encoding is ' || current_setting('client_encoding') || ', so that text is read as other than it is; add client_encoding=UTF8 to the database URL'
+		WHERE current_setting('client_encoding') NOT IN ('UTF8', 'SQL_ASCII')
+		UNION ALL (SELECT CASE
 			WHEN c.relkind NOT IN ('r', 'p') THEN format('%s is not a table', c.oid::regclass)
 			WHEN rule IS NOT NULL THEN format('the rule %I of %s changes what is stored; DROP RULE %1$I ON %2$s', rule, c.oid::regclass)
 			ELSE format('row-level security hides rows of %s from the role %I; ALTER ROLE %2$I BYPASSRLS, or make a policy FOR ALL TO %2$I USING (true)', c.oid::regclass, current_user)
@@ -22,5 +24,5 @@ func (postgres) obstacle(t tables) string {
 					WHERE polrelid = c.oid AND polcmd IN ('*', command)
 						AND EXISTS (SELECT 1 FROM unnest(polroles) role WHERE role = 0 OR pg_has_role(role, 'USAGE'))) p) p
 			WHERE let IS NOT TRUE OR hid)
-		ORDER BY c.relname LIMIT 1`
+		ORDER BY c.relname LIMIT 1)`
 }

@@ -10,7 +10,7 @@ func (postgres) partitionQueries(t tables) partitionQueries {
 				FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '` + t.Outbox + `'::regclass
 			UNION ALL SELECT c.relnamespace::regnamespace::text, c.relname, NULL, GREATEST(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid)
 				FROM pg_class c JOIN pg_class o ON o.relnamespace = c.relnamespace AND o.oid = '` + t.Outbox + `'::regclass
-				WHERE c.relname LIKE o.relname || '\_p%' AND c.relkind = 'r' AND obj_description(c.oid, 'pg_class') = '` + mark + `'`,
+				WHERE c.relname LIKE o.relname || E'\\_p%' AND c.relkind = 'r' AND obj_description(c.oid, 'pg_class') = '` + mark + `'`,
 		patience: `SELECT set_config('lock_timeout', '100ms', true), set_config('statement_timeout', '10s', true)`,
 		adding:   `LOCK TABLE ` + t.Outbox + ` IN SHARE UPDATE EXCLUSIVE MODE`,
 		stop:     `LOCK TABLE ` + t.Outbox + ` IN SHARE ROW EXCLUSIVE MODE`,

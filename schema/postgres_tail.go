@@ -11,7 +11,7 @@ func (postgres) glanceQueries(t tables) glanceQueries {
 					FROM `+t.Deliveries+` d WHERE d.seq = e.seq HAVING count(*) > 0), 'SENT') END, `+eventColumns+postgres{}.payload(3)+`
 			FROM (SELECT seq FROM `+t.Outbox+` %s LIMIT $2::int) p
 			LEFT JOIN LATERAL (SELECT * FROM `+t.Outbox+` e WHERE e.seq = p.seq AND ($4::text[] IS NULL OR e.tenant_id = ANY ($4::text[]))
-				AND ($5::text[] IS NULL OR e.topic = ANY ($5::text[])) LIMIT 1) e ON true ORDER BY p.seq`, from)
+				AND ($5::text[] IS NULL OR e.topic = ANY ($5::text[])) LIMIT 1) e ON true WHERE `+standardText+` ORDER BY p.seq`, from)
 	}
 	return glanceQueries{
 		after: look(`WHERE seq > $1::bigint ORDER BY seq`),

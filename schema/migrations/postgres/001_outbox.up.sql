@@ -28,10 +28,10 @@ BEGIN
     RETURN (CASE
         WHEN NULLIF(aggregate_id, '') IS NULL AND NULLIF(ordering_key, '') IS NULL THEN seq % 64
         ELSE get_byte(decode(md5(
-            decode(replace(tenant_id, '\', '\\'), 'escape') || '\x00'::bytea || decode(replace(
+            decode(replace(tenant_id, E'\\', E'\\\\'), 'escape') || E'\\x00'::bytea || decode(replace(
                 CASE WHEN NULLIF(aggregate_id, '') IS NULL THEN ordering_key
                      ELSE COALESCE(aggregate_type, '') || ':' || aggregate_id END,
-                '\', '\\'), 'escape')
+                E'\\', E'\\\\'), 'escape')
         ), 'hex'), 0) % 64
     END)::smallint;
 END
@@ -109,8 +109,8 @@ BEGIN
     ELSIF event.tombstone AND num_nonnulls(event.payload, event.payload_bytes) > 0 THEN
         fault := 'tombstone is true, and there is a payload';
         hint := 'Leave out tombstone, or the payload.';
-    ELSIF event.payload ~ '^\\x([0-9a-f]{2})*$' THEN
-        fault := 'payload was given bytes, which PostgreSQL writes as text, \x...';
+    ELSIF event.payload ~ E'^\\\\x([0-9a-f]{2})*$' THEN
+        fault := E'payload was given bytes, which PostgreSQL writes as text, \\x...';
         hint := 'Give bytes to payload_bytes.';
     END IF;
     FOR name, size IN VALUES ('id', octet_length(event.id)), ('schema_id', octet_length(event.schema_id)),
@@ -149,7 +149,7 @@ BEGIN
         RETURN NULL;
     END IF;
     INSERT INTO {{.Pending}} (slot, seq) SELECT slot, seq FROM inserted WHERE CASE
-        WHEN num_nonnulls(payload, payload_bytes) + tombstone::integer <> 1 OR starts_with(payload, '\x')
+        WHEN num_nonnulls(payload, payload_bytes) + tombstone::integer <> 1 OR starts_with(payload, E'\\x')
             OR octet_length(concat(id, schema_id, schema_version, routing_key, routing_version)) > 1024 OR pg_column_size(routing_config) > 262144
             OR pg_column_size(event_metadata) > 262144 OR strpos(event_metadata::text, '"outbox_') > 0
         THEN {{.Refuse}}(inserted) ELSE true END;
