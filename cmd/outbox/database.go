@@ -65,7 +65,7 @@ func (d database) openOrCreate(ctx context.Context) (*sql.DB, error) { return d.
 func (d database) connect(ctx context.Context, create bool) (*sql.DB, error) {
 	db := d.sqlDB(create, d.pool)
 	d.pool.limit(db)
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout*time.Duration(max(1, d.hosts)))
 	defer cancel()
 	if err := db.PingContext(ctx); err != nil {
 		_ = db.Close()

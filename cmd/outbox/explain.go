@@ -21,11 +21,14 @@ func (s source) explain(err error) error {
 	var file *sqlite.Error
 	var network *net.OpError
 	var name *net.DNSError
+	var connect *pgconn.ConnectError
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, schema.ErrSchema):
 		return fmt.Errorf("%s: %w", s.name, err)
+	case s.hosts > 1 && errors.As(err, &connect):
+		return s.explainHosts(connect)
 	case errors.As(err, &refused):
 		return s.explainPostgres(refused, err)
 	case errors.As(err, &file):
@@ -63,6 +66,12 @@ func (s source) explainPostgres(refused *pgconn.PgError, err error) error {
 		return fmt.Errorf("%s takes no more connections: %s; end some, make pools smaller, or raise max_connections", s.name, refused.Message)
 	case "57P03":
 		return fmt.Errorf("%s takes no connections now: %s; try again later", s.name, refused.Message)
+	case "25006":
+		remedy := "name one that takes writes in the database URL"
+		if s.hosts > 1 {
+			remedy = "add target_session_attrs=read-write to the database URL"
+		}
+		return fmt.Errorf("%s: the server is read-only (%s); %s", s.name, refused.Message, remedy)
 	case "26000", "42P05":
 		return fmt.Errorf("%s: %s; a pooler in transaction mode stands between: add default_query_exec_mode=simple_protocol to the database URL", s.name, refused.Message)
 	case "42P01":

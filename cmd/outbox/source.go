@@ -20,6 +20,7 @@ type source struct {
 	dialect schema.Dialect
 	name    string // for messages; has no secret
 
+	hosts    int // that are tried one after the other
 	postgres *pgx.ConnConfig
 	sqlite   sqliteFile
 }
@@ -61,13 +62,16 @@ func parsePostgres(rawURL string) (source, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "outbox"
 	}
-	at := fmt.Sprintf("%s:%d", config.Host, config.Port)
-	if strings.HasPrefix(config.Host, "/") {
-		at = config.Host
+	// Whatever the database or the role is set to. Without the second the driver refuses its simple protocol.
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	if config.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		config.RuntimeParams["standard_conforming_strings"] = "on"
 	}
+	hosts := hostsOf(config)
 	return source{
 		dialect:  schema.PostgreSQL,
-		name:     fmt.Sprintf("PostgreSQL at %s, database %q", at, databaseName(config)),
+		name:     fmt.Sprintf("PostgreSQL at %s, database %q", strings.Join(hosts, " or "), databaseName(config)),
+		hosts:    len(hosts),
 		postgres: config,
 	}, nil
 }
