@@ -188,6 +188,12 @@ func readsBack(t *testing.T, db *sql.DB) {
 	require.NoError(t, err)
 	now(status[0].AppliedAt)
 
+	// What functions of the table make of backslashes.
+	_, err = db.ExecContext(ctx, `INSERT INTO outbox (topic, payload) VALUES ('settings', $1)`, `\x7b7d`)
+	require.ErrorContains(t, err, `payload was given bytes, which PostgreSQL writes as text, \x...`)
+	_, err = db.ExecContext(ctx, `INSERT INTO outbox (topic, payload, tenant_id, ordering_key) VALUES ('settings', '', $1, $1)`, `a\9\`)
+	require.NoError(t, err)
+
 	_, err = db.ExecContext(ctx, `TRUNCATE outbox`)
 	require.NoError(t, err)
 	require.NoError(t, s.Leave(ctx, "me"))
