@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -15,6 +16,9 @@ import (
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 )
+
+// joining is how long alerts wait for a forwarder that starts.
+const joining = 10 * time.Second
 
 // observe makes h look at the database, and unless it is switched off, serve metrics and the status page and log alerts until what it returns is called. The hooks
 // are for the forwarder.
@@ -48,10 +52,25 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 	h.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var watching sync.WaitGroup
-	watching.Go(func() { watch.Watch(ctx) })
+	serving, first := make(chan struct{}), sync.Once{}
+	watching.Go(func() {
+		// Before this forwarder owns slots, a look would find no forwarder alive. One that cannot join for long is news.
+		select {
+		case <-serving:
+		case <-ctx.Done():
+			return
+		case <-time.After(joining):
+		}
+		_, _ = watch.Take(ctx) // Watch would share a look that somebody asked for before, and says itself what fails
+		watch.Watch(ctx)
+	})
 	hooks := forwarder.Hooks{
 		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Counted, a.Err) },
-		Died:      metrics.Died, Breaker: metrics.Breaker, Read: metrics.Read, Settled: metrics.Settled, Slots: metrics.Slots,
+		Died:      metrics.Died, Breaker: metrics.Breaker, Read: metrics.Read, Settled: metrics.Settled,
+		Slots: func(owned int) {
+			metrics.Slots(owned)
+			first.Do(func() { close(serving) })
+		},
 	}
 	return hooks, func() {
 		cancel()
