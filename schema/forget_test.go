@@ -72,6 +72,24 @@ func TestWhatHangsOnAnEventGoesWithIt(t *testing.T) {
 	}
 }
 
+// A session that acts as a replica, as tools for bulk work do, deletes like any other.
+func TestWhatAReplicaSessionDeletesGoesWithIt(t *testing.T) {
+	t.Parallel()
+	db := testdb.Postgres(t)
+	hanging(t, db)
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer conn.Close()
+	for _, query := range []string{`SET session_replication_role = replica`, `DELETE FROM outbox WHERE seq = 1`} {
+		_, err = conn.ExecContext(t.Context(), query)
+		require.NoError(t, err)
+	}
+	require.Equal(t, "2waiting 3held 4waiting 5held 6waiting 7pending", left(t, db))
+	_, err = conn.ExecContext(t.Context(), `TRUNCATE outbox`)
+	require.NoError(t, err)
+	require.Empty(t, left(t, db))
+}
+
 // Numbers are not given out again: consumers know events by them, and what was in flight settles them.
 func TestTruncateTakesAllAlongAndNumbersGoOn(t *testing.T) {
 	t.Parallel()

@@ -222,6 +222,10 @@ CREATE TRIGGER "{{.Prefix}}_deleted" AFTER DELETE ON {{.Outbox}} REFERENCING OLD
     WHEN (current_setting('watermill_outbox.cleaning', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION {{.Forget}}();
 CREATE TRIGGER "{{.Prefix}}_truncate" BEFORE TRUNCATE ON {{.Outbox}} FOR EACH STATEMENT EXECUTE FUNCTION {{.Forget}}();
 CREATE TRIGGER "{{.Prefix}}_truncated" AFTER TRUNCATE ON {{.Outbox}} FOR EACH STATEMENT EXECUTE FUNCTION {{.Forget}}();
+-- As above: a session under session_replication_role = replica deletes like any other.
+ALTER TABLE {{.Outbox}} ENABLE ALWAYS TRIGGER "{{.Prefix}}_deleted";
+ALTER TABLE {{.Outbox}} ENABLE ALWAYS TRIGGER "{{.Prefix}}_truncate";
+ALTER TABLE {{.Outbox}} ENABLE ALWAYS TRIGGER "{{.Prefix}}_truncated";
 
 -- What is not delivered to for now: what operators have paused, and destinations that cannot be reached.
 CREATE TABLE {{.Controls}} (
