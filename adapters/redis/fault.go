@@ -24,6 +24,9 @@ var state = map[string]bool{
 	"NOAUTH":      true,
 	"WRONGPASS":   true,
 	"DENIED":      true, // protected mode
+	"REDIRECT":    true, // Valkey, while it fails over
+	"IOERR":       true,
+	"INPROG":      true, // a fail-over is in progress
 }
 
 // texts are answers of the general kind that tell the same.
@@ -32,7 +35,11 @@ var texts = []string{
 	"ERR invalid password", "ERR AUTH <password> called without any password configured",
 	"ERR Client sent AUTH, but no password is set",
 	"ERR DB index is out of range", "ERR SELECT is not allowed",
-	"ERR unknown command", // older than streams, or it was renamed
+	"ERR unknown command",         // older than streams, or it was renamed
+	"ERR operation not permitted", // the NOAUTH of old servers
+	// Proxies and hosted servers.
+	"ERR max daily request limit exceeded", "ERR max request", "ERR DB capacity quota exceeded", "ERR max concurrent connections exceeded",
+	"ERR Connection refused", "no upstream host", "upstream failure",
 }
 
 // blame marks err by whose fault it is. What it does not know, such as WRONGTYPE, stays as it is.
