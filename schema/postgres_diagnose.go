@@ -8,8 +8,8 @@ func (postgres) diagnoseQueries(t tables) diagnoseQueries {
 		unfinished: `SELECT (SELECT count(*) FROM (SELECT 1 FROM generate_series(0, 63) s CROSS JOIN LATERAL (SELECT 1 FROM ` + t.Pending + ` p
 				WHERE p.slot = s AND p.seq < $1::bigint LIMIT $2::int) p LIMIT $2::int) p),
 			(SELECT count(*) FROM (SELECT 1 FROM ` + t.Deliveries + ` WHERE seq < $1::bigint AND state IN ('waiting', 'held') ORDER BY seq, target LIMIT $2::int) d)`,
-		failures: `(SELECT state, destination, left(error, 1000) FROM ` + t.Deliveries + ` WHERE state = 'waiting' AND error <> '' ORDER BY seq DESC LIMIT $1::int)
-			UNION ALL (SELECT state, destination, left(error, 1000) FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq DESC LIMIT $1::int)`,
+		failures: `(SELECT state, destination, attempts, left(error, 1000) FROM ` + t.Deliveries + ` WHERE state = 'waiting' AND error <> '' ORDER BY seq DESC LIMIT $1::int)
+			UNION ALL (SELECT state, destination, attempts, left(error, 1000) FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq DESC LIMIT $1::int)`,
 		holding: holding(t),
 		// Events at even distances, those that are pending, and the key that most of them have.
 		hotKey: `WITH seen AS (SELECT e.tenant_id, COALESCE(COALESCE(e.aggregate_type, '') || ':' || NULLIF(e.aggregate_id, ''), NULLIF(e.ordering_key, '')) AS key

@@ -7,8 +7,8 @@ func (sqlite) diagnoseQueries(t tables) diagnoseQueries {
 			WHERE seq > COALESCE((SELECT floor FROM ` + t.Cleanup + `), 0) ORDER BY seq LIMIT 1`,
 		unfinished: `SELECT (SELECT count(*) FROM (SELECT 1 FROM ` + t.Pending + ` WHERE slot = 0 AND seq < ?1 LIMIT ?2)),
 			(SELECT count(*) FROM (SELECT 1 FROM ` + t.Deliveries + ` WHERE seq < ?1 AND state IN ('waiting', 'held') LIMIT ?2))`,
-		failures: `SELECT * FROM (SELECT state, destination, substr(error, 1, 1000) FROM ` + t.Deliveries + ` WHERE state = 'waiting' AND error <> '' ORDER BY seq DESC LIMIT ?1)
-			UNION ALL SELECT * FROM (SELECT state, destination, substr(error, 1, 1000) FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq DESC LIMIT ?1)`,
+		failures: `SELECT * FROM (SELECT state, destination, attempts, substr(error, 1, 1000) FROM ` + t.Deliveries + ` WHERE state = 'waiting' AND error <> '' ORDER BY seq DESC LIMIT ?1)
+			UNION ALL SELECT * FROM (SELECT state, destination, attempts, substr(error, 1, 1000) FROM ` + t.Deliveries + ` WHERE state = 'dead' ORDER BY seq DESC LIMIT ?1)`,
 		holding: holding(t),
 		hotKey: `WITH seen AS (SELECT e.tenant_id, COALESCE(COALESCE(e.aggregate_type, '') || ':' || NULLIF(e.aggregate_id, ''), NULLIF(e.ordering_key, '')) AS key
 				FROM (SELECT seq FROM ` + t.Pending + ` WHERE slot = 0 ORDER BY seq LIMIT 500) p JOIN ` + t.Outbox + ` e USING (seq))

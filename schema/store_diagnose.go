@@ -71,6 +71,7 @@ func (s *Store) OldestAge(ctx context.Context) (time.Duration, bool, error) {
 type Failure struct {
 	State       State // waiting or dead
 	Destination string
+	Attempts    int    // that counted; 0 when the destination could not be reached
 	Error       string // at most 1000 characters
 }
 
@@ -84,7 +85,7 @@ func (s *Store) Failures(ctx context.Context, limit int) ([]Failure, error) {
 	var list []Failure
 	for rows.Next() {
 		var f Failure
-		if err := rows.Scan(&f.State, &f.Destination, &f.Error); err != nil {
+		if err := rows.Scan(&f.State, &f.Destination, &f.Attempts, &f.Error); err != nil {
 			return nil, wrap("read why deliveries fail", err)
 		}
 		list = append(list, f)

@@ -83,6 +83,7 @@ type cause struct {
 	State       schema.State `json:"state"`
 	Destination string       `json:"destination"`
 	Error       string       `json:"error"`
+	Untried     bool         `json:"no_attempt_counted,omitempty"` // the destination takes nothing for now
 }
 
 var varying = regexp.MustCompile(`\d+(\.\d+){3}:\d+->|\d+(\.\d+){3}(:\d+)?|\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{16,}\b|\d+`)
@@ -96,7 +97,7 @@ func (e *examiner) failures(ctx context.Context) error {
 	}
 	counts := map[cause]int{}
 	for _, f := range list {
-		counts[cause{State: f.State, Destination: f.Destination, Error: withoutDetails(f.Error)}]++
+		counts[cause{State: f.State, Destination: f.Destination, Error: withoutDetails(f.Error), Untried: f.Attempts == 0}]++
 	}
 	for c, n := range counts {
 		c.Count = n
@@ -112,6 +113,11 @@ func (e *examiner) failures(ctx context.Context) error {
 		}
 		if c.State == schema.Dead {
 			e.add(monitor.Info, "outbox dead list --destination "+english.ShellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
+			continue
+		}
+		if c.Untried {
+			e.add(monitor.Info, "They are tried again by themselves, and use no attempts meanwhile.", "%s to %s %s for a destination that takes nothing: %s",
+				english.Count(c.Count, "delivery", "deliveries"), c.Destination, english.Either(c.Count, "waits", "wait"), shortCause(c.Error))
 			continue
 		}
 		e.add(monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause --destination "+english.ShellWord(c.Destination),

@@ -44,7 +44,7 @@ func TestDiagnose(t *testing.T) {
 		require.True(t, d.Exact)
 		require.Equal(t, monitor.Totals{Dead: 4, Held: 1}, d.Totals)
 		require.Nil(t, d.Rates, "nothing is pending")
-		require.Equal(t, cause{3, schema.Dead, "shop://orders", "post message e# of topic orders to SERVER: server answered 422 Unprocessable Entity"}, func() cause {
+		require.Equal(t, cause{3, schema.Dead, "shop://orders", "post message e# of topic orders to SERVER: server answered 422 Unprocessable Entity", false}, func() cause {
 			c := d.Causes[0]
 			c.Error = server.ReplaceAllString(c.Error, "SERVER")
 			return c
