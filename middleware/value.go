@@ -91,12 +91,21 @@ func compare(a, b value) int {
 		return strings.Compare(a.raw, b.raw) // "false" comes before "true"
 	case kindTime:
 		return a.time.Compare(*b.time)
-	case kindArray:
-		return compareMembers(jsontext.Elements(a.raw), jsontext.Elements(b.raw))
-	case kindObject:
-		return compareMembers(jsontext.Members(a.raw), jsontext.Members(b.raw))
+	case kindArray, kindObject:
+		return compareNested(a, b)
 	}
 	return 0
+}
+
+// compareNested compares two arrays or two objects. It is not inlined: what it needs would be on the stack of every comparison, which would make the
+// stack of most events grow once more.
+//
+//go:noinline
+func compareNested(a, b value) int {
+	if a.kind == kindArray {
+		return compareMembers(jsontext.Elements(a.raw), jsontext.Elements(b.raw))
+	}
+	return compareMembers(jsontext.Members(a.raw), jsontext.Members(b.raw))
 }
 
 // compareMembers compares pair by pair: the types of the values, the names, the values.
