@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/fault"
 )
 
@@ -143,7 +144,7 @@ func TestGateForgetsWhatWasSentBeforeItOpened(t *testing.T) {
 		early[i].done(down)
 	}
 	require.True(t, (<-changed).shut())
-	require.Eventually(t, func() bool { _, ok := send(p, "kafka://a", nil); return ok }, time.Minute, time.Millisecond) // a probe
+	await.That(t, func() bool { _, ok := send(p, "kafka://a", nil); return ok }) // a probe
 	require.False(t, p.whole.shut())
 	for i := 2; i < 10; i++ {
 		early[i].done(down)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -77,10 +78,10 @@ func (h Harness) refusal(t *testing.T, r Refusal) {
 		require.NoError(t, pub.Publish(fine, message.NewMessage("another topic", nil)))
 	}
 	var err error
-	require.Eventually(t, func() bool { // some states take a moment to be seen everywhere
+	await.That(t, func() bool { // some states take a moment to be seen everywhere
 		err = pub.Publish(refused, message.NewMessage("refused", nil))
 		return err != nil && strings.Contains(err.Error(), r.Says)
-	}, patience, 10*time.Millisecond, "the publisher says %s", r.Says)
+	}, "the publisher says %s", r.Says)
 	require.Equal(t, want, adapters.Blame(err), "%v", err)
 
 	db := h.Database(t)
@@ -93,14 +94,14 @@ func (h Harness) refusal(t *testing.T, r Refusal) {
 			insert(t, db, fine, "a", fmt.Sprint(i))
 		}
 	}
-	require.Eventually(t, func() bool { return number(t, db, `state = 'held' AND attempts = 0`) == keys*each }, patience, 10*time.Millisecond,
+	await.That(t, func() bool { return number(t, db, `state = 'held' AND attempts = 0`) == keys*each },
 		"everything is held, without an attempt")
 	if r.TopicOnly {
 		h.wait(t, fine, 2+each)
 	}
 	assert.Zero(t, number(t, db, `attempts > 0 OR state = 'dead'`))
 	end()
-	require.Eventually(t, func() bool { return number(t, db, `true`) == 0 }, 2*patience, 10*time.Millisecond, "it goes on when the state ends")
+	await.That(t, func() bool { return number(t, db, `true`) == 0 }, "it goes on when the state ends")
 	stop()
 	next := map[string]int{}
 	for _, got := range h.Received(t, refused) {

@@ -18,6 +18,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
 	"github.com/bento-outbox/watermill-outbox/adapters/redis"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -114,7 +115,7 @@ func TestServerThatRefusesEverything(t *testing.T) {
 			End: func(t *testing.T, _ string) {
 				s.stop()
 				s.start(t)
-				require.Eventually(t, func() bool { return !s.loading(t) }, time.Minute, 10*time.Millisecond)
+				await.That(t, func() bool { return !s.loading(t) })
 			},
 		},
 	)
@@ -126,11 +127,11 @@ func topicsBut(topic string) string { return "*[^" + topic[len(topic)-1:] + "]" 
 // save saves until the server's last result is status.
 func (s *server) save(t *testing.T, status string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		_ = s.admin.BgSave(t.Context()).Err() // one may be under way
 		info, err := s.admin.Info(t.Context(), "persistence").Result()
 		return err == nil && strings.Contains(info, "rdb_bgsave_in_progress:0") && strings.Contains(info, "rdb_last_bgsave_status:"+status)
-	}, time.Minute, 20*time.Millisecond)
+	})
 }
 
 func TestClusterThatIsDown(t *testing.T) {
@@ -138,10 +139,10 @@ func TestClusterThatIsDown(t *testing.T) {
 	s := newServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
 	all := command("cluster", "addslotsrange", 0, 16383)
 	s.do(all)(t, "")
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		info, err := s.admin.ClusterInfo(t.Context()).Result()
 		return err == nil && strings.Contains(info, "cluster_state:ok")
-	}, time.Minute, 20*time.Millisecond)
+	})
 	refuses(t, s, adapterstest.Refusal{
 		Name: "CLUSTERDOWN", Says: "CLUSTERDOWN",
 		Begin: s.do(command("cluster", "delslotsrange", 0, 16383)), End: s.do(all),

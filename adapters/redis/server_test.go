@@ -10,6 +10,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
 // server is a Redis of the test's own, which it may put into any state.
@@ -52,7 +54,7 @@ func (s *server) start(t *testing.T, args ...string) {
 	s.process.Stdout = t.Output()
 	require.NoError(t, s.process.Start())
 	s.admin = goredis.NewClient(&goredis.Options{Addr: s.addr, PoolSize: 1, MaxRetries: -1, ReadTimeout: time.Minute})
-	require.Eventually(t, func() bool { return s.admin.Ping(t.Context()).Err() == nil || s.loading(t) }, time.Minute, 10*time.Millisecond, "redis-server answers")
+	await.That(t, func() bool { return s.admin.Ping(t.Context()).Err() == nil || s.loading(t) }, "redis-server answers")
 }
 
 func (s *server) loading(t *testing.T) bool {

@@ -7,10 +7,10 @@ import (
 	"net/url"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -121,7 +121,7 @@ func TestReadyMeansThatItCanDeliver(t *testing.T) {
 			exec(grant...)
 			p.ready(t, http.StatusOK, `"ready":true`)
 			insert(t, admin, "orders", `{"n":99}`)
-			require.Eventually(t, func() bool { return eventStatuses(t, admin)["SENT"] == c.events+1 }, 20*time.Second, 20*time.Millisecond, "%s", p.logs())
+			await.That(t, func() bool { return eventStatuses(t, admin)["SENT"] == c.events+1 }, "%s", p.logs())
 			require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 			require.Zero(t, p.end(t), p.logs())
 		})
@@ -161,7 +161,7 @@ func TestReadyAgainWhenTheServerIs(t *testing.T) {
 	server.Start()
 	p.ready(t, http.StatusOK, `"ready":true`)
 	insert(t, server.Open(), "orders", `{"n":1}`)
-	require.Eventually(t, func() bool { return len(p.payloads()) == 1 }, 20*time.Second, 20*time.Millisecond)
+	await.That(t, func() bool { return len(p.payloads()) == 1 })
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	require.Zero(t, p.end(t), p.logs())
 }

@@ -12,10 +12,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -53,10 +53,10 @@ func TestSecretsOfURLsAreNowhere(t *testing.T) {
 	}
 	p.waitFor(t, "Tracing does not work")
 	p.waitFor(t, "A destination takes nothing for now")
-	require.Eventually(t, func() bool {
+	await.That(t, func() bool {
 		status := eventStatuses(t, db)
 		return status["DEAD"] == 2
-	}, 20*time.Second, 20*time.Millisecond, "%s", p.logs())
+	}, "%s", p.logs())
 
 	shown := map[string]string{}
 	for _, page := range []string{"/", "/status.json", "/metrics", "/readyz"} {

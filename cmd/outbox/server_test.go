@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -91,7 +92,7 @@ func TestStrangersWhoHoldConnections(t *testing.T) {
 			require.NoError(t, err)
 		}
 		stored += 100
-		require.Eventually(t, func() bool { return int(posts.Load()) >= stored }, time.Minute, 20*time.Millisecond, "strangers who %s; %s", name, p.logs())
+		await.That(t, func() bool { return int(posts.Load()) >= stored }, "strangers who %s; %s", name, p.logs())
 	}
 	require.NotContains(t, p.logs(), "too many open files")
 	require.NotContains(t, p.logs(), "level=ERROR")
