@@ -71,8 +71,6 @@ type Record struct {
 // keyOrdering is the metadata key that the forwarder puts the ordering key in.
 const keyOrdering = "outbox_key"
 
-const patience = await.Patience
-
 // Run runs the suite.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
