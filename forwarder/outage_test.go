@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -114,9 +115,16 @@ func TestRestoredBackupIsForwarded(t *testing.T) {
 		"pg_dump": func(t *testing.T, from string) string {
 			dump, restore := testdb.Program(t, "pg_dump"), testdb.Program(t, "psql")
 			to := testdb.PostgresDatabase(t)
-			text, err := exec.CommandContext(context.Background(), dump, "-d", from).Output()
-			require.NoError(t, err)
-			cmd := exec.CommandContext(context.Background(), restore, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", to)
+			cmd := exec.CommandContext(context.Background(), dump, "-d", from)
+			cmd.Env = append(os.Environ(), "LC_ALL=C")
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			text, err := cmd.Output()
+			if strings.Contains(stderr.String(), "server version mismatch") {
+				t.Skipf("skipped: the installed pg_dump is older than the server: %s", stderr.String())
+			}
+			require.NoError(t, err, "%s", &stderr)
+			cmd = exec.CommandContext(context.Background(), restore, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", to)
 			cmd.Stdin = bytes.NewReader(text)
 			out, err := cmd.CombinedOutput()
 			require.NoError(t, err, "%s", out)
