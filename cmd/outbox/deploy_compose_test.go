@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 )
 
 const deployFolder = "../../deploy/"

@@ -7,14 +7,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 )
 
 func TestPageIsUpToDate(t *testing.T) {
 	t.Parallel()
 	want, err := render()
 	require.NoError(t, err)
-	got, err := os.ReadFile("../../../../docs/configuration.md")
+	got, err := os.ReadFile("../../../../../docs/configuration.md")
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got), "run: go generate ./... in cmd/outbox")
 	for _, s := range config.Settings() {

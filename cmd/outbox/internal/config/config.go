@@ -1,4 +1,4 @@
-// Package config is the configuration of the outbox command, and of applications that want to be configured as it is.
+// Package config is the configuration of the outbox command.
 //
 // [Default] is a [Config] to change in code. [Load] reads one from flags, environment variables and a YAML file, in this order of precedence,
 // over a profile and the defaults, and reports all that is wrong at once. Every setting has one name in three forms: the key batch_size of
@@ -12,7 +12,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/monitor"
 )
 
-//go:generate go run ./page ../../../docs/configuration.md
+//go:generate go run ./page ../../../../docs/configuration.md
 
 // Config has all settings, in sections. A field's tags are its documentation: key is its name in the file, env the variable where it has not the
 // usual name, min and max its bounds, secret that it is never shown.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 )
 
 //go:embed configuration.md.tmpl

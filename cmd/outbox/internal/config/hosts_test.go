@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/cmd/outbox/config"
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 )
 
 // The page answers by the host of metrics_port, unless that is an address, by which it answers anyway.
