@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/internal/event"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -13,11 +13,11 @@ import (
 func TestMiddlewaresAndSchemaAgreeOnMetadataKeys(t *testing.T) {
 	t.Parallel()
 	for _, pair := range [][2]string{
-		{middleware.MetadataPrefix, schema.MetadataPrefix}, {middleware.KeyID, schema.KeyID}, {middleware.KeyTopic, schema.KeyTopic},
-		{middleware.KeyTenantID, schema.KeyTenantID}, {middleware.KeyAggregateType, schema.KeyAggregateType},
-		{middleware.KeyAggregateID, schema.KeyAggregateID}, {middleware.KeyOccurredAt, schema.KeyOccurredAt},
-		{middleware.KeyCreatedAt, schema.KeyCreatedAt}, {middleware.KeySchemaID, schema.KeySchemaID},
-		{middleware.KeySchemaVersion, schema.KeySchemaVersion},
+		{event.MetadataPrefix, schema.MetadataPrefix}, {event.KeyID, schema.KeyID}, {event.KeyTopic, schema.KeyTopic},
+		{event.KeyTenantID, schema.KeyTenantID}, {event.KeyAggregateType, schema.KeyAggregateType},
+		{event.KeyAggregateID, schema.KeyAggregateID}, {event.KeyOccurredAt, schema.KeyOccurredAt},
+		{event.KeyCreatedAt, schema.KeyCreatedAt}, {event.KeySchemaID, schema.KeySchemaID},
+		{event.KeySchemaVersion, schema.KeySchemaVersion},
 	} {
 		require.Equal(t, pair[0], pair[1])
 	}

@@ -55,29 +55,21 @@ func ExampleMatch() {
 	// Output: invalid config: /payload.price/$gtt: unknown operator $gtt, did you mean $gt?; /tenant: paths do not start at tenant, did you mean payload.tenant?
 }
 
-func ExampleMatcher_Failing() {
-	m, err := middleware.NewMatcher(middleware.MatchConfig{Conditions: `{"payload.visible": true, "payload.price": {"$gt": 1000}}`})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	condition, _ := m.Failing(&middleware.Event{Payload: []byte(`{"visible": true, "price": 10}`)})
-	fmt.Println(condition)
-	// Output: payload.price: {"$gt":1000}
-}
-
-func ExampleTransformer_Transform() {
-	t, err := middleware.NewTransformer(middleware.TransformConfig{
+func ExampleTransform() {
+	transform, err := middleware.Transform(middleware.TransformConfig{
 		ExcludeFields: []string{"customer.password"},
 		FieldMapping:  map[string]string{"total": "amount"},
 		AddFields:     map[string]any{"source": "shop"},
-	}, middleware.Limits{}, "")
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	out, _ := t.Transform([]byte(`{"total": 19.90, "customer": {"id": 9007199254740993, "password": "x"}}`))
-	fmt.Println(string(out))
+	handler := transform(func(msg *message.Message) ([]*message.Message, error) {
+		fmt.Println(string(msg.Payload))
+		return nil, nil
+	})
+	_, _ = handler(message.NewMessage("1", []byte(`{"total": 19.90, "customer": {"id": 9007199254740993, "password": "x"}}`)))
 	// Output: {"amount": 19.90, "customer": {"id": 9007199254740993},"source":"shop"}
 }
 

@@ -14,18 +14,3 @@ type Limits struct {
 	// Output is how long a transform may make a payload, in bytes. Default 64 MiB.
 	Output int
 }
-
-func (l Limits) withDefaults() Limits {
-	for _, f := range []struct {
-		value    *int
-		fallback int
-	}{{&l.Depth, 16}, {&l.Nodes, 1000}, {&l.PatternLength, 500}, {&l.WhenLength, 2000}, {&l.PathLength, 500}, {&l.Work, 64 << 20}, {&l.Output, 64 << 20}} {
-		if *f.value <= 0 {
-			*f.value = f.fallback
-		}
-	}
-	return l
-}
-
-// maxRegexInstructions bounds the time that one pattern takes for one byte of text.
-const maxRegexInstructions = 2000

@@ -4,10 +4,17 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/event"
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
 
 // MatchOption changes what [Match] does.
-type MatchOption func(*MatchConfig)
+type MatchOption func(*matchConfig)
+
+type matchConfig struct {
+	when   string
+	limits Limits
+}
 
 // WithWhen adds an expr expression that must hold as well, such as `payload.total > payload.limit`.
 //
@@ -19,12 +26,12 @@ type MatchOption func(*MatchConfig)
 // What an expression may cost is bounded as for conditions, in time and memory. So it calls only functions whose result is about as long as
 // what they are given, and the pattern of matches is a literal.
 func WithWhen(expression string) MatchOption {
-	return func(c *MatchConfig) { c.When = expression }
+	return func(c *matchConfig) { c.when = expression }
 }
 
 // WithLimits bounds what the conditions may cost.
 func WithLimits(l Limits) MatchOption {
-	return func(c *MatchConfig) { c.Limits = l }
+	return func(c *matchConfig) { c.limits = l }
 }
 
 // Match hands only those messages to the handler that meet conditions, which are JSON in MongoDB's query language:
@@ -38,18 +45,21 @@ func WithLimits(l Limits) MatchOption {
 // A message that does not match is acknowledged; under the forwarder it is recorded as skipped. A payload that conditions
 // look into and that is not JSON is a permanent error; under the forwarder it is recorded. The error of Match is an [InvalidError].
 func Match(conditions string, options ...MatchOption) (message.HandlerMiddleware, error) {
-	cfg := MatchConfig{Conditions: conditions}
+	var cfg matchConfig
 	for _, option := range options {
 		option(&cfg)
 	}
-	m, err := NewMatcher(cfg)
-	if err != nil {
+	c := rules.Compiler{Limits: rules.Limits(cfg.limits)}
+	matcher := c.Matcher(conditions, "", cfg.when, "")
+	if err := invalid(c.Faults); err != nil {
 		return nil, err
 	}
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
-			e := EventOf(msg)
-			met, err := m.Match(&e)
+			e := event.Of(msg)
+			s := rules.Open(&e)
+			met, err := matcher.Match(s)
+			s.Close()
 			switch {
 			case err != nil:
 				return fail(msg, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/event"
 )
 
 // Metadata of a poisoned message: why, and where it came from. The names are those of Watermill's own PoisonQueue.
@@ -89,8 +90,8 @@ func poisoned(ctx context.Context, msg *message.Message, d *delivery.Delivery, c
 		c.Metadata = make(message.Metadata, 4)
 	}
 	topic := message.SubscribeTopicFromCtx(ctx)
-	if d != nil && c.Metadata[KeyTopic] != "" {
-		topic = c.Metadata[KeyTopic]
+	if d != nil && c.Metadata[event.KeyTopic] != "" {
+		topic = c.Metadata[event.KeyTopic]
 	}
 	c.Metadata[ReasonForPoisonedKey] = cause.Error()
 	c.Metadata[PoisonedTopicKey] = topic

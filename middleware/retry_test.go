@@ -13,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/event"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -252,7 +253,7 @@ func TestPoisonQueueUnderTheForwarder(t *testing.T) {
 					}
 				}
 				msg := message.NewMessage("1", nil)
-				msg.Metadata.Set(middleware.KeyTopic, "orders")
+				msg.Metadata.Set(event.KeyTopic, "orders")
 				d := underForwarder(msg, c.attempt, time.Now())
 				_, err := handler(msg)
 				if len(pub.published) != want {

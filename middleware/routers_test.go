@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/event"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -209,13 +210,13 @@ func TestSampleGoesByTheNameOfItsHandler(t *testing.T) {
 	}).AddMiddleware(sample)
 	go func() { _ = router.Run(context.Background()) }()
 	<-router.Running()
-	s := sampler(t, middleware.SampleConfig{Rate: 0.5, Target: "analytics.events"})
+	s := sampler("analytics.events", "")
 	for i := range 50 {
 		id := fmt.Sprint(i)
 		if err := ps.Publish("in", message.NewMessage(id, nil)); err != nil {
 			t.Fatal(err)
 		}
-		if want, _ := s.Hit(&middleware.Event{ID: id}); handled[id] != want {
+		if want := s(&event.Event{ID: id}); handled[id] != want {
 			t.Errorf("%s: handled %v", id, handled[id])
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/event"
 	"github.com/bento-outbox/watermill-outbox/internal/tracing"
 )
 
@@ -100,7 +101,7 @@ func (t *tracer) start(ctx context.Context, msg *message.Message) (context.Conte
 		if handler := message.HandlerNameFromCtx(ctx); handler != "" {
 			span.SetAttributes(tracing.Handler.String(tracing.Name(handler)))
 		}
-		if id := msg.Metadata[KeyID]; id != "" {
+		if id := msg.Metadata[event.KeyID]; id != "" {
 			span.SetAttributes(tracing.OutboxID.String(tracing.Text(id)))
 		}
 		if d := delivery.FromContext(ctx); d != nil {

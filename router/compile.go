@@ -8,33 +8,34 @@ import (
 	"strings"
 
 	"github.com/bento-outbox/watermill-outbox/internal/nearest"
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
-// rules are what a config is compiled against.
-type rules struct {
+// settings is what a config is compiled against.
+type settings struct {
 	limits     Limits
 	policies   map[string]middleware.RetryPolicy
 	publishers []string // nil: not known
 	when       bool     // expr is allowed
 }
 
-func newRules(cfg *Config) rules {
-	r := rules{limits: cfg.Limits.withDefaults(), policies: middleware.Policies(), publishers: cfg.Publishers, when: cfg.AllowExprPerEvent}
+func newSettings(cfg *Config) settings {
+	r := settings{limits: cfg.Limits.withDefaults(), policies: middleware.Policies(), publishers: cfg.Publishers, when: cfg.AllowExprPerEvent}
 	maps.Copy(r.policies, cfg.Policies)
 	return r
 }
 
-// trusted are the rules for configs whose authors may write expr.
-func trusted(cfg *Config) rules {
-	r := newRules(cfg)
+// trusted is the settings for configs whose authors may write expr.
+func trusted(cfg *Config) settings {
+	r := newSettings(cfg)
 	r.when = true
 	return r
 }
 
 // compile reads, validates and compiles one config. Pointers of faults begin with pointer. A config with neither targets nor a fallback says
 // nothing: its plan is empty.
-func compile(text, pointer string, r rules) (*Plan, error) {
+func compile(text, pointer string, r settings) (*Plan, error) {
 	d := &decoder{limits: r.limits}
 	n := d.parse(text, pointer)
 	if n == nil {
@@ -50,6 +51,7 @@ func compile(text, pointer string, r rules) (*Plan, error) {
 		d.unknown(pointer+"/strategy", "strategy", string(cfg.Strategy), []string{string(BestEffort), string(AllOrNothing)})
 	}
 	r.limits = r.limits.shared(cfg.Targets)
+	d.Limits = rules.Limits(r.limits.Match)
 	names := make(map[string]bool)
 	for i, tc := range cfg.Targets {
 		at := pointer + "/targets/" + strconv.Itoa(i)
@@ -59,7 +61,7 @@ func compile(text, pointer string, r rules) (*Plan, error) {
 			if tc.Name == "" {
 				place = at + "/destination"
 			}
-			d.add(place, "target name %.200q is used twice; give each target a name of its own", t.Name)
+			d.Add(place, "target name %.200q is used twice; give each target a name of its own", t.Name)
 		}
 		names[t.Name] = true
 		p.Targets = append(p.Targets, t)
@@ -77,13 +79,13 @@ func compile(text, pointer string, r rules) (*Plan, error) {
 	return p, nil
 }
 
-func (d *decoder) compileTarget(c TargetConfig, at string, r rules) *Target {
+func (d *decoder) compileTarget(c TargetConfig, at string, r settings) *Target {
 	t := &Target{Name: c.Name, Destination: c.Destination, PolicyName: c.RetryPolicy, OnDead: c.OnDead}
 	if t.Name == "" {
 		t.Name = t.Destination
 	}
 	if len(c.Name) > maxTargetName || strings.ContainsRune(c.Name, 0) {
-		d.add(at+"/name", "is longer than %d bytes, or has a NUL", maxTargetName)
+		d.Add(at+"/name", "is longer than %d bytes, or has a NUL", maxTargetName)
 	}
 	if c.Destination != "" {
 		d.destination(c.Destination, at+"/destination", r)
@@ -94,21 +96,17 @@ func (d *decoder) compileTarget(c TargetConfig, at string, r rules) *Target {
 		if c.SamplingRate != nil {
 			rate = *c.SamplingRate
 		} else {
-			d.add(at+"/sampling_key", "needs a sampling_rate beside it")
+			d.Add(at+"/sampling_key", "needs a sampling_rate beside it")
 		}
-		var err error
-		t.sampler, err = middleware.NewSampler(middleware.SampleConfig{Rate: rate, Target: t.Name, Key: c.SamplingKey, Limits: r.limits.Match}, at)
-		d.addAll(at+"/sampling_rate", err)
+		t.sampler = d.Sampler(rate, t.Name, c.SamplingKey, at)
 	}
 	if c.DelaySeconds < 0 || c.DelaySeconds > maxDelay*24*3600 {
-		d.add(at+"/delay_seconds", "is %v, must be between 0 and %d (%d days)", c.DelaySeconds, maxDelay*24*3600, maxDelay)
+		d.Add(at+"/delay_seconds", "is %v, must be between 0 and %d (%d days)", c.DelaySeconds, maxDelay*24*3600, maxDelay)
 	} else {
 		t.Delay = seconds(c.DelaySeconds)
 	}
 	if tc := c.Transform; tc != nil && len(tc.IncludeFields)+len(tc.ExcludeFields)+len(tc.FieldMapping)+len(tc.AddFields) > 0 {
-		var err error
-		t.transform, err = middleware.NewTransformer(*tc, r.limits.Match, at+"/transform")
-		d.addAll(at+"/transform", err)
+		t.transform = d.Transformer(rules.TransformConfig(*tc), at+"/transform")
 	}
 	if t.PolicyName == "" {
 		t.PolicyName = "default"
@@ -127,31 +125,27 @@ func (d *decoder) compileTarget(c TargetConfig, at string, r rules) *Target {
 	return t
 }
 
-func (d *decoder) compileMatch(t *Target, c TargetConfig, at string, r rules) {
+func (d *decoder) compileMatch(t *Target, c TargetConfig, at string, r settings) {
 	if c.When != "" && !r.when {
-		d.add(at+"/when", "is not allowed in the config of an event; put it in a static route, or let the forwarder allow it")
+		d.Add(at+"/when", "is not allowed in the config of an event; put it in a static route, or let the forwarder allow it")
 		c.When = ""
 	}
 	if len(c.Conditions) == 0 && c.When == "" {
 		return
 	}
-	m, err := middleware.NewMatcher(middleware.MatchConfig{
-		Conditions: string(c.Conditions), When: c.When, Limits: r.limits.Match, Pointer: at,
-	})
-	d.addAll(at+"/conditions", err)
-	t.matcher = m
+	t.matcher = d.Matcher(string(c.Conditions), at+"/conditions", c.When, at+"/when")
 }
 
 // destination checks the form name://topic and, when publishers are known, the name.
-func (d *decoder) destination(destination, at string, r rules) {
+func (d *decoder) destination(destination, at string, r settings) {
 	name, topic, named := strings.Cut(destination, "://")
 	switch {
 	case len(destination) > maxDestination || strings.ContainsRune(destination, 0):
-		d.add(at, "is longer than %d bytes, or has a NUL", maxDestination)
+		d.Add(at, "is longer than %d bytes, or has a NUL", maxDestination)
 	case named && name == "":
-		d.add(at, "has no publisher name in front of ://")
+		d.Add(at, "has no publisher name in front of ://")
 	case named && topic == "":
-		d.add(at, "has no topic behind ://")
+		d.Add(at, "has no topic behind ://")
 	case named && r.publishers != nil && !slices.Contains(r.publishers, name):
 		d.unknown(at, "publisher", name, r.publishers)
 	}
@@ -162,5 +156,5 @@ func (d *decoder) unknown(at, what, name string, known []string) {
 	if near := nearest.Name(name, known); near != "" {
 		hint = fmt.Sprintf(", did you mean %q?", near)
 	}
-	d.add(at, "unknown %s %.60q%s", what, name, hint)
+	d.Add(at, "unknown %s %.60q%s", what, name, hint)
 }

@@ -74,7 +74,7 @@ func (c RoutingConfig) Validate() error {
 	d := &decoder{}
 	for i, t := range c.Targets {
 		if len(t.Conditions) > 0 && !json.Valid(t.Conditions) {
-			d.add(fmt.Sprintf("/targets/%d/conditions", i), "is not JSON")
+			d.Add(fmt.Sprintf("/targets/%d/conditions", i), "is not JSON")
 		}
 	}
 	if err := d.err(); err != nil {

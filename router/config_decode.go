@@ -25,7 +25,7 @@ func (d *decoder) config(n *node) RoutingConfig {
 		switch key {
 		case "version":
 			if v, err := strconv.Atoi(val.raw); err != nil || v != 1 {
-				d.add(val.pointer, "is %.20s; this release knows version 1", val.raw)
+				d.Add(val.pointer, "is %.20s; this release knows version 1", val.raw)
 			} else {
 				c.Version = v
 			}
@@ -33,12 +33,12 @@ func (d *decoder) config(n *node) RoutingConfig {
 			c.Strategy = Strategy(d.str(val))
 		case "fallback":
 			if c.Fallback = d.str(val); c.Fallback == "" && val.kind == "a string" {
-				d.add(val.pointer, "is empty; leave it out for no fallback")
+				d.Add(val.pointer, "is empty; leave it out for no fallback")
 			}
 		case "targets":
 			for i, elem := range d.array(val) {
 				if i == d.limits.Targets {
-					d.add(val.pointer, "has %d targets, more than %d", len(val.elems), d.limits.Targets)
+					d.Add(val.pointer, "has %d targets, more than %d", len(val.elems), d.limits.Targets)
 					break
 				}
 				c.Targets = append(c.Targets, d.target(elem))
@@ -46,7 +46,7 @@ func (d *decoder) config(n *node) RoutingConfig {
 		}
 	})
 	if n != nil && n.kind == "an object" && !n.member("targets") && slices.ContainsFunc(configKeys, n.has) {
-		d.add(n.pointer, `has no "targets"`)
+		d.Add(n.pointer, `has no "targets"`)
 	}
 	return c
 }
@@ -80,7 +80,7 @@ func (d *decoder) target(n *node) TargetConfig {
 		}
 	})
 	if n.kind == "an object" && !n.has("destination") {
-		d.add(n.pointer, `has no "destination"`)
+		d.Add(n.pointer, `has no "destination"`)
 	}
 	return t
 }
@@ -116,15 +116,15 @@ func (d *decoder) object(n *node, what string, known []string, f func(key string
 		return
 	}
 	if n.kind != "an object" {
-		d.add(n.pointer, "%s must be an object, not %s", what, n.kind)
+		d.Add(n.pointer, "%s must be an object, not %s", what, n.kind)
 		return
 	}
 	for _, m := range n.members {
 		if known != nil && !slices.Contains(known, m.key) {
 			if near := nearest.Name(m.key, known); near != "" {
-				d.add(m.pointer, "unknown key %.60q, did you mean %q?", m.key, near)
+				d.Add(m.pointer, "unknown key %.60q, did you mean %q?", m.key, near)
 			} else {
-				d.add(m.pointer, "unknown key %.60q; known are %s", m.key, strings.Join(known, ", "))
+				d.Add(m.pointer, "unknown key %.60q; known are %s", m.key, strings.Join(known, ", "))
 			}
 			continue
 		}
@@ -136,14 +136,14 @@ func (d *decoder) object(n *node, what string, known []string, f func(key string
 
 func (d *decoder) array(n *node) []*node {
 	if n.kind != "an array" {
-		d.add(n.pointer, "must be an array, not %s", n.kind)
+		d.Add(n.pointer, "must be an array, not %s", n.kind)
 	}
 	return n.elems
 }
 
 func (d *decoder) str(n *node) string {
 	if n.kind != "a string" {
-		d.add(n.pointer, "must be a string, not %s", n.kind)
+		d.Add(n.pointer, "must be a string, not %s", n.kind)
 	}
 	return n.text
 }
@@ -151,19 +151,19 @@ func (d *decoder) str(n *node) string {
 func (d *decoder) filled(n *node) string {
 	text := d.str(n)
 	if text == "" && n.kind == "a string" {
-		d.add(n.pointer, "is empty")
+		d.Add(n.pointer, "is empty")
 	}
 	return text
 }
 
 func (d *decoder) number(n *node) (float64, bool) {
 	if n.kind != "a number" {
-		d.add(n.pointer, "must be a number, not %s", n.kind)
+		d.Add(n.pointer, "must be a number, not %s", n.kind)
 		return 0, false
 	}
 	v, err := strconv.ParseFloat(n.raw, 64)
 	if err != nil || math.IsInf(v, 0) {
-		d.add(n.pointer, "is out of range")
+		d.Add(n.pointer, "is out of range")
 		return 0, false
 	}
 	return v, true

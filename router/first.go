@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -40,19 +41,18 @@ func (p *Plan) First(e *Event, known Destinations, steps []Step) []Step {
 	if !p.looks {
 		return p.first(e, nil, known, steps)
 	}
-	seen := e.seen()
-	seen.Open()
-	defer seen.Close()
-	return p.first(e, &seen, known, steps)
+	s := e.open()
+	defer s.Close()
+	return p.first(e, s, known, steps)
 }
 
-// first is First of an event that middlewares see as seen.
-func (p *Plan) first(e *Event, seen *middleware.Event, known Destinations, steps []Step) []Step {
+// first is First with the subject of e, which may be nil when no target looks into it.
+func (p *Plan) first(e *Event, subject *rules.Subject, known Destinations, steps []Step) []Step {
 	begin, matched, bad := len(steps), false, error(nil)
 	for _, t := range p.Targets {
 		steps = append(steps, Step{Target: t})
 		s := &steps[len(steps)-1]
-		s.Decision, s.Err = t.decide(e, seen)
+		s.Decision, s.Err = t.decide(e, subject)
 		if s.Err == nil && s.Deliver && known != nil {
 			if s.Err = known.Check(t.Destination); s.Err != nil {
 				s.Decision = Decision{}

@@ -3,12 +3,11 @@ package router
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
 
 // node is a value of a config with its text and its place.
@@ -28,19 +27,11 @@ type member struct {
 
 // decoder turns text into nodes and nodes into configs, and collects every fault it meets.
 type decoder struct {
+	rules.Compiler
 	limits Limits
-	faults []Fault
 	nodes  int
 	text   string
 	json   *json.Decoder
-}
-
-const maxFaults = 100
-
-func (d *decoder) add(pointer, format string, args ...any) {
-	if len(d.faults) < maxFaults {
-		d.faults = append(d.faults, Fault{Pointer: pointer, Message: fmt.Sprintf(format, args...)})
-	}
 }
 
 // addAll takes over the faults of another error, or adds err itself at pointer.
@@ -50,36 +41,31 @@ func (d *decoder) addAll(pointer string, err error) {
 	case err == nil:
 	case errors.As(err, &invalid):
 		for _, f := range invalid.Faults {
-			d.add(f.Pointer, "%s", f.Message)
+			d.Add(f.Pointer, "%s", f.Message)
 		}
 	default:
-		d.add(pointer, "%s", err)
+		d.Add(pointer, "%s", err)
 	}
 }
 
-func (d *decoder) err() error {
-	if len(d.faults) == 0 {
-		return nil
-	}
-	return &InvalidConfigError{Faults: d.faults}
-}
+func (d *decoder) err() error { return invalid(d.Faults) }
 
 // parse reads text, or reports why not and returns nil. Duplicate keys are faults; the first counts.
 func (d *decoder) parse(text, pointer string) *node {
 	if len(text) > d.limits.ConfigSize {
-		d.add(pointer, "is %d bytes long, more than %d", len(text), d.limits.ConfigSize)
+		d.Add(pointer, "is %d bytes long, more than %d", len(text), d.limits.ConfigSize)
 		return nil
 	}
 	if !utf8.ValidString(text) {
-		d.add(pointer, "is not valid UTF-8")
+		d.Add(pointer, "is not valid UTF-8")
 		return nil
 	}
 	if err := json.Unmarshal([]byte(text), new(json.RawMessage)); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
-			d.add(pointer, "is not JSON at byte %d: %s", syntax.Offset, syntax)
+			d.Add(pointer, "is not JSON at byte %d: %s", syntax.Offset, syntax)
 		} else {
-			d.add(pointer, "is not JSON: %s", err)
+			d.Add(pointer, "is not JSON: %s", err)
 		}
 		return nil
 	}
@@ -96,11 +82,11 @@ func (d *decoder) value(pointer string, depth int) *node {
 	}
 	d.nodes++
 	if d.nodes == d.limits.Nodes+1 {
-		d.add(pointer, "more than %d values", d.limits.Nodes)
+		d.Add(pointer, "more than %d values", d.limits.Nodes)
 	}
 	if d.nodes > d.limits.Nodes || depth > maxNodeDepth {
 		if d.nodes <= d.limits.Nodes {
-			d.add(pointer, "nested deeper than %d", maxNodeDepth)
+			d.Add(pointer, "nested deeper than %d", maxNodeDepth)
 		}
 		var skipped json.RawMessage
 		_ = d.json.Decode(&skipped)
@@ -116,7 +102,7 @@ func (d *decoder) value(pointer string, depth int) *node {
 		} else {
 			n.kind = "an array"
 			for i := 0; d.json.More(); i++ {
-				if elem := d.value(middleware.Pointer(pointer, strconv.Itoa(i)), depth+1); elem != nil {
+				if elem := d.value(rules.Pointer(pointer, strconv.Itoa(i)), depth+1); elem != nil {
 					n.elems = append(n.elems, elem)
 				}
 			}
@@ -140,9 +126,9 @@ func (d *decoder) members(n *node, depth int) {
 	for d.json.More() {
 		token, _ := d.json.Token()
 		key, _ := token.(string)
-		pointer := middleware.Pointer(n.pointer, key)
+		pointer := rules.Pointer(n.pointer, key)
 		if seen[key] {
-			d.add(pointer, "key %q is there twice", key)
+			d.Add(pointer, "key %q is there twice", key)
 		}
 		if val := d.value(pointer, depth+1); val != nil && !seen[key] {
 			n.members = append(n.members, member{key, val})

@@ -14,19 +14,26 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/bento-outbox/watermill-outbox/internal/event"
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
 // Event is what routing sees of an event. Routing does not modify it.
 type Event struct {
-	ID, TenantID, AggregateType, AggregateID string
-	Topic, SchemaID, SchemaVersion           string
-	OccurredAt, CreatedAt                    time.Time
-	Payload                                  []byte
-	Metadata                                 message.Metadata
-	RoutingKey                               string
-	RoutingConfig                            string // JSON, or empty
+	ID, Topic                  string
+	TenantID                   string
+	AggregateType, AggregateID string
+	SchemaID, SchemaVersion    string
+	OccurredAt, CreatedAt      time.Time
+	Payload                    []byte
+	Metadata                   message.Metadata
+	RoutingKey                 string // a destination, or empty
+	RoutingConfig              string // JSON, or empty
 }
+
+// open returns e as rules look at it.
+func (e *Event) open() *rules.Subject { return rules.Open((*event.Event)(e)) }
 
 // Strategy says how the targets of one event depend on each other.
 type Strategy string
@@ -60,9 +67,9 @@ type Target struct {
 	Delay       time.Duration // from when the event was stored
 	OnDead      OnDead        // Continue or HoldKey
 
-	matcher   *middleware.Matcher     // nil: every event
-	sampler   *middleware.Sampler     // nil: all of them
-	transform *middleware.Transformer // nil: the payload as it is
+	matcher   *rules.Matcher     // nil: every event
+	sampler   *rules.Sampler     // nil: all of them
+	transform *rules.Transformer // nil: the payload as it is
 	fallback  bool
 }
 

@@ -42,7 +42,7 @@ type anchor struct {
 	segment  string
 }
 
-func compileRoutes(d *decoder, routes Routes, r rules) *static {
+func compileRoutes(d *decoder, routes Routes, r settings) *static {
 	s := &static{exact: make(map[string]int), literal: make(map[anchor][]int)}
 	names := make(map[string]bool)
 	for i, route := range routes.Routes {
@@ -53,10 +53,10 @@ func compileRoutes(d *decoder, routes Routes, r rules) *static {
 		}
 		p, err := parsePattern(route.Topic)
 		if err != nil {
-			d.add(at.route+"/topic", "%s", err)
+			d.Add(at.route+"/topic", "%s", err)
 		}
 		if route.Name != "" && names[route.Name] {
-			d.add(at.route+"/name", "route name %.200q is used twice", route.Name)
+			d.Add(at.route+"/name", "route name %.200q is used twice", route.Name)
 		}
 		names[route.Name] = true
 		plan, err := compile(route.Config, at.config, r)
@@ -142,7 +142,7 @@ func (d *decoder) routes(n *node) Routes {
 			}
 		})
 		if list == nil {
-			d.add(n.pointer, `has no "routes"`)
+			d.Add(n.pointer, `has no "routes"`)
 		}
 	}
 	if list == nil {
@@ -163,7 +163,7 @@ func (d *decoder) routes(n *node) Routes {
 		if elem.kind == "an object" {
 			for _, key := range []string{"topic", "config"} {
 				if !elem.has(key) {
-					d.add(elem.pointer, "has no %q", key)
+					d.Add(elem.pointer, "has no %q", key)
 				}
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
 
 // ParseRoutes reads a routes file, in JSON or YAML:
@@ -29,7 +29,7 @@ func ParseRoutes(file []byte) (Routes, error) {
 	d := &decoder{limits: Limits{ConfigSize: maxFileSize, Nodes: maxFileNodes}}
 	d.limits = d.limits.withDefaults()
 	if len(file) > maxFileSize {
-		d.add("", "is %d bytes long, more than %d", len(file), maxFileSize)
+		d.Add("", "is %d bytes long, more than %d", len(file), maxFileSize)
 		return Routes{}, d.err()
 	}
 	text := bytes.TrimSpace(file)
@@ -91,7 +91,7 @@ func (w *yamlWriter) write(n *yaml.Node, pointer string, depth int) error {
 			if i > 0 {
 				w.out.WriteByte(',')
 			}
-			if err := w.write(elem, middleware.Pointer(pointer, strconv.Itoa(i)), depth+1); err != nil {
+			if err := w.write(elem, rules.Pointer(pointer, strconv.Itoa(i)), depth+1); err != nil {
 				return err
 			}
 		}
@@ -114,7 +114,7 @@ func (w *yamlWriter) write(n *yaml.Node, pointer string, depth int) error {
 			}
 			w.str(key.Value)
 			w.out.WriteByte(':')
-			if err := w.write(n.Content[i+1], middleware.Pointer(pointer, key.Value), depth+1); err != nil {
+			if err := w.write(n.Content[i+1], rules.Pointer(pointer, key.Value), depth+1); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
@@ -36,8 +37,8 @@ const (
 
 // Table resolves events to plans. It is immutable and safe for concurrent use; see [Live] for reloading.
 type Table struct {
-	rules  rules
-	static *static
+	settings settings
+	static   *static
 
 	configs      *cache[compiled] // by their text; errors are kept as well
 	destinations *cache[*Plan]    // plans of one target, by its destination
@@ -52,15 +53,15 @@ type compiled struct {
 // NewTable compiles cfg. The error is an [InvalidConfigError] with all the faults of routes and policies.
 func NewTable(cfg Config) (*Table, error) {
 	t := &Table{
-		rules:        newRules(&cfg),
+		settings:     newSettings(&cfg),
 		configs:      newCache[compiled](cachedConfigs, cachedConfigBytes),
 		destinations: newCache[*Plan](cachedDestinations, cachedKeyBytes),
 		topics:       newCache[*Plan](cachedTopics, cachedKeyBytes),
 	}
-	d := &decoder{limits: t.rules.limits}
+	d := &decoder{limits: t.settings.limits}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Policies)) {
 		if err := cfg.Policies[name].Validate(); err != nil {
-			d.add(middleware.Pointer("/policies", name), "%s", err)
+			d.Add(rules.Pointer("/policies", name), "%s", err)
 		}
 	}
 	t.static = compileRoutes(d, cfg.Routes, trusted(&cfg))
@@ -77,12 +78,12 @@ func NewTable(cfg Config) (*Table, error) {
 // is permanent.
 func (t *Table) Resolve(e *Event) (*Plan, error) {
 	if e.RoutingConfig != "" {
-		if len(e.RoutingConfig) > t.rules.limits.ConfigSize { // refused without a look, and too long to remember
-			_, err := compile(e.RoutingConfig, "", t.rules)
+		if len(e.RoutingConfig) > t.settings.limits.ConfigSize { // refused without a look, and too long to remember
+			_, err := compile(e.RoutingConfig, "", t.settings)
 			return nil, fmt.Errorf("routing_config: %w", err)
 		}
 		c := t.configs.get(e.RoutingConfig, func() compiled {
-			plan, err := compile(strings.Clone(e.RoutingConfig), "", t.rules)
+			plan, err := compile(strings.Clone(e.RoutingConfig), "", t.settings)
 			if err != nil {
 				err = fmt.Errorf("routing_config: %w", err)
 			}
@@ -108,15 +109,15 @@ func (t *Table) simple(destination string) *Plan {
 	return t.destinations.get(destination, func() *Plan {
 		destination := strings.Clone(destination)
 		return &Plan{Strategy: BestEffort, Targets: []*Target{{
-			Name: destination, Destination: destination, Policy: t.rules.policies["default"], PolicyName: "default", OnDead: Continue,
+			Name: destination, Destination: destination, Policy: t.settings.policies["default"], PolicyName: "default", OnDead: Continue,
 		}}}
 	})
 }
 
-// Validate reports all that is wrong with the JSON of a routing config that an event is to carry, under the rules of t. The
+// Validate reports all that is wrong with the JSON of a routing config that an event is to carry, under the settings of t. The
 // error is an [InvalidConfigError].
 func (t *Table) Validate(config []byte) error {
-	_, err := compile(string(config), "", t.rules)
+	_, err := compile(string(config), "", t.settings)
 	return err
 }
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
 
 // Decision is what one target does with one event.
@@ -23,25 +23,26 @@ func (t *Target) Decide(e *Event) (Decision, error) {
 	if t.matcher == nil && t.sampler == nil && t.transform == nil {
 		return t.decide(e, nil)
 	}
-	seen := e.seen()
-	return t.decide(e, &seen)
+	s := e.open()
+	defer s.Close()
+	return t.decide(e, s)
 }
 
-// decide is Decide, of an event that middlewares see as seen.
-func (t *Target) decide(e *Event, seen *middleware.Event) (Decision, error) {
+// decide is Decide with the subject of e, which may be nil when t does not look into it.
+func (t *Target) decide(e *Event, s *rules.Subject) (Decision, error) {
 	if t.fallback {
 		return Decision{Deliver: true, Reason: Fallback, Payload: e.Payload}, nil
 	}
 	d := Decision{Deliver: true, Reason: Matched, Payload: e.Payload}
 	if t.matcher != nil {
-		if met, err := t.matcher.Match(seen); err != nil {
+		if met, err := t.matcher.Match(s); err != nil {
 			return Decision{}, fmt.Errorf("target %q: %w", t.Name, err)
 		} else if !met {
 			return Decision{Reason: Condition}, nil
 		}
 	}
 	if t.sampler != nil {
-		if hit, err := t.sampler.Hit(seen); err != nil {
+		if hit, err := t.sampler.Hit(s); err != nil {
 			return Decision{}, fmt.Errorf("target %q: %w", t.Name, err)
 		} else if !hit {
 			return Decision{Reason: Sampling}, nil
@@ -52,7 +53,7 @@ func (t *Target) decide(e *Event, seen *middleware.Event) (Decision, error) {
 	}
 	if t.transform != nil {
 		var err error
-		if d.Payload, err = t.transform.Apply(seen); err != nil {
+		if d.Payload, err = t.transform.Apply(s); err != nil {
 			return Decision{}, fmt.Errorf("target %q: %w", t.Name, err)
 		}
 	}
@@ -64,16 +65,8 @@ func (t *Target) failing(e *Event) string {
 	if t.matcher == nil {
 		return ""
 	}
-	seen := e.seen()
-	text, _ := t.matcher.Failing(&seen)
+	s := e.open()
+	defer s.Close()
+	text, _ := t.matcher.Failing(s)
 	return text
-}
-
-// seen is e as the middlewares see it.
-func (e *Event) seen() middleware.Event {
-	return middleware.Event{
-		ID: e.ID, Topic: e.Topic, TenantID: e.TenantID, AggregateType: e.AggregateType, AggregateID: e.AggregateID,
-		SchemaID: e.SchemaID, SchemaVersion: e.SchemaVersion, OccurredAt: e.OccurredAt, CreatedAt: e.CreatedAt,
-		Payload: e.Payload, Metadata: e.Metadata,
-	}
 }

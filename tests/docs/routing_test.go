@@ -14,8 +14,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/rules/mongotest"
 	"github.com/bento-outbox/watermill-outbox/middleware"
-	"github.com/bento-outbox/watermill-outbox/middleware/mongotest"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
@@ -98,7 +98,7 @@ var checks = map[string]func(t *testing.T, row []string){
 		requireMatch(t, fmt.Sprintf(`{"when":%s,"destination":"a"}`, when), &router.Event{Topic: "orders.placed", Payload: []byte(row[1])}, row)
 	},
 	"condition|fault": func(t *testing.T, row []string) {
-		_, err := middleware.NewMatcher(middleware.MatchConfig{Conditions: row[0]})
+		_, err := middleware.Match(row[0])
 		requireFault(t, err, row)
 	},
 	"config|fault": func(t *testing.T, row []string) {
@@ -243,7 +243,7 @@ func TestRoutingPageIsComplete(t *testing.T) {
 	require.Len(t, middleware.Policies(), 4)
 
 	conditions := strings.Join(column("condition|payload|matches", 0), "\n")
-	_, err = middleware.NewMatcher(middleware.MatchConfig{Conditions: `{"payload.a":{"$qqqqqqqqqq":1}}`})
+	_, err = middleware.Match(`{"payload.a":{"$qqqqqqqqqq":1}}`)
 	operators := known(err)
 	require.Contains(t, operators, "$eq")
 	for _, operator := range operators {

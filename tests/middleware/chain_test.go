@@ -52,11 +52,14 @@ func chainTransform(t *testing.T) message.HandlerMiddleware {
 // customers returns one that the sample of chain takes and one that it does not.
 func customers(t *testing.T) (taken, left string) {
 	t.Helper()
-	s, err := middleware.NewSampler(middleware.SampleConfig{Rate: 0.5, Key: "payload.customer", Target: "sample"}, "")
+	sample, err := middleware.Sample(middleware.SampleConfig{Rate: 0.5, Key: "payload.customer", Target: "sample"})
 	require.NoError(t, err)
 	for i := 0; taken == "" || left == ""; i++ {
-		name := fmt.Sprintf("c%d", i)
-		hit, err := s.Hit(&middleware.Event{Payload: fmt.Appendf(nil, `{"customer":%q}`, name)})
+		name, hit := fmt.Sprintf("c%d", i), false
+		_, err := sample(func(*message.Message) ([]*message.Message, error) {
+			hit = true
+			return nil, nil
+		})(message.NewMessage("1", fmt.Appendf(nil, `{"customer":%q}`, name)))
 		require.NoError(t, err)
 		if hit {
 			taken = name

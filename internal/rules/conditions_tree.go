@@ -1,11 +1,11 @@
-package middleware
+package rules
 
-import "github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+import "github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 
 // node is a compiled condition or a combination of them. It is immutable.
 type node interface {
 	// eval tells whether the condition is met by the event s, or, inside $elemMatch, by the array element elem.
-	eval(s *subject, elem value) bool
+	eval(s *Subject, elem value) bool
 }
 
 type (
@@ -30,7 +30,7 @@ type (
 	}
 )
 
-func (n allOf) eval(s *subject, elem value) bool {
+func (n allOf) eval(s *Subject, elem value) bool {
 	for _, child := range n {
 		if !child.eval(s, elem) {
 			return false
@@ -39,7 +39,7 @@ func (n allOf) eval(s *subject, elem value) bool {
 	return true
 }
 
-func (n anyOf) eval(s *subject, elem value) bool {
+func (n anyOf) eval(s *Subject, elem value) bool {
 	for _, child := range n.nodes {
 		if child.eval(s, elem) {
 			return true
@@ -48,13 +48,13 @@ func (n anyOf) eval(s *subject, elem value) bool {
 	return false
 }
 
-func (n negation) eval(s *subject, elem value) bool { return !n.node.eval(s, elem) }
+func (n negation) eval(s *Subject, elem value) bool { return !n.node.eval(s, elem) }
 
-func (l *leaf) eval(s *subject, elem value) bool {
+func (l *leaf) eval(s *Subject, elem value) bool {
 	return l.met(s, elem) != l.negated
 }
 
-func (l *leaf) met(s *subject, elem value) bool {
+func (l *leaf) met(s *Subject, elem value) bool {
 	if !s.spend(costOfStep) {
 		return false
 	}
@@ -91,7 +91,7 @@ func (l *leaf) met(s *subject, elem value) bool {
 
 // walk follows the path from v on, whose next name is segment i, and reports whether any value it leads to passes the test. It goes where
 // MongoDB's server goes, up to version 8: what a path ends in is tested element by element and as a whole when it is an array.
-func (l *leaf) walk(s *subject, v value, i int) bool {
+func (l *leaf) walk(s *Subject, v value, i int) bool {
 	for ; i < len(l.path.segments); i++ {
 		switch v.kind {
 		case kindObject:
@@ -117,7 +117,7 @@ func (l *leaf) walk(s *subject, v value, i int) bool {
 //
 // What an index leads to is not what a name leads to. At the end of the path it is tested as a whole only. On the way, an array's elements
 // are searched once more, and a scalar is a dead end.
-func (l *leaf) walkArray(s *subject, v value, i int) bool {
+func (l *leaf) walkArray(s *Subject, v value, i int) bool {
 	seg, last := &l.path.segments[i], i+1 == len(l.path.segments)
 	it := s.elements(v)
 	for n := 0; s.next(&it); n++ {

@@ -1,15 +1,15 @@
-package middleware
+package rules
 
 import (
 	"regexp"
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
 // test is what an operator asks of one value. It never fails: a value of another type does not pass.
 type test interface {
-	met(s *subject, v value) bool
+	met(s *Subject, v value) bool
 }
 
 type (
@@ -37,7 +37,7 @@ type (
 	}
 )
 
-func (t equality) met(s *subject, v value) bool {
+func (t equality) met(s *Subject, v value) bool {
 	if t.operand.kind == kindString {
 		switch {
 		case v.kind != kindString:
@@ -50,7 +50,7 @@ func (t equality) met(s *subject, v value) bool {
 	return s.spend(costOfComparing(v, t.operand)) && equal(v, t.operand)
 }
 
-func (t order) met(s *subject, v value) bool {
+func (t order) met(s *Subject, v value) bool {
 	if v.kind != t.operand.kind {
 		return t.same && v.nullish() && t.operand.nullish()
 	}
@@ -88,7 +88,7 @@ func costOfText(v value) int {
 	return 8 * len(v.raw)
 }
 
-func (t membership) met(s *subject, v value) bool {
+func (t membership) met(s *Subject, v value) bool {
 	switch {
 	case v.nullish():
 		return t.null
@@ -110,13 +110,13 @@ func (t membership) met(s *subject, v value) bool {
 	return false
 }
 
-func (t existence) met(_ *subject, v value) bool { return (v.kind != kindMissing) == bool(t) }
+func (t existence) met(_ *Subject, v value) bool { return (v.kind != kindMissing) == bool(t) }
 
-func (t pattern) met(s *subject, v value) bool {
+func (t pattern) met(s *Subject, v value) bool {
 	return v.kind == kindString && s.spend(costOfText(v)+costOfInstruction*t.size*len(v.raw)) && t.re.MatchString(v.str())
 }
 
-func (t length) met(s *subject, v value) bool {
+func (t length) met(s *Subject, v value) bool {
 	if v.kind != kindArray {
 		return false
 	}
@@ -127,7 +127,7 @@ func (t length) met(s *subject, v value) bool {
 	return n == int(t)
 }
 
-func (t element) met(s *subject, v value) bool {
+func (t element) met(s *Subject, v value) bool {
 	if v.kind != kindArray {
 		return false
 	}

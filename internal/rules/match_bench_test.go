@@ -1,10 +1,10 @@
-package middleware_test
+package rules_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/internal/event"
 )
 
 const payload300 = `{"id":"5f0c3b3e-6f0e-4a53-9d6e-0d8f3a1c2b4d","type":"product.updated","name":"Mechanical keyboard, 87 keys","price":1249.90,"currency":"EUR","visible":true,"stock":42,"tags":["new","sale"],"customer":{"id":"c-1001","tier":"gold","country":"DE"},"total":99999999999999999999,"note":"no remark was given"}`
@@ -18,11 +18,8 @@ func BenchmarkMatch(b *testing.B) {
 		{"attributes", `{"topic":"products","tenant_id":{"$in":["a","b"]}}`, "", payload300},
 		{"two fields of 20 kB", `{"payload.visible":true,"payload.price":{"$gt":1000}}`, "", large},
 	} {
-		m, err := middleware.NewMatcher(middleware.MatchConfig{Conditions: c.conditions, When: c.when})
-		if err != nil {
-			b.Fatal(err)
-		}
-		e := &middleware.Event{ID: "1", Topic: "products", TenantID: "a", Payload: []byte(c.payload)}
+		m := matcher(b, c.conditions, c.when)
+		e := &event.Event{ID: "1", Topic: "products", TenantID: "a", Payload: []byte(c.payload)}
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

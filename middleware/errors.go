@@ -2,9 +2,18 @@ package middleware
 
 import (
 	"errors"
-	"fmt"
 	"strings"
+
+	"github.com/bento-outbox/watermill-outbox/internal/fault"
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
+
+// Permanent marks err as one that trying again cannot cure: the delivery is dead at once. Permanent(nil) is nil.
+func Permanent(err error) error { return fault.Permanent(err) }
+
+// IsPermanent tells whether err, or any error it wraps, was marked by [Permanent] or has a method Permanent() bool that
+// returns true.
+func IsPermanent(err error) bool { return fault.IsPermanent(err) }
 
 // ErrInvalid is wrapped by every error about a condition, a transform or a sample that does not compile.
 var ErrInvalid = errors.New("invalid config")
@@ -41,28 +50,14 @@ func (e *InvalidError) Permanent() bool { return true }
 // Unwrap returns [ErrInvalid].
 func (e *InvalidError) Unwrap() error { return ErrInvalid }
 
-// maxFaults is how many faults of one config are listed.
-const maxFaults = 100
-
-// faults collects what is wrong.
-type faults struct{ list []Fault }
-
-func (f *faults) add(pointer, format string, args ...any) {
-	if len(f.list) < maxFaults {
-		f.list = append(f.list, Fault{pointer, fmt.Sprintf(format, args...)})
-	}
-}
-
-func (f *faults) err() error {
-	if len(f.list) == 0 {
+// invalid returns the error that says what was collected, or nil.
+func invalid(found rules.Faults) error {
+	if len(found.List) == 0 {
 		return nil
 	}
-	return &InvalidError{Faults: f.list}
-}
-
-var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
-
-// Pointer appends one reference token to a JSON pointer.
-func Pointer(parent, token string) string {
-	return parent + "/" + pointerEscapes.Replace(token)
+	e := &InvalidError{}
+	for _, f := range found.List {
+		e.Faults = append(e.Faults, Fault(f))
+	}
+	return e
 }

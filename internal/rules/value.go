@@ -1,4 +1,4 @@
-package middleware
+package rules
 
 import (
 	"cmp"
@@ -6,7 +6,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
 // kind orders values of different types as MongoDB does.

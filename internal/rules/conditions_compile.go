@@ -1,4 +1,4 @@
-package middleware
+package rules
 
 import (
 	"fmt"
@@ -10,8 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/internal/nearest"
-	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
 var (
@@ -23,38 +22,43 @@ var (
 	allOperators     = slices.Concat(fieldOperators, logicalOperators)
 )
 
-// compiler turns the JSON of conditions into a tree and collects every fault it meets.
-type compiler struct {
-	faults
-	limits Limits
-	nodes  int
-	full   bool // the limit of nodes was reported
+// Compiler compiles the parts of one config and collects what is wrong with them.
+type Compiler struct {
+	Faults
+	Limits Limits
+
+	limits Limits // with defaults
+	nodes  int    // of the part that is compiled
+	full   bool   // the limit of nodes was reported
 }
 
+// begin starts a part, which has the limits to itself.
+func (c *Compiler) begin() { c.limits, c.nodes, c.full = c.Limits.withDefaults(), 0, false }
+
 // count takes n values from the budget of nodes, and tells whether depth and budget allow them.
-func (c *compiler) count(pointer string, depth int) bool {
+func (c *Compiler) count(pointer string, depth int) bool {
 	c.nodes++
 	switch {
 	case c.full:
 		return false
 	case c.nodes > c.limits.Nodes:
 		c.full = true
-		c.add(pointer, "more than %d values", c.limits.Nodes)
+		c.Add(pointer, "more than %d values", c.limits.Nodes)
 		return false
 	case depth > c.limits.Depth:
-		c.add(pointer, "nested deeper than %d", c.limits.Depth)
+		c.Add(pointer, "nested deeper than %d", c.limits.Depth)
 		return false
 	}
 	return true
 }
 
 // query compiles an object of paths and logical operators. In an $elemMatch the paths start at the element.
-func (c *compiler) query(raw, pointer string, depth int, inElement bool) node {
+func (c *Compiler) query(raw, pointer string, depth int, inElement bool) node {
 	if !c.count(pointer, depth) {
 		return allOf(nil)
 	}
 	if k := jsontext.KindOf(raw); k != jsontext.Object {
-		c.add(pointer, "must be an object of conditions, not %s", k)
+		c.Add(pointer, "must be an object of conditions, not %s", k)
 		return allOf(nil)
 	}
 	var nodes allOf
@@ -73,9 +77,9 @@ func (c *compiler) query(raw, pointer string, depth int, inElement bool) node {
 			nodes = append(nodes, negation{or, or.text})
 		default:
 			if slices.Contains(fieldOperators, key) {
-				c.add(at, `%s stands below a path, as in {"payload.price": {%q: ...}}`, key, key)
+				c.Add(at, `%s stands below a path, as in {"payload.price": {%q: ...}}`, key, key)
 			} else {
-				c.add(at, "unknown operator %s%s", key, didYouMean(key, allOperators))
+				c.Add(at, "unknown operator %s%s", key, didYouMean(key, allOperators))
 			}
 		}
 	})
@@ -83,9 +87,9 @@ func (c *compiler) query(raw, pointer string, depth int, inElement bool) node {
 }
 
 // queries compiles the array of a logical operator.
-func (c *compiler) queries(op, raw, pointer string, depth int, inElement bool) []node {
+func (c *Compiler) queries(op, raw, pointer string, depth int, inElement bool) []node {
 	if k := jsontext.KindOf(raw); k != jsontext.Array {
-		c.add(pointer, "%s needs an array of conditions, not %s", op, k)
+		c.Add(pointer, "%s needs an array of conditions, not %s", op, k)
 		return nil
 	}
 	var nodes []node
@@ -94,13 +98,13 @@ func (c *compiler) queries(op, raw, pointer string, depth int, inElement bool) [
 		nodes = append(nodes, c.query(it.Value, Pointer(pointer, strconv.Itoa(n)), depth+1, inElement))
 	}
 	if n == 0 {
-		c.add(pointer, "%s needs at least one condition", op)
+		c.Add(pointer, "%s needs at least one condition", op)
 	}
 	return nodes
 }
 
 // condition compiles what stands below one path.
-func (c *compiler) condition(text, raw, pointer string, depth int, inElement bool) allOf {
+func (c *Compiler) condition(text, raw, pointer string, depth int, inElement bool) allOf {
 	p := path{text: text, root: rootElement}
 	var err error
 	if inElement {
@@ -109,14 +113,14 @@ func (c *compiler) condition(text, raw, pointer string, depth int, inElement boo
 		p, err = parsePath(text, c.limits.PathLength)
 	}
 	if err != nil {
-		c.add(pointer, "%s", err)
+		c.Add(pointer, "%s", err)
 	}
 	if isOperators(raw) {
 		return c.operators(p, raw, pointer, depth+1)
 	}
 	for it := jsontext.Members(raw); it.Next(); {
 		if key := jsontext.Unquote(it.Key); slices.Contains(allOperators, key) {
-			c.add(Pointer(pointer, key), "operators and fields are mixed: %s is an operator", key)
+			c.Add(Pointer(pointer, key), "operators and fields are mixed: %s is an operator", key)
 		}
 	}
 	return allOf{c.equality(p, "$eq", raw, pointer, depth+1)}
@@ -129,7 +133,7 @@ func isOperators(raw string) bool {
 }
 
 // operators compiles an object of operators that all must hold for p.
-func (c *compiler) operators(p path, raw, pointer string, depth int) allOf {
+func (c *Compiler) operators(p path, raw, pointer string, depth int) allOf {
 	if !c.count(pointer, depth) {
 		return nil
 	}
@@ -148,12 +152,12 @@ func (c *compiler) operators(p path, raw, pointer string, depth int) allOf {
 			nodes = append(nodes, c.membership(p, op, val, at, depth+1))
 		case "$exists":
 			if jsontext.KindOf(val) != jsontext.Bool {
-				c.add(at, "$exists needs true or false, not %s", jsontext.KindOf(val))
+				c.Add(at, "$exists needs true or false, not %s", jsontext.KindOf(val))
 			}
 			nodes = append(nodes, &leaf{path: p, op: op, operand: val, test: existence(true), negated: val == "false"})
 		case "$not":
 			if !isOperators(val) {
-				c.add(at, `$not needs an object of operators, as in {"$not": {"$gt": 5}}`)
+				c.Add(at, `$not needs an object of operators, as in {"$not": {"$gt": 5}}`)
 				return
 			}
 			nodes = append(nodes, negation{c.operators(p, val, at, depth+1), p.text + ": {" + `"$not":` + val + "}"})
@@ -172,11 +176,11 @@ func (c *compiler) operators(p path, raw, pointer string, depth int) allOf {
 		default:
 			switch {
 			case slices.Contains(logicalOperators, op):
-				c.add(at, "%s stands beside paths, not below one", op)
+				c.Add(at, "%s stands beside paths, not below one", op)
 			case strings.HasPrefix(op, "$"):
-				c.add(at, "unknown operator %s%s", op, didYouMean(op, allOperators))
+				c.Add(at, "unknown operator %s%s", op, didYouMean(op, allOperators))
 			default:
-				c.add(at, "operators and fields are mixed: %s is no operator", op)
+				c.Add(at, "operators and fields are mixed: %s is no operator", op)
 			}
 		}
 	})
@@ -186,25 +190,25 @@ func (c *compiler) operators(p path, raw, pointer string, depth int) allOf {
 	if p.root == rootOccurredAt {
 		for _, n := range nodes {
 			if l, ok := n.(*leaf); ok && slices.Contains([]string{"$regex", "$size", "$elemMatch", "$all"}, l.op) {
-				c.add(Pointer(pointer, l.op), "occurred_at is a time, which %s cannot match", l.op)
+				c.Add(Pointer(pointer, l.op), "occurred_at is a time, which %s cannot match", l.op)
 			}
 		}
 	}
 	return nodes
 }
 
-func (c *compiler) equality(p path, op, raw, pointer string, depth int) node {
+func (c *Compiler) equality(p path, op, raw, pointer string, depth int) node {
 	l := &leaf{path: p, op: op, operand: raw, negated: op == "$ne"}
 	l.test = equality{c.operand(p, raw, pointer, depth, &l.numeric)}
 	return l
 }
 
-func (c *compiler) membership(p path, op, raw, pointer string, depth int) node {
+func (c *Compiler) membership(p path, op, raw, pointer string, depth int) node {
 	l := &leaf{path: p, op: op, operand: raw, negated: op == "$nin"}
 	t := membership{}
 	c.list(op, raw, pointer, func(val, at string) {
 		if isOperators(val) {
-			c.add(at, "operators do not go inside %s", op)
+			c.Add(at, "operators do not go inside %s", op)
 			return
 		}
 		switch operand := c.operand(p, val, at, depth+1, &l.numeric); operand.kind {
@@ -223,7 +227,7 @@ func (c *compiler) membership(p path, op, raw, pointer string, depth int) node {
 	return l
 }
 
-func (c *compiler) all(p path, raw, pointer string, depth int) node {
+func (c *Compiler) all(p path, raw, pointer string, depth int) node {
 	var nodes allOf
 	elements, plain := 0, 0
 	c.list("$all", raw, pointer, func(val, at string) {
@@ -235,14 +239,14 @@ func (c *compiler) all(p path, raw, pointer string, depth int) node {
 		elements++
 		it := jsontext.Members(val)
 		if it.Next(); !jsontext.Is(it.Key, "$elemMatch") || it.Next() {
-			c.add(at, "$all takes values, or objects with $elemMatch alone")
+			c.Add(at, "$all takes values, or objects with $elemMatch alone")
 			return
 		}
 		inner, _ := jsontext.Field(val, "$elemMatch")
 		nodes = append(nodes, c.elemMatch(p, inner, Pointer(at, "$elemMatch"), depth+1))
 	})
 	if elements > 0 && plain > 0 {
-		c.add(pointer, "$all takes either values or $elemMatch, not both")
+		c.Add(pointer, "$all takes either values or $elemMatch, not both")
 	}
 	if len(nodes) == 0 {
 		return anyOf{text: p.text + `: {"$all":[]}`}
@@ -250,14 +254,14 @@ func (c *compiler) all(p path, raw, pointer string, depth int) node {
 	return nodes
 }
 
-func (c *compiler) elemMatch(p path, raw, pointer string, depth int) node {
+func (c *Compiler) elemMatch(p path, raw, pointer string, depth int) node {
 	l := &leaf{path: p, op: "$elemMatch", operand: raw, whole: true}
 	it := jsontext.Members(raw)
 	operators := it.Next() && strings.HasPrefix(jsontext.Unquote(it.Key), "$") &&
 		!slices.Contains(logicalOperators, jsontext.Unquote(it.Key))
 	switch {
 	case jsontext.KindOf(raw) != jsontext.Object:
-		c.add(pointer, "$elemMatch needs an object of conditions or operators, not %s", jsontext.KindOf(raw))
+		c.Add(pointer, "$elemMatch needs an object of conditions or operators, not %s", jsontext.KindOf(raw))
 	case operators:
 		l.test = element{node: c.operators(path{text: "element", root: rootElement}, raw, pointer, depth+1)}
 	default:
@@ -266,47 +270,47 @@ func (c *compiler) elemMatch(p path, raw, pointer string, depth int) node {
 	return l
 }
 
-func (c *compiler) size(p path, raw, pointer string) node {
+func (c *Compiler) size(p path, raw, pointer string) node {
 	n, err := strconv.ParseFloat(raw, 64)
 	if err != nil || n < 0 || n != math.Trunc(n) || n > math.MaxInt32 {
-		c.add(pointer, "$size needs a whole number from 0 on")
+		c.Add(pointer, "$size needs a whole number from 0 on")
 		n = 0
 	}
 	c.nodes++
 	return &leaf{path: p, op: "$size", operand: raw, test: length(int(n)), whole: true}
 }
 
-func (c *compiler) regex(p path, raw, rawOptions, pointer string) node {
+func (c *Compiler) regex(p path, raw, rawOptions, pointer string) node {
 	l := &leaf{path: p, op: "$regex", operand: raw}
 	at, options := Pointer(pointer, "$regex"), ""
 	if rawOptions != "" {
 		if jsontext.KindOf(rawOptions) != jsontext.String {
-			c.add(Pointer(pointer, "$options"), "$options needs a string, not %s", jsontext.KindOf(rawOptions))
+			c.Add(Pointer(pointer, "$options"), "$options needs a string, not %s", jsontext.KindOf(rawOptions))
 			return l
 		}
 		options = jsontext.Unquote(rawOptions)
 		if bad := strings.Trim(options, "ims"); bad != "" {
-			c.add(Pointer(pointer, "$options"), "$options knows i, m and s, not %q", bad)
+			c.Add(Pointer(pointer, "$options"), "$options knows i, m and s, not %q", bad)
 			options = ""
 		}
 		l.operand += `,"$options":` + rawOptions
 	}
 	switch {
 	case raw == "":
-		c.add(Pointer(pointer, "$options"), "$options needs a $regex beside it")
+		c.Add(Pointer(pointer, "$options"), "$options needs a $regex beside it")
 		return l
 	case jsontext.KindOf(raw) != jsontext.String:
-		c.add(at, "$regex needs a string, not %s", jsontext.KindOf(raw))
+		c.Add(at, "$regex needs a string, not %s", jsontext.KindOf(raw))
 		return l
 	}
 	text := jsontext.Unquote(raw)
 	if len(text) > c.limits.PatternLength {
-		c.add(at, "$regex is longer than %d bytes", c.limits.PatternLength)
+		c.Add(at, "$regex is longer than %d bytes", c.limits.PatternLength)
 		return l
 	}
 	re, size, err := compileRegex(text, options)
 	if err != nil {
-		c.add(at, "%s", err)
+		c.Add(at, "%s", err)
 		return l
 	}
 	l.test = pattern{re, size}
@@ -340,7 +344,7 @@ func compileRegex(text, options string) (*regexp.Regexp, int, error) {
 }
 
 // operand compiles a value that a path is compared with.
-func (c *compiler) operand(p path, raw, pointer string, depth int, numeric *bool) value {
+func (c *Compiler) operand(p path, raw, pointer string, depth int, numeric *bool) value {
 	c.literal(raw, pointer, depth)
 	v := jsonValue(raw)
 	if v.kind == kindString {
@@ -352,7 +356,7 @@ func (c *compiler) operand(p path, raw, pointer string, depth int, numeric *bool
 	case p.root == rootOccurredAt && v.kind != kindNull:
 		t, err := instant(v)
 		if err != nil {
-			c.add(pointer, "%s", err)
+			c.Add(pointer, "%s", err)
 		}
 		v = value{kind: kindTime, time: &t}
 	}
@@ -371,7 +375,7 @@ func instant(v value) (time.Time, error) {
 }
 
 // literal counts the values of raw and looks for duplicate keys.
-func (c *compiler) literal(raw, pointer string, depth int) {
+func (c *Compiler) literal(raw, pointer string, depth int) {
 	if !c.count(pointer, depth) {
 		return
 	}
@@ -383,12 +387,12 @@ func (c *compiler) literal(raw, pointer string, depth int) {
 }
 
 // list calls f for every element of raw, which must be an array.
-func (c *compiler) list(op, raw, pointer string, f func(val, at string)) {
+func (c *Compiler) list(op, raw, pointer string, f func(val, at string)) {
 	if !c.count(pointer, 0) {
 		return
 	}
 	if k := jsontext.KindOf(raw); k != jsontext.Array {
-		c.add(pointer, "%s needs an array, not %s", op, k)
+		c.Add(pointer, "%s needs an array, not %s", op, k)
 		return
 	}
 	n := 0
@@ -398,23 +402,15 @@ func (c *compiler) list(op, raw, pointer string, f func(val, at string)) {
 }
 
 // members calls f for every member of the object raw and reports keys that are there twice.
-func (c *compiler) members(raw, pointer string, f func(key, val, at string)) {
+func (c *Compiler) members(raw, pointer string, f func(key, val, at string)) {
 	seen := make(map[string]bool)
 	for it := jsontext.Members(raw); it.Next(); {
 		key := jsontext.Unquote(it.Key)
 		at := Pointer(pointer, key)
 		if seen[key] {
-			c.add(at, "key %q is there twice", key)
+			c.Add(at, "key %q is there twice", key)
 		}
 		seen[key] = true
 		f(key, it.Value, at)
 	}
-}
-
-// didYouMean is the end of a message about an unknown name.
-func didYouMean(name string, known []string) string {
-	if near := nearest.Name(name, known); near != "" {
-		return ", did you mean " + near + "?"
-	}
-	return "; known are " + strings.Join(known, ", ")
 }

@@ -1,4 +1,4 @@
-package middleware
+package rules
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 
-	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
 const (
@@ -39,7 +39,7 @@ func checkWhen(text string, limits Limits) (*whenExpr, error) {
 	guard := &whenGuard{}
 	meter := &whenMeter{when: w}
 	options := append([]expr.Option{
-		expr.Env(&subject{}), expr.MaxNodes(whenNodes), expr.DisableBuiltin("now"), expr.Patch(guard),
+		expr.Env(&Subject{}), expr.MaxNodes(whenNodes), expr.DisableBuiltin("now"), expr.Patch(guard),
 	}, w.options(meter)...)
 	program, err := expr.Compile(text, options...)
 	if guard.err == nil {
@@ -117,7 +117,7 @@ func (p *whenPatcher) lookup(path []segment) ast.Node {
 
 // read returns the value at a path of the payload, decoded.
 func (w *whenExpr) read(params ...any) (any, error) {
-	s := params[0].(*subject)
+	s := params[0].(*Subject)
 	path := w.paths[params[1].(int)]
 	var v value
 	if d := s.payload(); d != nil {
@@ -129,7 +129,7 @@ func (w *whenExpr) read(params ...any) (any, error) {
 	for i, seg := range path {
 		switch {
 		case v.kind == kindObject && seg.name != "" && i == 0:
-			v = s.rootField(s.doc, seg.name)
+			v = s.rootField(&s.doc, seg.name)
 		case v.kind == kindObject && seg.name != "":
 			v = s.field(v, seg.name)
 		case v.kind == kindArray && seg.name == "":
@@ -147,7 +147,7 @@ func (w *whenExpr) read(params ...any) (any, error) {
 
 // decode returns the Go value of v. An integer of 64 bits is an int, exactly; any other number is a float64. Of duplicate
 // keys the first counts, as everywhere. What is nested deeper than depth is nil.
-func (s *subject) decode(v value, depth int) any {
+func (s *Subject) decode(v value, depth int) any {
 	if depth == 0 || !s.spend(costOfDecoded) {
 		return nil
 	}

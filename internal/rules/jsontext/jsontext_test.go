@@ -9,7 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
 func TestCheck(t *testing.T) {

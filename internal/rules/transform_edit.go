@@ -1,6 +1,6 @@
-package middleware
+package rules
 
-import "github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+import "github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 
 // how says what [edit] does with the fields that a tree names.
 type how uint8

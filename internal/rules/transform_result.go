@@ -1,4 +1,4 @@
-package middleware
+package rules
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
 // result is what the steps of a transform write into, one after another, and what they may still cost.

@@ -1,4 +1,5 @@
-package middleware
+// Package event is an event as everything reads it that decides about one: conditions, samplers, transforms and routes.
+package event
 
 import (
 	"time"
@@ -6,7 +7,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// Metadata keys that describe an event. They are the same as in package schema, which this package does not import.
+// Names of the metadata that describes an event. They are the same as in package schema.
 const (
 	MetadataPrefix = "outbox_"
 
@@ -21,7 +22,10 @@ const (
 	KeySchemaVersion = MetadataPrefix + "schema_version"
 )
 
-// Event is what conditions, sampling and transforms see of a message. They do not modify it, nor its payload.
+// Event is one event. Nobody who reads it modifies it, its payload or its metadata.
+//
+// Package router documents the same struct for its users; pointers to the two convert into each other. The compiler refuses that when the
+// fields differ.
 type Event struct {
 	ID, Topic                  string
 	TenantID                   string
@@ -30,15 +34,14 @@ type Event struct {
 	OccurredAt, CreatedAt      time.Time
 	Payload                    []byte
 	Metadata                   message.Metadata
-
-	shared *opened // between Open and Close
+	RoutingKey, RoutingConfig  string
 }
 
-// EventOf reads msg: its attributes from the metadata that the forwarder delivers with it. Without them the topic is the
-// one that the handler is subscribed to. The id is the message's UUID.
+// Of returns the event that msg carries: its attributes come from the metadata that a forwarder delivers. Without them the topic is the one
+// that the handler subscribes to. The id is the message's UUID.
 //
 // The event shares msg's payload and metadata.
-func EventOf(msg *message.Message) Event {
+func Of(msg *message.Message) Event {
 	m := msg.Metadata
 	e := Event{
 		ID: msg.UUID, Topic: m[KeyTopic], TenantID: m[KeyTenantID],
@@ -56,6 +59,7 @@ func EventOf(msg *message.Message) Event {
 	return e
 }
 
+// parseTime returns the time that text spells, or the zero time.
 func parseTime(text string) time.Time {
 	if text == "" {
 		return time.Time{}

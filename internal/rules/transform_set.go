@@ -1,9 +1,9 @@
-package middleware
+package rules
 
 import (
 	"fmt"
 
-	"github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
 // set returns raw, which is valid JSON, with the values of t at their paths.

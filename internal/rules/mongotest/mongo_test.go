@@ -14,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/internal/event"
+	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
 
 //go:embed mingo.mjs
@@ -89,11 +90,14 @@ func ours(t *testing.T, p Pair) bool {
 	if err := json.Unmarshal(p.Doc, &doc); err != nil {
 		t.Fatal(err)
 	}
-	m, err := middleware.NewMatcher(middleware.MatchConfig{Conditions: string(p.Query)})
-	if err != nil {
-		t.Fatalf("%s: %v", p.Query, err)
+	var c rules.Compiler
+	m := c.Matcher(string(p.Query), "", "", "")
+	if len(c.List) > 0 {
+		t.Fatalf("%s: %v", p.Query, c.List)
 	}
-	ok, err := m.Match(&middleware.Event{Payload: doc.Payload})
+	s := rules.Open(&event.Event{Payload: doc.Payload})
+	defer s.Close()
+	ok, err := m.Match(s)
 	if err != nil {
 		t.Fatalf("%s of %s: %v", p.Query, doc.Payload, err)
 	}

@@ -1,6 +1,6 @@
-package middleware
+package rules
 
-import "github.com/bento-outbox/watermill-outbox/middleware/internal/jsontext"
+import "github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 
 // tree is a set of paths, put together where they begin alike.
 type tree struct {

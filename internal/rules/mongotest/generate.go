@@ -1,4 +1,4 @@
-// Package mongotest compares the conditions of package middleware with mingo, an independent implementation of MongoDB's
+// Package mongotest compares the conditions of package rules with mingo, an independent implementation of MongoDB's
 // query language in JavaScript.
 package mongotest
 

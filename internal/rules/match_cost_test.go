@@ -1,4 +1,4 @@
-package middleware_test
+package rules_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/middleware"
+	"github.com/bento-outbox/watermill-outbox/internal/fault"
 )
 
 // TestConditionsCannotCostMuch holds authors of conditions who mean harm to about a tenth of a second on payloads of a megabyte.
@@ -62,13 +62,10 @@ func TestConditionsCannotCostMuch(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			m, err := middleware.NewMatcher(middleware.MatchConfig{Conditions: c.conditions, When: c.when})
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := matcher(t, c.conditions, c.when)
 			start := time.Now()
-			_, err = m.Match(event(c.payload))
-			if err == nil || !strings.Contains(err.Error(), "cost too much") || !middleware.IsPermanent(err) {
+			_, err := m.Match(order(c.payload))
+			if err == nil || !strings.Contains(err.Error(), "cost too much") || !fault.IsPermanent(err) {
 				t.Fatalf("error is %v", err)
 			}
 			if took := time.Since(start); took > 20*time.Second { // far more than it takes: the machine may be busy
@@ -84,14 +81,14 @@ func FuzzConditions(f *testing.F) {
 	f.Add(`{"payload.a\\.b":{"$in":[1e400,"x",null]},"topic":{"$regex":"^o","$options":"i"}}`, `{"a.b":1e400}`)
 	f.Add(`{"occurred_at":{"$gte":"2025-01-01"},"schema_version":{"$lt":3}}`, ``)
 	f.Fuzz(func(t *testing.T, conditions, payload string) {
-		m, err := middleware.NewMatcher(middleware.MatchConfig{Conditions: conditions})
-		if err != nil {
+		m, faults := compileConditions(conditions, "")
+		if len(faults) > 0 {
 			return
 		}
-		e := event(payload)
+		e := order(payload)
 		got, err := m.Match(e)
 		if err != nil {
-			if !middleware.IsPermanent(err) {
+			if !fault.IsPermanent(err) {
 				t.Fatal(err)
 			}
 			return
@@ -100,8 +97,8 @@ func FuzzConditions(f *testing.F) {
 		if err != nil || (failing == "") != got {
 			t.Fatalf("%s of %s is %v, failing condition is %q, %v", conditions, payload, got, failing, err)
 		}
-		negated, err := middleware.NewMatcher(middleware.MatchConfig{Conditions: `{"$nor":[` + conditions + `]}`})
-		if err != nil {
+		negated, faults := compileConditions(`{"$nor":[`+conditions+`]}`, "")
+		if len(faults) > 0 {
 			return // too deep by one
 		}
 		if opposite, err := negated.Match(e); err != nil || opposite == got {

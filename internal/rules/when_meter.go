@@ -1,4 +1,4 @@
-package middleware
+package rules
 
 import (
 	"fmt"
@@ -183,7 +183,7 @@ type whenPattern struct {
 
 // step pays for one call of a predicate and returns what it gave.
 func step(params ...any) (any, error) {
-	if !params[0].(*subject).spend(params[2].(int)) {
+	if !params[0].(*Subject).spend(params[2].(int)) {
 		return nil, errStopped
 	}
 	return params[1], nil
@@ -191,14 +191,14 @@ func step(params ...any) (any, error) {
 
 // cost pays for reading a value as a whole and returns it.
 func cost(params ...any) (any, error) {
-	if !params[0].(*subject).measure(params[1], params[2].(int)) {
+	if !params[0].(*Subject).measure(params[1], params[2].(int)) {
 		return nil, errStopped
 	}
 	return params[1], nil
 }
 
 // measure spends what reading v as a whole costs.
-func (s *subject) measure(v any, perByte int) bool {
+func (s *Subject) measure(v any, perByte int) bool {
 	switch v := v.(type) {
 	case nil, bool, int, float64:
 		return true
@@ -240,7 +240,7 @@ func (s *subject) measure(v any, perByte int) bool {
 func add(params ...any) (any, error) {
 	a, isText := params[1].(string)
 	b, areTexts := params[2].(string)
-	if isText && areTexts && !params[0].(*subject).spend(costPerByte*(len(a)+len(b))) {
+	if isText && areTexts && !params[0].(*Subject).spend(costPerByte*(len(a)+len(b))) {
 		return nil, errStopped
 	}
 	return runtime.Add(params[1], params[2]), nil
@@ -256,7 +256,7 @@ func (w *whenExpr) matches(params ...any) (any, error) {
 		return nil, fmt.Errorf("invalid operation: %T matches a pattern", params[1])
 	}
 	p := &w.patterns[params[2].(int)]
-	if !params[0].(*subject).spend(costOfInstruction * p.size * len(text)) {
+	if !params[0].(*Subject).spend(costOfInstruction * p.size * len(text)) {
 		return nil, errStopped
 	}
 	return p.re.MatchString(text), nil

@@ -1,0 +1,203 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/bento-outbox/watermill-outbox/internal/event"
+	"github.com/bento-outbox/watermill-outbox/internal/fault"
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
+)
+
+// Subject is one event as matchers, samplers and transformers look at it, one after another. Its payload is parsed once, when the first of them
+// needs it. A Subject is not safe for concurrent use; the payload must not change while it is open.
+//
+// The exported fields are the names that a `when` knows. They are set only while one runs.
+type Subject struct {
+	Payload       any               `expr:"payload"` // never set: see whenPatcher
+	Metadata      map[string]string `expr:"metadata"`
+	ID            string            `expr:"id"`
+	Topic         string            `expr:"topic"`
+	TenantID      string            `expr:"tenant_id"`
+	AggregateType string            `expr:"aggregate_type"`
+	AggregateID   string            `expr:"aggregate_id"`
+	SchemaID      string            `expr:"schema_id"`
+	SchemaVersion string            `expr:"schema_version"`
+	OccurredAt    time.Time         `expr:"occurred_at"`
+
+	event event.Event
+	doc   jsontext.Document // of the payload
+	read  bool              // doc and fault are known
+	fault int               // where the payload is not JSON, or -1
+
+	work    int  // what the part that runs may still cost; negative once it cost more
+	bad     bool // the part that runs needs the payload, which is not JSON
+	machine vm.VM
+}
+
+var subjects = sync.Pool{New: func() any { return &Subject{machine: vm.VM{MemoryBudget: whenMemory}} }}
+
+// Open returns the subject e. Call [Subject.Close] when nobody looks at it any more.
+func Open(e *event.Event) *Subject {
+	s := subjects.Get().(*Subject)
+	s.event = *e
+	return s
+}
+
+// Close releases s, which must not be used afterwards.
+func (s *Subject) Close() {
+	s.event = event.Event{}
+	s.doc.Clear()
+	s.read = false
+	subjects.Put(s)
+}
+
+// What things cost. The unit is a byte that is walked over, about a nanosecond.
+const (
+	costOfInstruction = 16 // of a pattern, for a byte of text
+	costOfValue       = 32 // that is compared
+	costOfStep        = 32 // an operator on a value, or a step to the next element or member
+	costOfBranch      = 64 // a field of a transform, for an object that it is looked for in
+)
+
+// begin starts a part that may cost work.
+func (s *Subject) begin(work int) { s.work, s.bad = work, false }
+
+// spend takes n from the work that is left, and reports whether there was as much.
+func (s *Subject) spend(n int) bool {
+	s.work -= n
+	return s.work >= 0
+}
+
+var (
+	errNotJSON = errors.New("payload is not JSON")
+	errStopped = errors.New("stopped") // the subject says why
+)
+
+// stopped reports whether the part that runs cannot go on.
+func (s *Subject) stopped() bool { return s.bad || s.work < 0 }
+
+// notJSON is the error of a part that looks into a payload that is not JSON.
+func notJSON(at int, what string) error {
+	return fault.Permanent(fmt.Errorf("%w at byte %d, and %s", errNotJSON, at, what))
+}
+
+// document reads the payload, unless that is done, and returns the offset of what is not JSON in it, or -1. An empty payload is missing,
+// which is no fault. All of it is checked before anything in it is looked at, so that all conditions agree about a payload that is not JSON.
+func (s *Subject) document() (fault int) {
+	if !s.read {
+		s.read, s.fault = true, -1
+		if text := view(s.event.Payload); jsontext.Space(text) < len(text) {
+			s.fault = s.doc.Read(text)
+		}
+	}
+	return s.fault
+}
+
+// payload returns the document of the payload, or nil when the payload is empty or not JSON.
+func (s *Subject) payload() *jsontext.Document {
+	s.bad = s.document() >= 0
+	if s.doc.Root() == "" {
+		return nil
+	}
+	return &s.doc
+}
+
+// name sets the names that a `when` knows, and unname forgets them.
+func (s *Subject) name() {
+	e := &s.event
+	s.Metadata, s.ID, s.Topic, s.TenantID = e.Metadata, e.ID, e.Topic, e.TenantID
+	s.AggregateType, s.AggregateID, s.SchemaID, s.SchemaVersion = e.AggregateType, e.AggregateID, e.SchemaID, e.SchemaVersion
+	s.OccurredAt = e.OccurredAt
+}
+
+func (s *Subject) unname() {
+	s.Metadata, s.ID, s.Topic, s.TenantID = nil, "", "", ""
+	s.AggregateType, s.AggregateID, s.SchemaID, s.SchemaVersion = "", "", "", ""
+}
+
+// rootField returns the value of a field of the payload's root.
+func (s *Subject) rootField(d *jsontext.Document, name string) value {
+	raw, walked := d.Field(name, s.work)
+	s.work -= walked + costOfStep
+	return jsonValue(raw)
+}
+
+// field returns the value of a field of val.
+func (s *Subject) field(val value, name string) value {
+	raw, walked := jsontext.Field(s.affordable(val.raw), name)
+	s.work -= walked + costOfStep
+	return jsonValue(raw)
+}
+
+// element returns the value of element n of val.
+func (s *Subject) element(val value, n int) value {
+	it := s.elements(val)
+	for s.next(&it) {
+		if n == 0 {
+			return jsonValue(it.Value)
+		}
+		n--
+	}
+	return value{}
+}
+
+// affordable returns raw, cut off one byte past the point that the work left reaches, so that walking to its end takes too much.
+func (s *Subject) affordable(raw string) string {
+	if len(raw) <= s.work {
+		return raw
+	}
+	return raw[:max(s.work+1, 0)]
+}
+
+// elements starts a walk over the array val. See [Subject.next].
+func (s *Subject) elements(val value) jsontext.Iter { return jsontext.Elements(s.affordable(val.raw)) }
+
+// next moves to the next element or member and pays for it. It returns false at the end, and when nothing is left to pay with.
+func (s *Subject) next(it *jsontext.Iter) bool {
+	if !it.Next() {
+		if it.Fault() >= 0 { // cut off: the payload is valid
+			s.work = -1
+		}
+		return false
+	}
+	return s.spend(costOfStep + len(it.Key) + len(it.Value))
+}
+
+// root returns the value that the path p starts at; for a path of the payload, its root.
+func (s *Subject) root(p *path) value {
+	switch e := &s.event; p.root {
+	case rootPayload:
+		if d := s.payload(); d != nil {
+			return jsonValue(d.Root())
+		}
+		return value{}
+	case rootMetadata:
+		text, ok := e.Metadata[p.key]
+		if !ok {
+			return value{}
+		}
+		return value{kind: kindString, text: true, raw: text}
+	case rootTopic:
+		return textValue(e.Topic)
+	case rootTenantID:
+		return textValue(e.TenantID)
+	case rootAggregateType:
+		return textValue(e.AggregateType)
+	case rootAggregateID:
+		return textValue(e.AggregateID)
+	case rootSchemaID:
+		return textValue(e.SchemaID)
+	case rootSchemaVersion:
+		return textValue(e.SchemaVersion)
+	case rootOccurredAt:
+		return timeValue(&e.OccurredAt)
+	case rootID:
+		return textValue(e.ID)
+	}
+	return value{}
+}
