@@ -40,7 +40,8 @@ type Config struct {
 	// Marshaller defaults to the one of watermill-redisstream, which its subscriber expects.
 	Marshaller redisstream.Marshaller
 
-	owned bool // Close closes the client
+	owned   bool // Close closes the client
+	retries retries
 }
 
 func (c *Config) validate() error {
@@ -90,7 +91,8 @@ type Publisher struct {
 // NewPublisher returns a publisher on client, which stays the caller's: Close does not close it.
 //
 // Set ContextTimeoutEnabled in the client's options, or a pipeline that hangs occupies the publisher for as long as the
-// client's own timeouts and retries say; Publish itself returns in time either way. It logs nothing.
+// client's own timeouts and retries say; Publish itself returns in time either way. Choose a DialTimeout and retries that
+// take less than the Timeout: what the client meets is unknown until it gives up. It logs nothing.
 func NewPublisher(client redis.UniversalClient, config Config, _ watermill.LoggerAdapter) (*Publisher, error) {
 	if client == nil {
 		return nil, errors.New("redis publisher: client is nil")
@@ -98,7 +100,7 @@ func NewPublisher(client redis.UniversalClient, config Config, _ watermill.Logge
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("redis publisher: %w", err)
 	}
-	return &Publisher{client: client, config: config, queue: &queue{client: client}}, nil
+	return &Publisher{client: client, config: config, queue: &queue{client: client, retries: config.retries}}, nil
 }
 
 // Publish adds msgs to the stream topic, one after the other, each when Redis has acknowledged the one before. It stops
@@ -143,12 +145,16 @@ func (p *Publisher) add(topic string, msg *message.Message) error {
 		return nil
 	case errors.As(err, &answer): // however late it came
 		return blame(err)
+	case errors.Is(msg.Context().Err(), context.Canceled):
+		return msg.Context().Err()
+	case adapters.Blame(blame(err)) != adapters.BlameSilence: // a cause that is known, whatever the deadlines say
+		return blame(err)
 	case ended(msg.Context()) != nil:
 		return ended(msg.Context())
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %v: %w", p.config.Timeout, err)
 	}
-	return blame(err)
+	return err
 }
 
 // ended is ctx.Err, which lags behind the deadline that the driver gave its socket.

@@ -2,10 +2,14 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/bento-outbox/watermill-outbox/adapters"
 )
 
 // Limits of one pipeline. An argument that Redis may refuse by its size is above 1 MiB, the least value of
@@ -17,25 +21,41 @@ const (
 
 // queue joins the entries of concurrent callers into pipelines. One pipeline is under way at a time; what is added
 // meanwhile is the next one. It has a goroutine only while there is work.
+//
+// A deadline must not hide a failure that is known: an entry whose deadline passes while the queue cannot reach the
+// server reports why it cannot, not silence, for which the message might be to blame.
 type queue struct {
-	client redis.UniversalClient
+	client  redis.UniversalClient
+	retries retries
 
-	mu      sync.Mutex
-	waiting []*entry
-	idle    chan struct{} // closed when the goroutine ends; nil when there is none
+	mu       sync.Mutex
+	waiting  []*entry
+	idle     chan struct{} // closed when the goroutine ends; nil when there is none
+	failure  error         // of the last pipeline; nil if it was answered or the failure blames nobody
+	failures int           // how many there have been
+}
+
+// retries says how often a pipeline without an answer is sent again, and the bounds of the back-off.
+type retries struct {
+	max         int
+	least, most time.Duration
 }
 
 type entry struct {
-	ctx  context.Context
-	args *redis.XAddArgs
-	size int
-	done chan error // has room for the result, so that nobody waits for a caller that left
+	ctx      context.Context
+	args     *redis.XAddArgs
+	size     int
+	failures int        // of the queue, when the entry was added
+	sent     bool       // at least once
+	done     chan error // has room for the result, so that nobody waits for a caller that left
 }
 
-// add waits until Redis has answered or ctx ends. ctx must have a deadline.
+// add waits until Redis has answered or ctx ends. ctx must have a deadline. When that passes, the error is the last
+// failure to reach the server since add was called, or the one that the queue waits after.
 func (q *queue) add(ctx context.Context, args *redis.XAddArgs, size int) error {
 	e := &entry{ctx: ctx, args: args, size: size, done: make(chan error, 1)}
 	q.mu.Lock()
+	e.failures = q.failures
 	q.waiting = append(q.waiting, e)
 	if q.idle == nil {
 		q.idle = make(chan struct{})
@@ -43,12 +63,21 @@ func (q *queue) add(ctx context.Context, args *redis.XAddArgs, size int) error {
 	}
 	q.mu.Unlock()
 
+	var err error
 	select {
-	case err := <-e.done:
-		return err
+	case err = <-e.done:
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	if adapters.Blame(err) != adapters.BlameSilence {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failure != nil && (q.failures > e.failures || !e.sent) {
+		return q.failure
+	}
+	return err
 }
 
 func (q *queue) run() {
@@ -72,6 +101,7 @@ func (q *queue) take() []*entry {
 			if len(batch) > 0 && (len(batch) == maxBatchEntries || size+e.size > maxBatchBytes) {
 				break
 			}
+			e.sent = true
 			batch = append(batch, e)
 			size += e.size
 		}
@@ -114,6 +144,20 @@ func (q *queue) send(batch []*entry) {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(batch[0].ctx), last)
 	defer cancel()
 
+	for attempt := 0; ; attempt++ {
+		var err error
+		batch, err = q.try(ctx, batch)
+		if len(batch) == 0 || attempt >= q.retries.max || !q.retries.wait(ctx, attempt) {
+			for _, e := range batch {
+				e.done <- err
+			}
+			return
+		}
+	}
+}
+
+// try sends batch once. It returns the entries that got no answer, and why, if trying again may help.
+func (q *queue) try(ctx context.Context, batch []*entry) (left []*entry, failure error) {
 	pipe := q.client.Pipeline()
 	cmds := make([]*redis.StringCmd, len(batch))
 	for i, e := range batch {
@@ -125,6 +169,46 @@ func (q *queue) send(batch []*entry) {
 		if cmdErr == nil && id == "" && err != nil {
 			cmdErr = err // Exec failed before it reached this command
 		}
+		if cmdErr != nil && unanswered(cmdErr) {
+			failure = cmdErr
+			if e.ctx.Err() == nil {
+				left = append(left, e)
+				continue
+			}
+		}
 		e.done <- cmdErr
+	}
+	q.learn(failure)
+	return left, failure
+}
+
+// learn keeps failure for the entries that wait, or forgets the last one when there is none.
+func (q *queue) learn(failure error) {
+	if failure != nil && adapters.Blame(blame(failure)) == adapters.BlameSilence {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.failure = failure; failure != nil {
+		q.failures++
+	}
+}
+
+// unanswered reports whether err says that the server could not be reached or was silent.
+func unanswered(err error) bool {
+	var answer redis.Error
+	return !errors.As(err, &answer) && adapters.Blame(blame(err)) != adapters.BlameUnknown
+}
+
+// wait backs off before an attempt is repeated. It reports whether ctx lasts that long.
+func (r retries) wait(ctx context.Context, attempt int) bool {
+	limit := min(r.least<<min(attempt, 20), r.most)
+	timer := time.NewTimer(limit/2 + rand.N(limit/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
 	}
 }

@@ -8,15 +8,17 @@
 //
 //   - maxlen, the length a stream is trimmed to when a message is added (no limit when absent or 0), and
 //     maxlen_approx (true), which lets Redis trim where it is cheap;
-//   - timeout (4s), how long one message may take, with all retries inside;
+//   - timeout (4s), how long one message may take, with all retries inside; dial_timeout is at most three quarters of it;
 //   - tls_ca, tls_cert and tls_key, PEM files; rediss only.
 //
 // No living server is needed to open a publisher: it connects at the first message.
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -57,7 +59,7 @@ func open(_ context.Context, u *url.URL, logger watermill.LoggerAdapter) (messag
 	if err := options.Err(); err != nil {
 		return nil, err
 	}
-	config.owned = true
+	config.owned, config.retries = true, takeRetries(client)
 	return NewPublisher(redis.NewClient(client), config, logger)
 }
 
@@ -96,13 +98,34 @@ func clientOptions(u *url.URL, options *adapters.Options, timeout time.Duration,
 	}
 	// Without it go-redis ends a call by its own timeouts and retries only, whatever the context says.
 	client.ContextTimeoutEnabled = true
-	client.DialerRetries = 1 // each of max_retries dials; five dials in each would use the whole timeout
-	if !options.Has("dial_timeout") {
-		client.DialTimeout = timeout
+	// A dial ends before the deadline, which would hide that nothing was sent.
+	client.DialerRetries = 1 // each of max_retries dials
+	if limit := timeout * 3 / 4; client.DialTimeout <= 0 || client.DialTimeout > limit {
+		client.DialTimeout = limit
 	}
 	if ca != nil && client.TLSConfig != nil {
 		client.TLSConfig.RootCAs = ca.RootCAs
 		client.TLSConfig.Certificates = ca.Certificates
 	}
+	dial := redis.NewDialer(client)
+	client.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return conn, adapters.Unavailable(err) // a handshake of TLS that takes too long looks like silence
+	}
 	return client
 }
+
+// takeRetries moves the retries from client to the publisher's queue. The driver keeps what it meets to itself until its
+// last retry, which a deadline may come before, and repeats a handshake on a connection that the server has closed.
+func takeRetries(client *redis.Options) retries {
+	r := retries{
+		max:   orDefault(client.MaxRetries, 3),
+		least: orDefault(client.MinRetryBackoff, 10*time.Millisecond),
+		most:  orDefault(client.MaxRetryBackoff, time.Second),
+	}
+	client.MaxRetries = -1
+	return r
+}
+
+// orDefault reads an option of the driver, in which 0 is the default and a negative number is 0.
+func orDefault[T int | time.Duration](n, otherwise T) T { return max(0, cmp.Or(n, otherwise)) }
