@@ -28,33 +28,33 @@ func (c *benchCommand) Run(s *session) error {
 	defer bar.clear()
 	settings := lab.Settings{
 		DatabaseURL: c.DatabaseURL, RedisURL: c.RedisURL, KafkaURL: c.KafkaURL, Destinations: c.To, Systems: c.Systems,
-		Payload:  s.faults.number("--payload", c.Payload, 100, 1<<20),
-		Keys:     s.faults.number("--keys", c.Keys, 1, 1_000_000),
-		Repeats:  s.faults.number("--repeats", c.Repeats, 1, 100),
+		Payload:  s.faults.Number("--payload", c.Payload, 100, 1<<20),
+		Keys:     s.faults.Number("--keys", c.Keys, 1, 1_000_000),
+		Repeats:  s.faults.Number("--repeats", c.Repeats, 1, 100),
 		Progress: bar.show,
 	}
 	for _, text := range c.Events {
 		n, err := strconv.Atoi(text)
 		if err != nil {
-			s.faults.add("--events: %q is no number", text)
+			s.faults.Add("--events: %q is no number", text)
 		}
 		settings.Events = append(settings.Events, n)
 	}
 	if source, err := parseSource(c.DatabaseURL); c.DatabaseURL == "" {
-		s.faults.add("no database: set --database-url or DATABASE_URL")
+		s.faults.Add("no database: set --database-url or DATABASE_URL")
 	} else if err != nil {
-		s.faults.add("--database-url: %w", err)
+		s.faults.Add("--database-url: %w", err)
 	} else if source.dialect.String() != "postgres" {
-		s.faults.add("--database-url: the benchmark is for PostgreSQL")
+		s.faults.Add("--database-url: the benchmark is for PostgreSQL")
 	}
-	if err := s.faults.err(); err != nil {
+	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	if err := settings.Check(); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			s.faults.add("%s", strings.TrimSpace(line))
+			s.faults.Add("%s", strings.TrimSpace(line))
 		}
-		return s.faults.err()
+		return s.faults.Err()
 	}
 	ctx, stop := interruptible(context.Background(), nil)
 	defer stop()

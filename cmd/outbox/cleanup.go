@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/english"
@@ -41,23 +39,23 @@ type droppedPart struct {
 }
 
 func (c *cleanupCommand) check(s *session) (database, forwarder.CleanerConfig) {
-	target := c.databaseFlags.check(&s.faults)
+	target := s.database()
 	cfg := forwarder.CleanerConfig{
 		Schema: target.tables, Tenants: c.Tenant,
 		Retention: forwarder.Forever, SkippedRetention: forwarder.Forever, DeadRetention: forwarder.Forever,
-		BatchSize: s.faults.number("--batch", c.Batch, 1, 100_000),
-		Pause:     max(s.faults.duration("--pause", c.Pause, 0), 1),
+		BatchSize: s.faults.Number("--batch", c.Batch, 1, 100_000),
+		Pause:     max(s.faults.Duration("--pause", c.Pause, 0), 1),
 	}
-	older := s.faults.age("--older-than", c.OlderThan)
+	older := max(s.faults.Duration("--older-than", c.OlderThan, 0), 1) // zero would mean the default
 	seen := map[string]bool{}
 	for _, text := range c.Status {
 		name, own, has := strings.Cut(text, "=")
 		age := older
 		if has {
-			age = s.faults.age("--status "+name, own)
+			age = max(s.faults.Duration("--status "+name, own, 0), 1)
 		}
 		if name = strings.ToUpper(name); seen[name] {
-			s.faults.add("--status: %s is there twice", name)
+			s.faults.Add("--status: %s is there twice", name)
 		}
 		seen[name] = true
 		switch name {
@@ -68,34 +66,13 @@ func (c *cleanupCommand) check(s *session) (database, forwarder.CleanerConfig) {
 		case "DEAD":
 			cfg.DeadRetention = age
 		default:
-			s.faults.add("--status: %q is none of SENT, SKIPPED, DEAD; what is not finished is never removed", text)
+			s.faults.Add("--status: %q is none of SENT, SKIPPED, DEAD; what is not finished is never removed", text)
 		}
 	}
 	if slices.Contains(c.Tenant, "") {
-		s.faults.add("--tenant: is empty; leave it out for all tenants")
+		s.faults.Add("--tenant: is empty; leave it out for all tenants")
 	}
 	return target, cfg
-}
-
-// age reads a duration that may count days. It is at least a nanosecond, for zero means the default to those who get it.
-func (f *faults) age(flag, text string) time.Duration {
-	rest, days := text, 0
-	if number, after, found := strings.Cut(text, "d"); found {
-		n, err := strconv.Atoi(number)
-		if err != nil || n < 0 || n > 36_500 {
-			f.add("%s: %q is no age, such as 7d, 36h or 1d12h", flag, text)
-			return 1
-		}
-		if rest, days = after, n; rest == "" {
-			rest = "0s"
-		}
-	}
-	d, err := time.ParseDuration(rest)
-	if err != nil || d < 0 {
-		f.add("%s: %q is no age, such as 7d, 36h or 1d12h", flag, text)
-		return 1
-	}
-	return max(time.Duration(days)*24*time.Hour+d, 1)
 }
 
 // Run removes finished events batch by batch, and says how many.

@@ -81,8 +81,8 @@ func TestCleanupWrongUse(t *testing.T) {
 	r := outbox("cleanup", "--database-url", database, "--older-than", "a week", "--status", "NEW", "--status", "SENT=1x", "--status", "SENT=1d",
 		"--tenant", "", "--batch", "0", "--pause=-1s").require(t, statusUsage)
 	for _, want := range []string{
-		`--older-than: "a week" is no age`, `--status: "NEW" is none of SENT, SKIPPED, DEAD; what is not finished is never removed`, `--status SENT: "1x" is no age`,
-		`--status: SENT is there twice`, `--tenant: is empty`, `--batch: "0" is no whole number`, `--pause: "-1s" is no duration`,
+		`--older-than: "a week" is not a duration`, `--status: "NEW" is none of SENT, SKIPPED, DEAD; what is not finished is never removed`, `--status SENT: "1x" is not a duration`,
+		`--status: SENT is there twice`, `--tenant: is empty`, `--batch: "0" is not a whole number`, `--pause: "-1s" is not a duration`,
 	} {
 		require.Contains(t, r.stderr, want)
 	}

@@ -18,8 +18,8 @@ import (
 // field here.
 type cli struct {
 	Settings  string           `name:"config" placeholder:"FILE" help:"YAML file of settings; flags and environment variables override it. Also set by BENTO_OUTBOX_CONFIG."`
-	LogLevel  setting          `placeholder:"LEVEL" help:"${help_log_level}"`
-	LogFormat setting          `placeholder:"FORMAT" help:"${help_log_format}"`
+	LogLevel  string           `setting:""`
+	LogFormat string           `setting:""`
 	Version   kong.VersionFlag `help:"Print the version."` // as the command version does
 
 	Run    runCommand    `cmd:"" group:"deliver" help:"Forward events to their destinations."`
@@ -79,7 +79,7 @@ func (s *session) run(args []string) (status int) {
 			{Key: "routing", Title: "Try routing:"}, {Key: "other", Title: "Other commands:"},
 		}),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"version": version()}, settingHelp(),
+		kong.Vars{"version": version()}, describeSettings(),
 		kong.Writers(s.stdout, s.stderr),
 		kong.Exit(func(status int) { panic(exit(status)) }), // after --help and --version
 		kong.Bind(s),
@@ -115,9 +115,9 @@ func (s *session) run(args []string) (status int) {
 	if err == nil {
 		return statusDone
 	}
-	var wrong *usageError
+	var wrong config.Faults
 	if errors.As(err, &wrong) {
-		for _, fault := range wrong.faults {
+		for _, fault := range wrong {
 			s.complain(fault)
 		}
 		return statusUsage

@@ -14,7 +14,7 @@ type configCommand struct {
 }
 
 func newConfigCommand() configCommand {
-	return configCommand{Print: configPrint{settingFlags()}, Check: configCheck{settingFlags()}}
+	return configCommand{Print: configPrint{runFlags()}, Check: configCheck{runFlags()}}
 }
 
 type configPrint struct {
@@ -23,7 +23,7 @@ type configPrint struct {
 
 // Run prints the settings.
 func (c *configPrint) Run(s *session) error {
-	if err := s.faults.err(); err != nil {
+	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	return s.config.Write(s.stdout)

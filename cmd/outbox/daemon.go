@@ -15,6 +15,7 @@ import (
 	_ "github.com/bento-outbox/watermill-outbox/adapters/http"    // http://, https://
 	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka"   // kafka://
 	_ "github.com/bento-outbox/watermill-outbox/adapters/redis"   // redis://, rediss://
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -28,18 +29,15 @@ type daemon struct {
 
 // prepare checks everything that can be without a database and brokers. What is open is to be closed, after an error as well.
 func (s *session) prepare(ctx context.Context) (daemon, error) {
-	place := func(key string) setting { return setting{place: s.config.Origins[key].Place} }
-	flags := databaseFlags{DatabaseURL: place("database_url"), tableFlags: tableFlags{TablePrefix: place("table_prefix"), Schema: place("schema")}}
-	flags.DatabaseURL.text, flags.TablePrefix.text, flags.Schema.text = s.config.DatabaseURL, s.config.TablePrefix, s.config.Schema
-	d := daemon{target: flags.check(&s.faults), log: s.log}
+	d := daemon{target: s.database(), log: s.log}
 	if s.config.Listen && d.target.dialect == schema.SQLite {
-		s.faults.add("%s: SQLite sends no notifications; leave it out", s.config.Origins["listen"].Place)
+		s.faults.Add("%s: SQLite sends no notifications; leave it out", s.place("listen"))
 	}
 	_ = tracingEndpoint(&s.faults)
 	d.target.pool = daemonPool(s.config.Database)
 	d.publishers = s.publishers(ctx)
 	d.routes = s.routes()
-	return d, s.faults.err()
+	return d, s.faults.Err()
 }
 
 func (d daemon) close() {
@@ -54,25 +52,30 @@ func (d daemon) close() {
 func (s *session) publishers(ctx context.Context) map[string]message.Publisher {
 	open := map[string]message.Publisher{}
 	for _, name := range slices.Sorted(maps.Keys(s.config.ByName)) {
-		place := s.config.Origins["destinations."+name].Place
+		place := s.place("destinations." + name)
 		publisher, err := adapters.Open(ctx, s.config.ByName[name], s.log.watermill)
 		switch {
 		case errors.Is(err, adapters.ErrUnknownScheme):
 			scheme, _, _ := strings.Cut(s.config.ByName[name], "://")
-			s.faults.add("%s: unknown scheme %q; known are %s. Any other Watermill publisher takes a program of your own: see \"A broker of your own\" in docs/configuration.md",
+			s.faults.Add("%s: unknown scheme %q; known are %s. Any other Watermill publisher takes a program of your own: see \"A broker of your own\" in docs/configuration.md",
 				place, strings.ToLower(scheme), strings.Join(adapters.Schemes(), ", "))
 		case err != nil:
-			s.faults.add("%s: %w", place, err)
+			s.faults.Add("%s: %w", place, err)
 		default:
 			open[name] = publisher
 		}
 	}
-	if len(s.config.ByName) == 0 && !slices.ContainsFunc(s.faults, ofDestination) {
-		s.faults.add("no destination: set --to URL, or --destination NAME=URL once or more, BENTO_OUTBOX_TO, or destinations in the file of --config")
+	if len(s.config.ByName) == 0 && !slices.ContainsFunc(s.faults.Faults, ofDestination) {
+		s.faults.Add("no destination: set --to URL, or --destination NAME=URL once or more, BENTO_OUTBOX_TO, or destinations in the file of --config")
 	}
 	if name, _, named := strings.Cut(s.config.PoisonDestination, "://"); named && len(open) > 0 && open[name] == nil {
-		s.faults.add("%s: there is no destination %q; there are %s", s.config.Origins["poison_destination"].Place, name,
+		s.faults.Add("%s: there is no destination %q; there are %s", s.place("poison_destination"), name,
 			strings.Join(slices.Sorted(maps.Keys(open)), ", "))
 	}
 	return open
+}
+
+// ofDestination reports whether a fault is one of a destination's settings.
+func ofDestination(f config.Fault) bool {
+	return f.Setting == "to" || f.Setting == "destinations" || f.Setting == "redis_url"
 }

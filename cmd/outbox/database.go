@@ -12,46 +12,49 @@ import (
 // databaseFlags are the flags of every command that needs a database.
 type databaseFlags struct {
 	tableFlags
-	DatabaseURL setting `name:"database-url" placeholder:"URL" help:"${help_database_url}"`
+	DatabaseURL string `setting:"" name:"database-url"`
 }
 
 // tableFlags name the tables.
 type tableFlags struct {
-	TablePrefix setting `placeholder:"NAME" help:"${help_table_prefix}"`
-	Schema      setting `placeholder:"NAME" help:"${help_schema}"`
+	TablePrefix string `setting:""`
+	Schema      string `setting:""`
 }
 
-// database is where the tables are.
+// database is a database and the names of the tables in it.
 type database struct {
 	source
 	tables schema.Config
 	pool   pool
 }
 
-// check returns the database that the flags name, without connecting to it.
-func (d databaseFlags) check(f *faults) database {
-	if d.DatabaseURL.text == "" {
-		f.add("no database: set --database-url or DATABASE_URL, or database_url in the file of --config")
+// database returns the database that the settings name, without connecting to it.
+func (s *session) database() database {
+	url := s.config.DatabaseURL
+	if url == "" {
+		s.faults.Add("no database: set --database-url or DATABASE_URL, or database_url in the file of --config")
 	}
-	s, err := parseSource(d.DatabaseURL.text)
-	if err != nil && d.DatabaseURL.text != "" {
-		f.add("%s: %w", d.DatabaseURL.place, err)
+	from, err := parseSource(url)
+	if err != nil && url != "" {
+		s.faults.Add("%s: %w", s.place("database_url"), err)
 	}
-	return database{source: s, tables: d.tableFlags.check(s.dialect, f), pool: commandPool}
+	return database{source: from, tables: s.tables(from.dialect), pool: commandPool}
 }
 
-func (t tableFlags) check(dialect schema.Dialect, f *faults) schema.Config {
-	try := func(s setting, names schema.Names) {
+// tables returns the names of the tables that the settings name.
+func (s *session) tables(dialect schema.Dialect) schema.Config {
+	names := s.config.Names()
+	try := func(key string, names schema.Names) {
 		if _, err := schema.NewAdapter(schema.AdapterConfig{Config: schema.Config{Names: names}}); err != nil {
-			f.add("%s: %w", s.place, err)
+			s.faults.Add("%s: %w", s.place(key), err)
 		}
 	}
-	try(t.TablePrefix, schema.Names{Prefix: t.TablePrefix.text})
-	try(t.Schema, schema.Names{Schema: t.Schema.text})
-	if t.Schema.text != "" && dialect == schema.SQLite {
-		f.add("%s: SQLite has no schemas; leave it out", t.Schema.place)
+	try("table_prefix", schema.Names{Prefix: names.Prefix})
+	try("schema", schema.Names{Schema: names.Schema})
+	if names.Schema != "" && dialect == schema.SQLite {
+		s.faults.Add("%s: SQLite has no schemas; leave it out", s.place("schema"))
 	}
-	return schema.Config{Dialect: dialect, Names: schema.Names{Prefix: t.TablePrefix.text, Schema: t.Schema.text}}
+	return schema.Config{Dialect: dialect, Names: names}
 }
 
 const connectTimeout = 10 * time.Second
@@ -84,7 +87,7 @@ func (d database) migrator(db *sql.DB) (*schema.Migrator, error) {
 
 // withDatabase does work on what open connects to, when the command line has no fault. Its context ends with SIGINT or SIGTERM.
 func (s *session) withDatabase(open func(context.Context) (*sql.DB, error), work func(context.Context, *sql.DB) error) error {
-	if err := s.faults.err(); err != nil {
+	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	ctx, stop := interruptible(context.Background(), nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +41,7 @@ func (d deadFilters) check(f *faults, now time.Time) schema.DeadFilter {
 			return ""
 		}
 		if *value == "" {
-			f.add("%s: is empty; leave it out when it is not to filter", flag)
+			f.Add("%s: is empty; leave it out when it is not to filter", flag)
 			return ""
 		}
 		return f.name(flag, *value)
@@ -56,7 +55,7 @@ func (d deadFilters) check(f *faults, now time.Time) schema.DeadFilter {
 		}
 		ago, err := time.ParseDuration(*value)
 		if err != nil || ago < 0 {
-			f.add("%s: %q is neither a time, such as 2006-01-02T15:04:05Z, nor a duration, such as 2h for two hours ago", flag, *value)
+			f.Add("%s: %q is neither a time, such as 2006-01-02T15:04:05Z, nor a duration, such as 2h for two hours ago", flag, *value)
 			return time.Time{}
 		}
 		return now.Add(-ago)
@@ -70,17 +69,9 @@ func (d deadFilters) check(f *faults, now time.Time) schema.DeadFilter {
 		filter.Seqs = append(filter.Seqs, f.seq("--seq", seq))
 	}
 	if !filter.Since.IsZero() && !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {
-		f.add("--since is not before --until: nothing can have died then")
+		f.Add("--since is not before --until: nothing can have died then")
 	}
 	return filter
-}
-
-func (f *faults) seq(flag, text string) int64 {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 1 {
-		f.add("%s: %q is no number of an event", flag, text)
-	}
-	return n
 }
 
 // deadSelection are the flags of commands that change dead letters.
@@ -92,14 +83,15 @@ type deadSelection struct {
 	JSON   bool `name:"json" help:"Print one JSON object."`
 }
 
-func (d deadSelection) check(f *faults) (database, schema.DeadFilter) {
-	target := d.databaseFlags.check(f)
+func (d deadSelection) check(s *session) (database, schema.DeadFilter) {
+	f := &s.faults
+	target := s.database()
 	filter := d.deadFilters.check(f, time.Now())
 	switch {
 	case !d.All && !d.given():
-		f.add("which dead letters? Say --seq, --topic or another filter, or --all")
+		f.Add("which dead letters? Say --seq, --topic or another filter, or --all")
 	case d.All && d.given():
-		f.add("--all: there is a filter as well; leave one of them out")
+		f.Add("--all: there is a filter as well; leave one of them out")
 	}
 	return target, filter
 }

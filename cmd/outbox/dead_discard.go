@@ -24,10 +24,10 @@ type discarded struct {
 
 // Run ends dead letters without a delivery, after somebody said yes.
 func (c *deadDiscard) Run(s *session) error {
-	target, filter := c.check(&s.faults)
+	target, filter := c.check(s)
 	ask := !c.Yes && !c.DryRun && s.isTerminal(s.stdin)
 	if !c.Yes && !c.DryRun && !ask {
-		s.faults.add("dead discard gives events up for good: say --yes, or look first with --dry-run")
+		s.faults.Add("dead discard gives events up for good: say --yes, or look first with --dry-run")
 	}
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
 		found, err := c.find(ctx, target, store, filter)

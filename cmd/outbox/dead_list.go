@@ -20,9 +20,9 @@ type deadList struct {
 
 // Run lists dead letters by the numbers of their events.
 func (c *deadList) Run(s *session) error {
-	target := c.databaseFlags.check(&s.faults)
+	target := s.database()
 	filter := c.deadFilters.check(&s.faults, time.Now())
-	limit := s.faults.number("--limit", c.Limit, 1, 1_000_000)
+	limit := s.faults.Number("--limit", c.Limit, 1, 1_000_000)
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
 		list, err := store.Dead(ctx, filter, nil, limit+1)
 		if err != nil {

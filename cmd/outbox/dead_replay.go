@@ -32,10 +32,10 @@ type refusal struct {
 
 // Run makes dead letters due again, but for those of events that cannot be routed.
 func (c *deadReplay) Run(s *session) error {
-	target, filter := c.deadSelection.check(&s.faults)
+	target, filter := c.deadSelection.check(s)
 	config := c.routingFlags.check(s)
 	config.AllowExprPerEvent = config.AllowExprPerEvent || c.AllowWhen
-	if err := s.faults.err(); err != nil {
+	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	table, err := router.NewTable(config)

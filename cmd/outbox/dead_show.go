@@ -57,7 +57,7 @@ type deadTarget struct {
 
 // Run shows an event with all its dead letters.
 func (c *deadShow) Run(s *session) error {
-	target := c.check(&s.faults)
+	target := s.database()
 	filter := deadFilters{Target: c.Target}.check(&s.faults, time.Time{})
 	filter.Seqs = []int64{s.faults.seq("--seq", c.Seq)}
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {

@@ -419,13 +419,13 @@ func TestDeadWrongUse(t *testing.T) {
 		"all and a filter":    {[]string{"replay", "--all", "--topic", "t"}, "--all: there is a filter as well"},
 		"empty filter":        {[]string{"discard", "--yes", "--topic", "t", "--tenant", ""}, "--tenant: is empty"},
 		"empty since":         {[]string{"replay", "--since", ""}, `--since: "" is neither a time`},
-		"seq, text":           {[]string{"replay", "--seq", "1,x"}, `--seq: "x" is no number of an event`},
-		"seq, negative":       {[]string{"replay", "--seq=-1"}, `--seq: "-1" is no number of an event`},
-		"show, text":          {[]string{"show", "--seq", "x"}, `--seq: "x" is no number of an event`},
+		"seq, text":           {[]string{"replay", "--seq", "1,x"}, `--seq: "x" is not the number of an event`},
+		"seq, negative":       {[]string{"replay", "--seq=-1"}, `--seq: "-1" is not the number of an event`},
+		"show, text":          {[]string{"show", "--seq", "x"}, `--seq: "x" is not the number of an event`},
 		"show, nothing":       {[]string{"show"}, "missing flags: --seq=SEQ"},
 		"since, negative":     {[]string{"list", "--since=-2h"}, "is neither a time"},
 		"since after until":   {[]string{"list", "--since", "1h", "--until", "2h"}, "--since is not before --until"},
-		"limit":               {[]string{"list", "--limit", "0"}, `--limit: "0" is no whole number from 1`},
+		"limit":               {[]string{"list", "--limit", "0"}, `--limit: "0" is not a whole number from 1`},
 		"a faulty own policy": {[]string{"replay", "--all", "--policy", "x"}, "--policy: number 1: want NAME="},
 	} {
 		t.Run(name, func(t *testing.T) {

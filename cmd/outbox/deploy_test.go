@@ -106,7 +106,7 @@ func TestDeployFaults(t *testing.T) {
 	}{
 		"binary": {[]string{"OUTBOX_BIN=" + file, "OUTBOX_ENV_FILE=" + settings}, []string{"--nostart", "--no-ddl"}, []string{
 			"--nostart: unknown argument", "--no-ddl: want the name of a file", "others may read it: chmod 600", "line 2: want NAME=value",
-			"DATABASE_URL is not set", "BENTO_OUTBOX_ROUTES: /nowhere.yaml: no file", `METRICS_PORT: "web" is no port`, "no destination: set --to", "LOG_FORMAT: ",
+			"DATABASE_URL is not set", "BENTO_OUTBOX_ROUTES: /nowhere.yaml: no file", `METRICS_PORT: "web" is neither a port`, "no destination: set --to", "LOG_FORMAT: ",
 		}},
 		"no binary": {[]string{"OUTBOX_BIN=/nowhere/outbox", "OUTBOX_ENV_FILE=/nowhere/env"}, nil, []string{
 			"OUTBOX_BIN: /nowhere/outbox is no program", "/nowhere/env: no file that can be read", "DATABASE_URL is not set",

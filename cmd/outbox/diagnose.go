@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 	"github.com/bento-outbox/watermill-outbox/internal/english"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -54,10 +55,10 @@ const diagnoseTimeout = time.Minute
 
 // Run says what is wrong, why, and what to do. It fails unless all is well.
 func (c *diagnoseCommand) Run(s *session) error {
-	target := c.check(&s.faults)
-	older := s.faults.age("--older-than", c.OlderThan)
-	top := s.faults.number("--top", c.Top, 0, 1000)
-	over := s.faults.duration("--over", c.Over, 0)
+	target := s.database()
+	older := s.faults.Duration("--older-than", c.OlderThan, 0)
+	top := s.faults.Number("--top", c.Top, 0, 1000)
+	over := s.faults.Duration("--over", c.Over, 0)
 	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
 		ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout+over)
 		defer cancel()
@@ -148,7 +149,7 @@ func (d diagnosis) write(w io.Writer, older time.Duration) error {
 	if d.Old.More {
 		about = ">"
 	}
-	count("old", d.Old.Pending+d.Old.Deliveries, fmt.Sprintf("of the pending, waiting and held, from events older than %s", shortDuration(older)))
+	count("old", d.Old.Pending+d.Old.Deliveries, fmt.Sprintf("of the pending, waiting and held, from events older than %s", config.Short(older)))
 	if d.Rates != nil {
 		fmt.Fprintf(t, "rate\t%.0f/s\tevents get through, and %.0f/s come in\n", d.Rates.Out, d.Rates.In)
 	}
@@ -174,16 +175,4 @@ func (d diagnosis) write(w io.Writer, older time.Duration) error {
 		}
 	}
 	return nil
-}
-
-// shortDuration writes whole units only: 1h, not 1h0m0s.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

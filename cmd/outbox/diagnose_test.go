@@ -146,7 +146,7 @@ func TestWithoutDetails(t *testing.T) {
 func TestDiagnoseWrongUse(t *testing.T) {
 	t.Parallel()
 	r := outbox("diagnose", "--database-url", "sqlite:"+filepath.Join(t.TempDir(), "outbox.db"), "--older-than", "old", "--top", "-", "--over", "x").require(t, statusUsage)
-	for _, want := range []string{`--older-than: "old" is no age`, `--top: "-" is no whole number`, `--over: "x" is no duration`} {
+	for _, want := range []string{`--older-than: "old" is not a duration`, `--top: "-" is not a whole number`, `--over: "x" is not a duration`} {
 		require.Contains(t, r.stderr, want)
 	}
 }

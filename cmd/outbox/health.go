@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 )
@@ -31,10 +30,10 @@ type health struct {
 const readyWait = 3 * time.Second
 
 // listen takes the port, so that a fault of it is known before anything is forwarded.
-func listen(c config.Config, log log) (*health, error) {
-	address, err := c.MetricsAddress()
-	if err != nil || address == "" {
-		return nil, err
+func (s *session) listen() (*health, error) {
+	address := s.config.MetricsAddress()
+	if address == "" {
+		return nil, nil
 	}
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 	if err != nil {
@@ -51,16 +50,16 @@ func listen(c config.Config, log log) (*health, error) {
 		monitor.Check{Name: "forwarder", Run: h.forwards},
 		monitor.Check{Name: "database", Run: func(ctx context.Context) error { return h.check().Run(ctx) }},
 	))
-	h.http = newServer(h.mux, log)
+	h.http = newServer(h.mux, s.log)
 	go func() {
 		defer close(h.done)
 		_ = h.http.Serve(l) // ends with Close
 	}()
 	pages := []string{"/healthz", "/readyz"}
-	if c.Performance {
+	if s.config.Performance {
 		pages = append(pages, "/", "/metrics", "/status.json", "/history.json")
 	}
-	log.Info("Serving /healthz and more over HTTP", slog.String("address", l.Addr().String()), slog.Any("pages", pages), slog.Bool("actions", c.Performance && c.ActionToken != ""))
+	s.log.Info("Serving /healthz and more over HTTP", slog.String("address", l.Addr().String()), slog.Any("pages", pages), slog.Bool("actions", s.config.Performance && s.config.ActionToken != ""))
 	return h, nil
 }
 

@@ -16,22 +16,22 @@ import (
 
 // healthCommand is for the health check of a container, which has no other program to ask with.
 type healthCommand struct {
-	MetricsPort setting `placeholder:"PORT" help:"The forwarder's metrics_port."`
-	Live        bool    `help:"Ask whether it is alive rather than ready."`
-	Timeout     string  `default:"5s" placeholder:"DURATION" help:"How long to wait for the answer (default 5s)."`
+	MetricsPort string `setting:""`
+	Live        bool   `help:"Ask whether it is alive rather than ready."`
+	Timeout     string `default:"5s" placeholder:"DURATION" help:"How long to wait for the answer (default 5s)."`
 }
 
 // Run asks a forwarder how it does, and prints one line. It fails unless the answer is good.
 func (c *healthCommand) Run(s *session) error {
-	timeout := s.faults.duration("--timeout", c.Timeout, time.Millisecond)
-	address, err := s.config.MetricsAddress()
-	if err == nil && address == "" { // one that is wrong is reported already
-		s.faults.add("nobody to ask: set --metrics-port or METRICS_PORT to that of outbox run, or metrics_port in the file of --config")
+	timeout := s.faults.Duration("--timeout", c.Timeout, time.Millisecond)
+	address := s.config.MetricsAddress()
+	if s.config.MetricsPort == "" {
+		s.faults.Add("nobody to ask: set --metrics-port or METRICS_PORT to that of outbox run, or metrics_port in the file of --config")
 	}
 	if strings.HasSuffix(address, ":0") {
-		s.faults.add("%s: with 0 the forwarder has a port that nobody knows; set one", c.MetricsPort.place)
+		s.faults.Add("%s: with 0 the forwarder has a port that nobody knows; set one", s.place("metrics_port"))
 	}
-	if err := s.faults.err(); err != nil {
+	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	ctx, stop := interruptible(context.Background(), nil)

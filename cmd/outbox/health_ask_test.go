@@ -93,10 +93,10 @@ func TestHealthOfWhatIsNoForwarder(t *testing.T) {
 func TestHealthWrongUse(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"nobody to ask: set --metrics-port or METRICS_PORT":                 {},
-		"--metrics-port: with 0 the forwarder has a port that nobody knows": {"--metrics-port", "0"},
-		`--metrics-port: "web" is no port from 0 to 65535, nor host:port`:   {"--metrics-port", "web"},
-		`--timeout: "soon" is no duration from 1ms up`:                      {"--metrics-port", "1", "--timeout", "soon"},
+		"nobody to ask: set --metrics-port or METRICS_PORT":                     {},
+		"--metrics-port: with 0 the forwarder has a port that nobody knows":     {"--metrics-port", "0"},
+		`--metrics-port: "web" is neither a port from 0 to 65535 nor host:port`: {"--metrics-port", "web"},
+		`--timeout: "soon" is not a duration of 1ms or more`:                    {"--metrics-port", "1", "--timeout", "soon"},
 	} {
 		r := outbox(append([]string{"health"}, args...)...).require(t, statusUsage)
 		require.Contains(t, r.stderr, "outbox: "+want)

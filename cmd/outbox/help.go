@@ -1,5 +1,7 @@
 package main
 
+import "github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
+
 type helpCommand struct {
 	Command []string `arg:"" optional:"" help:"The command, such as dead list."`
 }
@@ -7,7 +9,7 @@ type helpCommand struct {
 // Run shows what --help shows.
 func (c helpCommand) Run(s *session) error {
 	if status := s.run(append(c.Command, "--help")); status != statusDone {
-		return &usageError{} // the fault has been printed
+		return config.Faults{} // the fault has been printed
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ type indexesCommand struct {
 
 // Run lists the indexes, and fails when one is missing or of no use.
 func (c *indexesCommand) Run(s *session) error {
-	target := c.check(&s.faults)
+	target := s.database()
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
 		list, err := store.Indexes(ctx)
 		if err != nil {

@@ -175,7 +175,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	require.Empty(t, r.stdout)
 	lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
 	want := []string{
-		`--batch-size: "many" is no whole number from 1 to 100000`, `--max-concurrent: "0" is no whole number`, `--lease: "soon" is no duration from 1s up`,
+		`--batch-size: "many" is not a whole number from 1 to 100000`, `--max-concurrent: "0" is not a whole number`, `--lease: "soon" is not a duration of 1s or more`,
 		`--destination: number 1: want NAME=URL`, `--log-level: "loud" is none of`,
 		`--database-url: unknown scheme "oracle"`, `--table-prefix: `, `--schema: `,
 		`--destination a: open console://x: `, `--to: unknown scheme "bogus"; known are console, http, https, kafka, redis, rediss. `,

@@ -30,18 +30,18 @@ type partitionFlags struct {
 }
 
 func (p partitionFlags) check(dialect schema.Dialect, f *faults) int64 {
-	n := f.number("--partition-size", p.PartitionSize, 0, 1_000_000_000_000)
+	n := f.Number("--partition-size", p.PartitionSize, 0, 1_000_000_000_000)
 	if n > 0 && dialect == schema.SQLite {
-		f.add("--partition-size: SQLite has no partitions; leave it out")
+		f.Add("--partition-size: SQLite has no partitions; leave it out")
 	} else if n > 0 && n < 1000 {
-		f.add("--partition-size: %d is too small; take what is published in a day", n)
+		f.Add("--partition-size: %d is too small; take what is published in a day", n)
 	}
 	return int64(n)
 }
 
 // Run applies what is not applied yet.
 func (c *migrateUp) Run(s *session) error {
-	target := c.databaseFlags.check(&s.faults)
+	target := s.database()
 	target.tables.PartitionSize = c.partitionFlags.check(target.dialect, &s.faults)
 	return s.withDatabase(target.openOrCreate, func(ctx context.Context, db *sql.DB) error {
 		m, err := target.migrator(db)

@@ -16,10 +16,10 @@ type migrateDown struct {
 
 // Run takes the newest applied migration back, after somebody said yes.
 func (c *migrateDown) Run(s *session) error {
-	target := c.check(&s.faults)
+	target := s.database()
 	ask := !c.Yes && s.isTerminal(s.stdin)
 	if !c.Yes && !ask {
-		s.faults.add("migrate down drops tables with all they hold: say --yes")
+		s.faults.Add("migrate down drops tables with all they hold: say --yes")
 	}
 	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
 		m, err := target.migrator(db)

@@ -24,45 +24,45 @@ func (c *migratePrint) Run(s *session) error {
 	dialect, known := dialects[c.Dialect]
 	switch {
 	case c.Dialect != "" && !known:
-		s.faults.add("--dialect: %q is neither postgres nor sqlite", c.Dialect)
-	case c.Dialect == "" && c.DatabaseURL.text == "":
-		s.faults.add("no dialect: set --dialect to postgres or sqlite, or name a database with --database-url or DATABASE_URL")
+		s.faults.Add("--dialect: %q is neither postgres nor sqlite", c.Dialect)
+	case c.Dialect == "" && s.config.DatabaseURL == "":
+		s.faults.Add("no dialect: set --dialect to postgres or sqlite, or name a database with --database-url or DATABASE_URL")
 	}
 	var from source
-	if c.DatabaseURL.text != "" && (c.Dialect == "" || known) {
+	if s.config.DatabaseURL != "" && (c.Dialect == "" || known) {
 		var err error
-		if from, err = parseSource(c.DatabaseURL.text); err != nil {
-			s.faults.add("%s: %w", c.DatabaseURL.place, err)
+		if from, err = parseSource(s.config.DatabaseURL); err != nil {
+			s.faults.Add("%s: %w", s.place("database_url"), err)
 		}
 		if c.Dialect == "" {
 			dialect = from.dialect
 		}
 	}
 	if c.Direction != "up" && c.Direction != "down" {
-		s.faults.add("--direction: %q is neither up nor down", c.Direction)
+		s.faults.Add("--direction: %q is neither up nor down", c.Direction)
 	}
 	why, unasked := "which --schema names", false
-	if path := from.searchPath(); c.Schema.text == "" && dialect == schema.PostgreSQL {
-		c.Schema = setting{text: "public", place: c.DatabaseURL.place}
+	if path := from.searchPath(); s.config.Schema == "" && dialect == schema.PostgreSQL {
+		s.config.Schema, s.config.Origins["schema"] = "public", s.config.Origins["database_url"]
 		why = "for neither --schema nor the search_path of a database URL names another"
 		if len(path) > 0 {
-			c.Schema.text = path[0]
+			s.config.Schema = path[0]
 			why = "which the search_path of the database URL names; --schema names another"
 		}
 		if len(path) > 1 {
 			why = "the first in the search_path of the database URL; --schema names another"
 		}
-		if from.postgres != nil && len(s.faults) == 0 {
+		if from.postgres != nil && len(s.faults.Faults) == 0 {
 			name, answered := currentSchema(database{source: from, pool: commandPool})
 			if name != "" {
-				c.Schema.text, why = name, "where the database creates tables for this user; --schema names another"
+				s.config.Schema, why = name, "where the database creates tables for this user; --schema names another"
 			}
 			unasked = !answered
 		}
 	}
-	tables := c.tableFlags.check(dialect, &s.faults)
+	tables := s.tables(dialect)
 	tables.PartitionSize = c.partitionFlags.check(dialect, &s.faults)
-	if err := s.faults.err(); err != nil {
+	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	if dialect == schema.PostgreSQL {

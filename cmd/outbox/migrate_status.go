@@ -12,7 +12,7 @@ type migrateStatus struct{ databaseFlags }
 
 // Run lists all migrations and when they were applied.
 func (c *migrateStatus) Run(s *session) error {
-	target := c.check(&s.faults)
+	target := s.database()
 	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
 		m, err := target.migrator(db)
 		if err != nil {

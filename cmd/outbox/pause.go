@@ -29,8 +29,8 @@ func (p pausable) check(f *faults) (kind schema.ControlKind, name string) {
 }
 
 // change calls do with what p means, and with its pause if it is paused, else nil, and prints what do says.
-func (p pausable) change(s *session, d databaseFlags, do func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error)) error {
-	target := d.check(&s.faults)
+func (p pausable) change(s *session, do func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error)) error {
+	target := s.database()
 	var what schema.Control
 	what.Kind, what.Name = p.check(&s.faults)
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
@@ -60,12 +60,12 @@ type pauseCommand struct {
 // Run holds deliveries until somebody resumes them.
 func (c *pauseCommand) Run(s *session) error {
 	if n := len(c.Reason); n > statuspage.MaxReason {
-		s.faults.add("--reason: it has %d bytes; say it in %d", n, statuspage.MaxReason)
+		s.faults.Add("--reason: it has %d bytes; say it in %d", n, statuspage.MaxReason)
 	}
 	if err := schema.CheckText(c.Reason, statuspage.MaxReason); err != nil && len(c.Reason) <= statuspage.MaxReason {
-		s.faults.add("--reason: %w", err)
+		s.faults.Add("--reason: %w", err)
 	}
-	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error) {
+	return c.change(s, func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error) {
 		if now != nil && (c.Reason == "" || c.Reason == now.Reason) { // else the reason would be lost
 			return fmt.Sprintf("nothing to do: %s is paused since %s", named(what), timeText(now.Since)), nil
 		}
@@ -82,7 +82,7 @@ type resumeCommand struct {
 
 // Run ends a pause.
 func (c *resumeCommand) Run(s *session) error {
-	return c.change(s, c.databaseFlags, func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error) {
+	return c.change(s, func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error) {
 		if now == nil {
 			return fmt.Sprintf("nothing to do: %s is not paused", named(what)), nil
 		}

@@ -31,12 +31,12 @@ func (s *session) routes() routes {
 	if r.file != "" {
 		r.text, err = s.readRouting(r.file)
 		if err != nil {
-			s.faults.add("%s: %s: %w", s.config.Origins["routes"].Place, r.file, err)
+			s.faults.Add("%s: %s: %w", s.place("routes"), r.file, err)
 			return r
 		}
 	}
 	if r.table, err = r.compile(r.text); err != nil {
-		s.faults.add("%s: %s: %w", s.config.Origins["routes"].Place, r.file, err)
+		s.faults.Add("%s: %s: %w", s.place("routes"), r.file, err)
 	}
 	return r
 }

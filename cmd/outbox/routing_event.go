@@ -10,6 +10,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
@@ -33,7 +34,7 @@ func parseEvent(line []byte) (*router.Event, error) {
 	if start, _ := dec.Token(); start != json.Delim('{') {
 		return e, errors.New("is not a JSON object")
 	}
-	var wrong faults
+	var wrong config.Faults
 	seen := make(map[string]bool, len(eventKeys))
 	for dec.More() {
 		token, err := dec.Token()
@@ -46,16 +47,16 @@ func parseEvent(line []byte) (*router.Event, error) {
 		case err != nil:
 			return e, err
 		case seen[key]:
-			wrong.add("key %.60q is there twice", key)
+			wrong.Add("key %.60q is there twice", key)
 			continue
 		}
 		seen[key] = true
 		if err := setAttribute(e, key, value); err != nil {
-			wrong.add("%w", err)
+			wrong.Add("%w", err)
 		}
 	}
 	if len(wrong) > 0 {
-		return e, errors.New(oneLine(wrong.err().Error()))
+		return e, errors.New(oneLine(wrong.Error()))
 	}
 	return e, nil
 }

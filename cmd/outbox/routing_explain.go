@@ -37,23 +37,23 @@ func (c *explainCommand) Run(s *session) error {
 		c.Routing = s.config.Routes
 	}
 	if c.Routing == "" {
-		s.faults.add("no routing: set --routing FILE, BENTO_OUTBOX_ROUTES, or routes in the file of --config")
+		s.faults.Add("no routing: set --routing FILE, BENTO_OUTBOX_ROUTES, or routes in the file of --config")
 	}
 	if c.Routing == "-" && c.Events == "-" {
-		s.faults.add("--routing and --events cannot both be the standard input")
+		s.faults.Add("--routing and --events cannot both be the standard input")
 	}
 	table := c.table(s, config)
 	events := s.stdin
 	if c.Events != "-" {
 		file, err := os.Open(c.Events)
 		if err != nil {
-			s.faults.add("--events %s: cannot be read: %w", c.Events, withoutPath(err))
+			s.faults.Add("--events %s: cannot be read: %w", c.Events, withoutPath(err))
 		} else {
 			defer file.Close()
 			events = file
 		}
 	}
-	if err := s.faults.err(); err != nil {
+	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	x := explainer{session: s, table: table, publishers: config.Publishers, json: c.JSON}
@@ -61,24 +61,24 @@ func (c *explainCommand) Run(s *session) error {
 }
 
 func (c *explainCommand) table(s *session, config router.Config) *router.Table {
-	if len(s.faults) > 0 {
+	if len(s.faults.Faults) > 0 {
 		return nil
 	}
 	text, err := s.readRouting(c.Routing)
 	if err != nil {
-		s.faults.add("--routing %s: cannot be read: %w", c.Routing, err)
+		s.faults.Add("--routing %s: cannot be read: %w", c.Routing, err)
 		return nil
 	}
 	var wrong []router.Fault
 	if config.Routes, wrong = parseRoutes(text, config); len(wrong) > 0 {
 		for _, fault := range wrong {
-			s.faults.add("--routing %s: %s", c.Routing, fault)
+			s.faults.Add("--routing %s: %s", c.Routing, fault)
 		}
 		return nil
 	}
 	table, err := router.NewTable(config)
 	if err != nil {
-		s.faults.add("--routing %s: %w", c.Routing, err)
+		s.faults.Add("--routing %s: %w", c.Routing, err)
 	}
 	return table
 }

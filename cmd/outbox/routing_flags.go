@@ -13,7 +13,7 @@ import (
 // routingFlags say what the forwarder knows that a routing config may name, besides what the settings of run say.
 type routingFlags struct {
 	Publisher []string `sep:"none" placeholder:"NAME" help:"Publisher name to accept before :// in a destination, in addition to the destinations configured for run. Can be repeated. Without any, every name is accepted."`
-	Policy    []string `setting:"" sep:"none" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"${help_policies}"`
+	Policy    []string `setting:"" sep:"none"`
 }
 
 // reads implements reader.
@@ -25,7 +25,7 @@ func (r routingFlags) reads() []string {
 func (r routingFlags) check(s *session) router.Config {
 	for i, name := range r.Publisher {
 		if name == "" || strings.Contains(name, "://") {
-			s.faults.add("--publisher number %d: want a name, such as kafka", i+1)
+			s.faults.Add("--publisher number %d: want a name, such as kafka", i+1)
 		}
 	}
 	c := s.routing()
@@ -35,11 +35,7 @@ func (r routingFlags) check(s *session) router.Config {
 
 // routing is what the settings say of routing but for the routes: retry policies, the names of destinations, and whether events may carry when.
 func (s *session) routing() router.Config {
-	c, err := s.config.Router(slices.Sorted(maps.Keys(s.config.ByName)))
-	if err != nil {
-		c.Policies = nil // a fault that is reported already
-	}
-	return c
+	return s.config.Router(slices.Sorted(maps.Keys(s.config.ByName)))
 }
 
 // maxRoutingFile is what is read of a file; the router refuses one that is longer than 16 MiB.

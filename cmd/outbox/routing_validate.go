@@ -27,7 +27,7 @@ type validation struct {
 // Run lists all the faults of all files.
 func (c *validateCommand) Run(s *session) error {
 	config := c.check(s)
-	if err := s.faults.err(); err != nil {
+	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	invalid := 0
@@ -41,9 +41,9 @@ func (c *validateCommand) Run(s *session) error {
 		}
 	}
 	if invalid > 0 {
-		s.faults.add("%d of %d files %s not valid", invalid, len(c.Files), english.Either(invalid, "is", "are"))
+		s.faults.Add("%d of %d files %s not valid", invalid, len(c.Files), english.Either(invalid, "is", "are"))
 	}
-	return s.faults.err()
+	return s.faults.Err()
 }
 
 func (c *validateCommand) print(s *session, file string, faults []router.Fault) error {

@@ -106,8 +106,8 @@ func TestRoutingFlags(t *testing.T) {
 	want := []string{"--policy: number 1: want NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX", "--policy: number 3: want NAME="}
 	for _, c := range []struct{ policy, fault string }{
 		{"slow", ""}, {"a=3,1m,2", "want ATTEMPTS"}, {"=3,1m,2,1h", ""},
-		{"b=x,1m,2,1h", `"x" is no number of attempts`}, {"c=3,1,2,1h", `"1" is no duration`}, {"d=3,1m,x,1h", `"x" is no multiplier`},
-		{"e=3,1m,2,x", `"x" is no duration`}, {"f=0,1m,2,1h", "max attempts is 0, must be at least 1"}, {"g=3,1m,0.5,1h", "multiplier is 0.5"},
+		{"b=x,1m,2,1h", `"x" is not a number of attempts`}, {"c=3,1,2,1h", `"1" is not a duration`}, {"d=3,1m,x,1h", `"x" is not a multiplier`},
+		{"e=3,1m,2,x", `"x" is not a duration`}, {"f=0,1m,2,1h", "max attempts is 0, must be at least 1"}, {"g=3,1m,0.5,1h", "multiplier is 0.5"},
 	} {
 		args = append(args, "--policy", c.policy)
 		if c.fault != "" {

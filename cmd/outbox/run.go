@@ -19,7 +19,7 @@ type runCommand struct {
 	Once     bool         `help:"Forward pending events, then exit. Deliveries waiting for a retry stay."`
 }
 
-func newRunCommand() runCommand { return runCommand{Settings: settingFlags()} }
+func newRunCommand() runCommand { return runCommand{Settings: runFlags()} }
 
 // Run forwards until a signal comes, or with --once until nothing is left.
 func (c *runCommand) Run(s *session) error {
@@ -32,7 +32,7 @@ func (c *runCommand) Run(s *session) error {
 		return err
 	}
 	takeStandardLog(s.log)
-	health, err := listen(s.config.Config, s.log)
+	health, err := s.listen()
 	if err != nil {
 		return err
 	}

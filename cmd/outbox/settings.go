@@ -11,148 +11,114 @@ import (
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 )
 
-// setting is the flag of a setting: its value, wherever that was set, and the place.
-type setting struct{ text, place string }
-
-// UnmarshalText takes what stands behind the flag.
-func (s *setting) UnmarshalText(text []byte) error {
-	s.text = string(text)
-	return nil
-}
-
-// settingHelp gives the flags of settings their help, where their tag says ${help_KEY}. As variables of kong's they would be expanded in each
-// other for every flag, which took 30 ms at every start.
-func settingHelp() kong.Option {
-	help := map[string]string{}
+// describeSettings gives the flags of settings, which have the tag setting, their help and placeholder. As variables of kong's they would be expanded
+// in each other for every flag, which took 30 ms at every start.
+func describeSettings() kong.Option {
+	described := map[string]config.Setting{}
 	for _, s := range config.Settings() {
-		help["${help_"+s.Key+"}"] = strings.ReplaceAll(settingText(s), "$", "$$")
+		described[s.Flag] = s
 	}
 	return kong.PostBuild(func(k *kong.Kong) error {
 		return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
-			if flag, ok := node.(*kong.Flag); ok {
-				if text, ok := help[flag.Help]; ok {
-					flag.Help = text
-				}
+			if flag, ok := node.(*kong.Flag); ok && flag.Tag.Has("setting") {
+				s := described[flag.Name]
+				flag.Help, flag.PlaceHolder = strings.ReplaceAll(settingHelp(s), "$", "$$"), s.Placeholder
 			}
 			return next(nil)
 		})
 	})
 }
 
-func settingText(s config.Setting) string {
-	help := s.Help
-	if len(s.Choices()) > 0 {
-		help += " One of " + strings.Join(s.Choices(), ", ") + "."
-	}
+func settingHelp(s config.Setting) string {
+	help := strings.TrimSpace(s.Help + " " + s.Values(""))
 	if s.Default == "" || s.IsBool() {
 		return help
 	}
 	return strings.TrimSuffix(help, ".") + " (default " + s.Default + ")."
 }
 
-// settingFlags returns flags for every setting that the command line does not have for all commands.
-func settingFlags() kong.Plugins {
+// settingFlags returns a flag for each setting that want accepts.
+func settingFlags(group string, want func(config.Setting) bool) kong.Plugins {
 	var fields []reflect.StructField
 	for _, s := range config.Settings() {
-		if s.Key == "log_level" || s.Key == "log_format" {
+		if !want(s) {
 			continue
 		}
-		kind, tag := reflect.TypeFor[string](), `sep:"none" `
+		kind, tag := reflect.TypeFor[string](), ``
 		switch {
+		case s.IsBool() && s.Default == "true":
+			kind, tag = reflect.TypeFor[bool](), `negatable:"" `
 		case s.IsBool():
-			kind, tag = reflect.TypeFor[bool](), ""
-			if s.Default == "true" {
-				tag = `negatable:"" `
-			}
+			kind = reflect.TypeFor[bool]()
 		case s.Repeats():
-			kind = reflect.TypeFor[[]string]()
+			kind, tag = reflect.TypeFor[[]string](), `sep:"none" `
 		}
-		tag += `name:"` + s.Flag + `" placeholder:"` + s.Placeholder + `" help:"${help_` + s.Key + `}"`
+		tag += `setting:"" group:"` + group + `" name:"` + s.Flag + `"`
 		fields = append(fields, reflect.StructField{Name: "F_" + s.Key, Type: kind, Tag: reflect.StructTag(tag)})
 	}
 	return kong.Plugins{reflect.New(reflect.StructOf(fields)).Interface()}
 }
 
-// alertFlags returns flags for the thresholds of alerts, for a command that has not all settings.
-func alertFlags() kong.Plugins {
-	var fields []reflect.StructField
-	for _, s := range config.Settings() {
-		if s.Section == "Alerts" {
-			tag := `group:"Thresholds of alerts, as run has them:" name:"` + s.Flag + `" placeholder:"` + s.Placeholder + `" help:"${help_` + s.Key + `}"`
-			fields = append(fields, reflect.StructField{Name: "F_" + s.Key, Type: reflect.TypeFor[setting](), Tag: reflect.StructTag(tag)})
-		}
-	}
-	return kong.Plugins{reflect.New(reflect.StructOf(fields)).Interface()}
+// runFlags returns the flags of all settings that not every command has.
+func runFlags() kong.Plugins {
+	return settingFlags("", func(s config.Setting) bool { return s.Key != "log_level" && s.Key != "log_format" })
 }
 
-// reader is a command that goes by settings which it has no flags for.
+// alertFlags returns the flags of the thresholds of alerts.
+func alertFlags() kong.Plugins {
+	return settingFlags("Thresholds of alerts, as for run:", func(s config.Setting) bool { return s.Section == "Alerts" })
+}
+
+// reader is a command that uses settings it has no flags for.
 type reader interface{ reads() []string }
 
-// configure loads the settings. A command is told what is wrong with those that it has flags for or reads, and with the file; a command that has them
-// all, of variables that are unknown too.
+// configure loads the settings. A command learns of the faults of the file and of the settings that it has flags for or reads; one that has all
+// settings, of unknown variables too.
 func (s *session) configure(command *kong.Context, file string) {
-	flags := map[string]*kong.Flag{}
-	for _, flag := range command.Flags() {
-		flags[flag.Name] = flag
-	}
-	all := true
-	for _, one := range config.Settings() {
-		all = all && flags[one.Flag] != nil
-	}
-	own := func(flag *kong.Flag) bool { // and no flag of the command that has the name of another setting
-		_, typed := flag.Target.Addr().Interface().(*setting)
-		return all || typed || flag.Tag.Has("setting")
-	}
-	given := map[string][]string{}
-	for _, step := range command.Path {
-		if step.Flag != nil && own(step.Flag) {
-			given[step.Flag.Name] = texts(step.Flag.Target)
-		}
-	}
-	loaded, err := config.Load(config.Sources{Flags: given, Environ: os.Environ(), File: file})
 	asked := map[string]bool{"": true}
 	if r, ok := command.Selected().Target.Addr().Interface().(reader); ok {
 		for _, key := range r.reads() {
 			asked[key] = true
 		}
 	}
+	flags := map[string]bool{}
+	for _, flag := range command.Flags() {
+		flags[flag.Name] = flags[flag.Name] || flag.Tag.Has("setting") // another flag may have the name of a setting
+	}
+	all := true
 	for _, one := range config.Settings() {
-		flag := flags[one.Flag]
-		if flag == nil || !own(flag) {
-			continue
-		}
-		asked[one.Key] = true
-		if into, ok := flag.Target.Addr().Interface().(*setting); ok {
-			into.text, into.place = strings.Join(loaded.Text(one), ","), loaded.Origins[one.Key].Place
+		asked[one.Key] = asked[one.Key] || flags[one.Flag]
+		all = all && flags[one.Flag]
+	}
+	given := map[string][]string{}
+	for _, step := range command.Path {
+		if step.Flag != nil && step.Flag.Tag.Has("setting") {
+			given[step.Flag.Name] = texts(step.Flag.Target)
 		}
 	}
+	var err error
+	s.config, err = config.Load(config.Sources{Flags: given, Environ: os.Environ(), File: file})
 	var wrong config.Faults
 	errors.As(err, &wrong)
 	for _, fault := range wrong {
 		if asked[fault.Setting] && (all || !fault.Misspelled) {
-			s.faults = append(s.faults, fault)
+			s.faults.Faults = append(s.faults.Faults, fault)
 		}
 	}
-	s.config = loaded
 }
 
-// ofDestination tells whether a fault is one of a destination's settings.
-func ofDestination(err error) bool {
-	var f config.Fault
-	return errors.As(err, &f) && (f.Setting == "to" || f.Setting == "destinations" || f.Setting == "redis_url")
-}
+// place returns where a setting was set.
+func (s *session) place(key string) string { return s.config.Origins[key].Place }
 
-// texts are the values that a flag was given.
+// texts returns the values that a flag was given.
 func texts(flag reflect.Value) []string {
-	switch v := flag.Addr().Interface().(type) {
-	case *setting:
-		return []string{v.text}
-	case *string:
-		return []string{*v}
-	case *[]string:
-		return *v
-	case *bool:
-		if *v {
+	switch v := flag.Interface().(type) {
+	case string:
+		return []string{v}
+	case []string:
+		return v
+	case bool:
+		if v {
 			return []string{"true"}
 		}
 		return []string{"false"}

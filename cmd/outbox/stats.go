@@ -73,7 +73,7 @@ type topicStats struct {
 
 // Run counts what is not finished.
 func (c *statsCommand) Run(s *session) error {
-	target := c.check(&s.faults)
+	target := s.database()
 	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
 		backlog, err := store.Backlog(ctx, c.Exact)
 		if err != nil {

@@ -42,9 +42,9 @@ const (
 
 // Run prints events as they are committed, until it is interrupted.
 func (c *tailCommand) Run(s *session) error {
-	target := c.check(&s.faults)
-	lines := s.faults.number("--lines", c.Lines, 0, tailWindow)
-	interval := s.faults.duration("--interval", c.Interval, 10*time.Millisecond)
+	target := s.database()
+	lines := s.faults.Number("--lines", c.Lines, 0, tailWindow)
+	interval := s.faults.Duration("--interval", c.Interval, 10*time.Millisecond)
 	for flag, list := range map[string][]string{"--tenant": c.Tenant, "--topic": c.Topic} {
 		for _, text := range list {
 			s.faults.name(flag, text)

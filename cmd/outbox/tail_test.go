@@ -171,7 +171,7 @@ func TestTailReadsMoreThanAPage(t *testing.T) {
 func TestTailWrongUse(t *testing.T) {
 	t.Parallel()
 	r := outbox("tail", "--database-url", "sqlite:"+filepath.Join(t.TempDir(), "outbox.db"), "-n", "many", "--interval", "1ms", "--topic", "").require(t, statusUsage)
-	for _, want := range []string{`--lines: "many" is no whole number from 0 to 10000`, `--interval: "1ms" is no duration from 10ms up`, "--topic: is empty"} {
+	for _, want := range []string{`--lines: "many" is not a whole number from 0 to 10000`, `--interval: "1ms" is not a duration of 10ms or more`, "--topic: is empty"} {
 		require.Contains(t, r.stderr, want)
 	}
 }

@@ -55,15 +55,15 @@ func tracingEndpoint(f *faults) string {
 		return ""
 	case "", "otlp":
 	default:
-		f.add("%s: %q is none that there is; there are otlp and none", otelTracesExporter, exporter)
+		f.Add("%s: %q is none that there is; there are otlp and none", otelTracesExporter, exporter)
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		f.add("%s: it is no URL such as http://collector:4318", place)
+		f.Add("%s: it is no URL such as http://collector:4318", place)
 		return ""
 	}
 	if name, protocol := first(otlpTracesProtocol, otlpProtocol); protocol != "" && protocol != "http/protobuf" {
-		f.add("%s: %q is none that there is; set it to http/protobuf, and the endpoint to the collector's port for that, usually 4318", name, protocol)
+		f.Add("%s: %q is none that there is; set it to http/protobuf, and the endpoint to the collector's port for that, usually 4318", name, protocol)
 	}
 	return redact.URL(endpoint)
 }

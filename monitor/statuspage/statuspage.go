@@ -39,7 +39,8 @@ type Config struct {
 	Title string
 }
 
-const minToken = 16
+// MinToken is the least number of bytes of [Config.Token].
+const MinToken = 16
 
 type page struct {
 	m       *monitor.Monitor
@@ -75,8 +76,8 @@ var templates = template.Must(template.New("page").Funcs(functions).Parse(source
 // host name that is not known. An address that sends ten wrong tokens waits for the rest of the minute, but for tabs that were unlocked
 // before.
 func New(m *monitor.Monitor, cfg Config, logger watermill.LoggerAdapter) (http.Handler, error) {
-	if cfg.Token != "" && len(cfg.Token) < minToken {
-		return nil, fmt.Errorf("status page: Token has %d bytes, want at least %d", len(cfg.Token), minToken)
+	if cfg.Token != "" && len(cfg.Token) < MinToken {
+		return nil, fmt.Errorf("status page: Token has %d bytes, want at least %d", len(cfg.Token), MinToken)
 	}
 	names, err := newHosts(cfg.Hosts)
 	if err != nil {

@@ -50,12 +50,4 @@ func TestCleanupIsSwitchedOn(t *testing.T) {
 			require.Equal(t, 7*24*time.Hour, cleaner.Retention)
 		})
 	}
-
-	c := config.Default() // in code
-	_, on := c.Cleaner()
-	require.False(t, on)
-	c.CleanupOn = true
-	cleaner, on := c.Cleaner()
-	require.True(t, on)
-	require.Equal(t, "02:00", cleaner.At)
 }

@@ -1,21 +1,24 @@
 // Package config is the configuration of the outbox command.
 //
-// [Default] is a [Config] to change in code. [Load] reads one from flags, environment variables and a YAML file, in this order of precedence,
-// over a profile and the defaults, and reports all that is wrong at once. Every setting has one name in three forms: the key batch_size of
-// the file is the flag --batch-size and the variable BENTO_OUTBOX_BATCH_SIZE, where its field says nothing else.
+// [Load] reads it from flags, environment variables and a YAML or JSON file, in this order of precedence, over a profile and the defaults. It reports
+// all faults at once. Every setting has one name in three forms: the key batch_size of the file is the flag --batch-size and the variable
+// BENTO_OUTBOX_BATCH_SIZE, unless its field says otherwise.
+//
+// The text "off" switches off what can be off. Its number is [Off], as in the Go packages, where zero means the default.
 package config
 
 import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 )
 
 //go:generate go run ./page ../../../../docs/configuration.md
 
-// Config has all settings, in sections. A field's tags are its documentation: key is its name in the file, env the variable where it has not the
-// usual name, min and max its bounds, secret that it is never shown.
+// Config has all settings, in sections. Each field is described by its tags: key is its name in the file; flag and env are the flag and the variable
+// if they do not follow from the key; min and max are its bounds; off says what "off" does; secret hides the value.
 type Config struct {
 	Profile string `key:"profile" oneof:"high_throughput,low_latency" placeholder:"NAME" help:"Start from ready-made values for reading and waiting. Settings given explicitly take precedence."`
 
@@ -23,27 +26,26 @@ type Config struct {
 	Forwarding
 	Retries
 	Destinations
-	Publishing
 	Cleanup
 	Monitoring
 	Alerts
 }
 
-// Database says where the tables are, and how they are reached.
+// Database locates the tables and sets up the connections to them.
 type Database struct {
 	DatabaseURL      string        `key:"database_url" env:"DATABASE_URL" secret:"url" placeholder:"URL" help:"postgres://user:password@host/database, sqlite:path or sqlite:///path. Use a variable or a file to keep the password out of the process list."`
 	TablePrefix      string        `key:"table_prefix" placeholder:"NAME" help:"Prefix of the table names."`
 	Schema           string        `key:"schema" placeholder:"NAME" help:"PostgreSQL schema of the tables. Defaults to the first schema of the search_path."`
 	PoolSize         int           `key:"connection_pool_size" min:"1" max:"1000" help:"Connections kept open."`
 	PoolOverflow     int           `key:"connection_pool_overflow" min:"0" max:"1000" help:"Extra connections to open while all others are in use. A forwarder needs up to six connections."`
-	PoolRecycle      time.Duration `key:"connection_recycle" min:"0s" help:"Replace connections of this age; 0s disables."`
+	PoolRecycle      time.Duration `key:"connection_recycle" min:"0s" off:"keeps them" help:"Replace connections of this age."`
 	PoolPing         bool          `key:"connection_ping" help:"Check that a PostgreSQL connection is alive before using it, if it was idle for a second."`
-	StatementTimeout time.Duration `key:"statement_timeout" min:"0s" help:"PostgreSQL's own time limit for each of the forwarder's statements; 0s keeps the server's setting. Not set through PgBouncer."`
+	StatementTimeout time.Duration `key:"statement_timeout" min:"0s" off:"keeps the server's setting" help:"PostgreSQL's own time limit for each of the forwarder's statements. Not set through PgBouncer."`
 	JIT              bool          `key:"jit" help:"Let PostgreSQL compile queries. The forwarder's queries are too short to benefit. Not set through PgBouncer."`
 	QueryTimeout     time.Duration `key:"query_timeout" env:"BENTO_OUTBOX_QUERY_TIMEOUT_SECONDS" min:"100ms" help:"Time limit for each database operation."`
 }
 
-// Forwarding says what a forwarder reads, and how.
+// Forwarding says what a forwarder reads and how it delivers.
 type Forwarding struct {
 	Group          string        `key:"group" placeholder:"NAME" help:"Group of this forwarder. Forwarders of one group share the work."`
 	Tenants        []string      `key:"tenants" placeholder:"ID" help:"Forward only events of these tenants."`
@@ -63,48 +65,45 @@ type Forwarding struct {
 	Unordered      bool          `key:"unordered" help:"Deliver events as they become ready, ignoring ordering keys."`
 }
 
-// Retries says how often a delivery is tried.
+// Retries defines the retry policies.
 type Retries struct {
 	MaxAttempts     int               `key:"max_retry_attempts" min:"1" max:"1000" help:"Attempts of the default retry policy."`
 	ErrorRetryDelay time.Duration     `key:"error_retry_delay" min:"1ms" help:"Wait after the first attempt of the default retry policy. It doubles with each attempt, up to 5m."`
 	Policies        map[string]string `key:"policies" flag:"policy" placeholder:"NAME=ATTEMPTS,INITIAL,MULTIPLIER,MAX" help:"Define a retry policy, such as slow=3,1m,2,1h. Repeat the flag to define several."`
+
+	RetryPolicies map[string]middleware.RetryPolicy // what [Load] makes of these settings; no setting itself
 }
 
-// Destinations says where events go.
+// Destinations says where events go and when a destination counts as unreachable.
 type Destinations struct {
 	To                 string            `key:"to" secret:"url" placeholder:"URL" help:"Destination of events that name none, such as console://stdout, kafka://host:9092 or redis://host:6379. Short for a destination named default."`
 	ByName             map[string]string `key:"destinations" flag:"destination" secret:"url" placeholder:"NAME=URL" help:"A destination that events address as NAME://topic. Events that name none go to the one named default, or to the only one. Repeat the flag for several."`
 	RedisURL           string            `key:"redis_url" env:"REDIS_URL" secret:"url" placeholder:"URL" help:"Short for a destination named redis."`
 	DefaultDestination string            `key:"default_destination" placeholder:"NAME" help:"Destination of events that name none, if it is not the one named default."`
-	PoisonDestination  string            `key:"poison_destination" placeholder:"NAME://TOPIC" help:"Also publish dead events here."`
-	Routes             string            `key:"routes" placeholder:"FILE" help:"Routes file, in YAML or JSON, for events without a routing config of their own. Reloaded when it changes and on SIGHUP."`
+	PoisonDestination  string            `key:"poison_destination" off:"disables it" placeholder:"NAME://TOPIC" help:"Also publish dead events here."`
+	Routes             string            `key:"routes" off:"disables it" placeholder:"FILE" help:"Routes file, in YAML or JSON, for events without a routing config of their own. Reloaded when it changes and on SIGHUP."`
 	AllowWhenPerEvent  bool              `key:"allow_when_per_event" help:"Allow when in the routing configs of events. Enable it only if you trust every publisher."`
 	BreakerFailures    int               `key:"breaker_failures" min:"1" max:"1000" help:"Open a circuit breaker after this many consecutive failures that are the fault of the destination. An open breaker lets only probes through."`
 	BreakerProbe       time.Duration     `key:"breaker_probe" min:"1ms" help:"Wait between two probes."`
 }
 
-// Publishing is for applications that publish: see [Config.Publisher].
-type Publishing struct {
-	DefaultTenantID string `key:"default_tenant_id" placeholder:"ID" help:"Tenant of messages that name none, for applications that take their publisher's settings from here. outbox run does not use it."`
-}
-
-// Cleanup says when finished events are removed. Nothing is by default: see docs/operations.md for why.
+// Cleanup says when finished events are deleted. By default they are kept: see docs/operations.md for why.
 type Cleanup struct {
-	CleanupOn        bool          `key:"cleanup" help:"Delete old finished events daily, or as cleanup_at or cleanup_every says; setting either enables this too. Among replicas, one forwarder does it. False disables it, unless a source of higher precedence sets a time."`
+	CleanupOn        bool          `key:"cleanup" help:"Delete old finished events daily, or as cleanup_at or cleanup_every says; setting either enables this too. One forwarder of all replicas does it. False disables it, unless a source of higher precedence sets a time."`
 	CleanupAt        string        `key:"cleanup_at" placeholder:"TIME" default:"02:00, with cleanup" help:"Time of day, in local time, of the daily clean-up."`
-	CleanupEvery     time.Duration `key:"cleanup_every" min:"0s" help:"Interval between clean-ups, instead of a time of day; 0s disables."`
-	Retention        time.Duration `key:"retention" min:"1s" help:"How long to keep sent events."`
-	SkippedRetention time.Duration `key:"skipped_retention" min:"0s" help:"How long to keep skipped events; 0s means as long as sent ones."`
-	DeadRetention    time.Duration `key:"dead_retention" min:"0s" help:"How long to keep dead events; 0s keeps them forever."`
+	CleanupEvery     time.Duration `key:"cleanup_every" min:"0s" off:"disables it" help:"Interval between clean-ups, instead of a time of day."`
+	Retention        time.Duration `key:"retention" min:"1s" off:"keeps them forever" help:"How long to keep sent events."`
+	SkippedRetention time.Duration `key:"skipped_retention" min:"1s" off:"keeps them forever" default:"retention" help:"How long to keep skipped events."`
+	DeadRetention    time.Duration `key:"dead_retention" min:"0s" off:"keeps them forever" help:"How long to keep dead events."`
 	CleanupBatch     int           `key:"cleanup_batch_size" min:"1" max:"100000" help:"Events to examine per clean-up transaction."`
 }
 
-// Monitoring says what can be seen of a forwarder.
+// Monitoring says what a forwarder shows of itself.
 type Monitoring struct {
-	MetricsPort string   `key:"metrics_port" env:"METRICS_PORT" placeholder:"PORT" help:"Serve the status page, /healthz, /readyz and /metrics on this port of 127.0.0.1, or on host:port. By default nothing is served."`
+	MetricsPort string   `key:"metrics_port" env:"METRICS_PORT" off:"serves nothing" placeholder:"PORT" help:"Serve the status page, /healthz, /readyz and /metrics on this port of 127.0.0.1, or on host:port."`
 	Performance bool     `key:"enable_performance_monitoring" help:"With metrics_port, measure the forwarder, serve /metrics and the status page, and log alerts."`
 	StatusHosts []string `key:"status_hosts" placeholder:"NAME" help:"Host names, besides localhost, IP addresses and the host of metrics_port, under which browsers may open the status page. Others are refused, as a defense against DNS rebinding; * allows any."`
-	ActionToken string   `key:"action_token" secret:"value" placeholder:"TOKEN" help:"Token that users of the status page enter to replay, discard, pause and resume; at least 16 bytes. Without a token these actions are disabled. Use a variable or a file to keep it out of the process list."`
+	ActionToken string   `key:"action_token" off:"disables these actions" secret:"value" placeholder:"TOKEN" help:"Token that users of the status page enter to replay, discard, pause and resume; at least 16 bytes. Use a variable or a file to keep it out of the process list."`
 	LogLevel    string   `key:"log_level" env:"LOG_LEVEL" oneof:"trace,debug,info,warn,error" placeholder:"LEVEL" help:"Least severe level to log. Logs go to standard error."`
 	LogFormat   string   `key:"log_format" env:"LOG_FORMAT" oneof:"text,json" placeholder:"FORMAT" help:"Format of log lines."`
 }
@@ -118,11 +117,10 @@ func Default() Config {
 		},
 		Retries:      Retries{MaxAttempts: 5, ErrorRetryDelay: time.Second},
 		Destinations: Destinations{BreakerFailures: 5, BreakerProbe: 2 * time.Second},
-		Cleanup:      Cleanup{Retention: 7 * 24 * time.Hour, CleanupBatch: 5000},
+		Cleanup:      Cleanup{CleanupEvery: Off, Retention: 7 * 24 * time.Hour, DeadRetention: Off, CleanupBatch: 5000},
 		Monitoring:   Monitoring{Performance: true, LogLevel: "info", LogFormat: "text"},
 	}
-	c.Alerts = newAlerts(monitor.DefaultThresholds())
+	c.Alerts = Alerts(monitor.DefaultThresholds())
 	c.take(forwarder.Defaults())
-	c.PublishTimeout = 0 // goes by the lease
 	return c
 }

@@ -12,12 +12,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile bounds a file that somebody named by mistake.
+// maxFile is the largest file in bytes: a larger one was named by mistake.
 const maxFile = 1 << 20
 
-// file returns what a YAML file sets, by key.
+// file returns what a YAML file sets, by key. JSON is YAML. An empty path names no file.
 func file(path string, faults *Faults) map[string]given {
 	set := map[string]given{}
+	if path == "" {
+		return set
+	}
 	text, err := read(path)
 	if err != nil {
 		faults.add("", path, err)
@@ -59,7 +62,7 @@ func file(path string, faults *Faults) map[string]given {
 			faults.add(s.Key, place, err)
 			continue
 		}
-		if s.Key == "routes" && len(items) == 1 && !filepath.IsAbs(items[0]) {
+		if s.Key == "routes" && len(items) == 1 && !s.isOff(items[0]) && !filepath.IsAbs(items[0]) {
 			items[0] = filepath.Join(filepath.Dir(path), items[0])
 		}
 		if len(items) > 0 {
@@ -72,7 +75,7 @@ func file(path string, faults *Faults) map[string]given {
 func read(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err == nil && info.Size() > maxFile {
-		return nil, fmt.Errorf("it has %d bytes; a configuration has at most %d", info.Size(), maxFile)
+		return nil, fmt.Errorf("it has %d bytes; at most %d are allowed", info.Size(), maxFile)
 	}
 	if err == nil {
 		var text []byte
@@ -82,12 +85,12 @@ func read(path string) ([]byte, error) {
 	}
 	var named *fs.PathError
 	if errors.As(err, &named) {
-		err = named.Err // the path is said already
+		err = named.Err // the place names the path
 	}
 	return nil, err
 }
 
-// items returns the values of a node: those of a sequence, NAME=VALUE of a mapping, or one.
+// items returns the values of a node: those of a sequence, NAME=VALUE for each entry of a mapping, or one.
 func (s Setting) items(n *yaml.Node) ([]string, error) {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -96,7 +99,7 @@ func (s Setting) items(n *yaml.Node) ([]string, error) {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return nil, nil
-	case s.named() && n.Kind == yaml.MappingNode:
+	case s.kind == mapType && n.Kind == yaml.MappingNode:
 		var list []string
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if !scalar(n.Content[i+1]) {
@@ -105,7 +108,7 @@ func (s Setting) items(n *yaml.Node) ([]string, error) {
 			list = append(list, n.Content[i].Value+"="+n.Content[i+1].Value)
 		}
 		return list, nil
-	case s.named():
+	case s.kind == mapType:
 		return nil, errors.New("want names with values, as in kafka: kafka://localhost:9092")
 	case s.kind == listType && n.Kind == yaml.SequenceNode:
 		var list []string

@@ -2,18 +2,16 @@ package config
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
-	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// Names returns how the tables are called.
+// Names returns the names of the tables.
 func (c Config) Names() schema.Names { return schema.Names{Prefix: c.TablePrefix, Schema: c.Schema} }
 
-// Forwarder returns the forwarder's configuration, but for its routes. Its dialect is that of the database it gets.
+// Forwarder returns the configuration of a forwarder without routes.
 func (c Config) Forwarder() forwarder.Config {
 	return forwarder.Config{
 		Subscriber: forwarder.SubscriberConfig{
@@ -21,7 +19,7 @@ func (c Config) Forwarder() forwarder.Config {
 			Group:  c.Group, Tenants: c.Tenants, Topics: c.Topics,
 			BatchSize: c.BatchSize, MaxConcurrent: c.MaxConcurrent, SettleBatch: c.SettleBatch, SettleDelay: c.SettleDelay,
 			SleepBusy: c.SleepBusy, SleepIdle: c.SleepIdle, SleepIdleMax: c.SleepIdleMax, Listen: c.Listen, SweepInterval: c.SweepInterval,
-			Lease: c.Lease, PublishTimeout: c.publishTimeout(), QueryTimeout: c.QueryTimeout, CloseTimeout: c.CloseTimeout,
+			Lease: c.Lease, PublishTimeout: c.PublishTimeout, QueryTimeout: c.QueryTimeout, CloseTimeout: c.CloseTimeout,
 			Unordered: c.Unordered, RetryPolicy: c.defaultPolicy(),
 		},
 		DefaultPublisher:  c.DefaultDestination,
@@ -31,47 +29,21 @@ func (c Config) Forwarder() forwarder.Config {
 	}
 }
 
-func (c Config) publishTimeout() time.Duration {
-	return cmp.Or(c.PublishTimeout, min(10*time.Second, c.Lease/3))
+// Router returns the configuration of routing without routes. publishers are the names that destinations may begin with.
+func (c Config) Router(publishers []string) router.Config {
+	return router.Config{Policies: c.RetryPolicies, Publishers: publishers, AllowExprPerEvent: c.AllowWhenPerEvent}
 }
 
-// Router returns the configuration of routing without routes: retry policies, and the names that may stand in front of :// in a destination. The
-// error has every fault of the policies.
-func (c Config) Router(publishers []string) (router.Config, error) {
-	policies, faults := c.policies(nil)
-	return router.Config{Policies: policies, Publishers: publishers, AllowExprPerEvent: c.AllowWhenPerEvent}, faults.err()
-}
-
-// Publisher returns the configuration of an application's own publishers.
-func (c Config) Publisher(dialect schema.Dialect) forwarder.PublisherConfig {
-	return forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{
-		Config: schema.Config{Dialect: dialect, Names: c.Names()}, DefaultTenantID: c.DefaultTenantID,
-	}}
-}
-
-// nightly is when finished events are removed where only that they are is set.
-const nightly = "02:00"
-
-// Cleaner returns the configuration of the clean-up, and whether there is one.
-func (c Config) Cleaner() (forwarder.CleanerConfig, bool) {
-	if c.CleanupOn && c.CleanupEvery == 0 {
-		c.CleanupAt = cmp.Or(c.CleanupAt, nightly)
-	}
-	cleaner := forwarder.CleanerConfig{
+// Cleaner returns the configuration of the clean-up, and whether it is on.
+func (c Config) Cleaner() (cleaner forwarder.CleanerConfig, on bool) {
+	return forwarder.CleanerConfig{
 		Schema: schema.Config{Names: c.Names()}, Tenants: c.Tenants,
-		Retention: c.Retention, SkippedRetention: c.SkippedRetention, DeadRetention: cmp.Or(c.DeadRetention, forwarder.Forever),
-		BatchSize: c.CleanupBatch, At: c.CleanupAt, Every: c.CleanupEvery,
-	}
-	return cleaner, c.CleanupAt != "" || c.CleanupEvery > 0
+		Retention: c.Retention, SkippedRetention: c.SkippedRetention, DeadRetention: c.DeadRetention,
+		BatchSize: c.CleanupBatch, At: c.CleanupAt, Every: max(c.CleanupEvery, 0),
+	}, c.CleanupOn
 }
 
-func (c Config) defaultPolicy() middleware.RetryPolicy {
-	p := middleware.Policies()["default"]
-	p.MaxAttempts, p.InitialInterval = c.MaxAttempts, c.ErrorRetryDelay
-	return p
-}
-
-// StandardPublisher is the destination of what names none, empty when there is none: that of the forwarder's Config, or of what it defaults to.
+// StandardPublisher returns the destination of events that name none: the one that is set, the only one there is, or the one named default.
 func (c Config) StandardPublisher() string {
 	if c.DefaultDestination == "" && len(c.ByName) == 1 {
 		for name := range c.ByName {

@@ -19,14 +19,12 @@ func TestPageHosts(t *testing.T) {
 		"status.example.com:9090": {"shop.internal", "status.example.com"},
 		":9090":                   {"shop.internal"},
 	} {
-		c := config.Default()
-		c.StatusHosts, c.MetricsPort = []string{"shop.internal"}, port
-		require.NoError(t, c.Validate())
-		require.Equal(t, want, c.PageHosts(), port)
+		l, err := config.Load(config.Sources{Flags: map[string][]string{"status-hosts": {"shop.internal"}, "metrics-port": {port}}})
+		require.NoError(t, err)
+		require.Equal(t, want, l.PageHosts(), port)
 	}
-	for _, name := range []string{"http://shop.internal", "shop.internal:9090", "*.internal", ""} {
-		c := config.Default()
-		c.StatusHosts = []string{name}
-		require.ErrorContains(t, c.Validate(), "status_hosts: ", name)
+	for _, name := range []string{"http://shop.internal", "shop.internal:9090", "*.internal"} {
+		_, err := config.Load(config.Sources{Flags: map[string][]string{"status-hosts": {name}}})
+		require.ErrorContains(t, err, "--status-hosts: ", name)
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Layer is where a value comes from. A later one wins over those before it.
+// Layer is the kind of source that a value comes from. A later layer wins.
 type Layer int
 
-// The layers.
+// The layers, in order of precedence.
 const (
 	Defaults Layer = iota
 	Profile
@@ -18,10 +18,10 @@ const (
 	Flags
 )
 
-// Origin is where the value of a setting comes from.
+// Origin is the source of a value.
 type Origin struct {
 	Layer Layer
-	// Place is the profile's name, the file's line with the key, the variable or the flag; "default" for a default.
+	// Place is the profile's name, the file's line and key, the variable or the flag; "default" for a default.
 	Place string
 }
 
@@ -31,43 +31,36 @@ type Sources struct {
 	Flags map[string][]string
 	// Environ has entries NAME=VALUE, as os.Environ returns them.
 	Environ []string
-	// File is the path of a YAML file. By default the variable [FileVariable] names it, if it is set.
+	// File is the path of a YAML or JSON file. Defaults to the value of the variable [FileVariable].
 	File string
 }
 
-// Loaded is what sources say.
+// Loaded is a configuration that knows where each value comes from.
 type Loaded struct {
 	Config
-	// Origins of the settings by key; those of maps have one for each name too, as in destinations.kafka.
+	// Origins of the settings by key. A named value has one of its own, as in destinations.kafka.
 	Origins map[string]Origin
 }
 
+// given is what one source says of a setting.
 type given struct {
 	items  []string
 	origin Origin
 }
 
-// Load reads sources over a profile and the defaults. What is returned has the defaults where the error, which is of type [Faults], says that
-// something is wrong. Values that one field cannot tell to be wrong are checked by [Config.Validate], which Load calls.
+// Load reads sources over a profile and the defaults. The error is of type [Faults] and has everything that is wrong; a setting at fault keeps the
+// value of the layer below.
 func Load(src Sources) (Loaded, error) {
 	l := Loaded{Config: Default(), Origins: map[string]Origin{}}
 	for _, s := range settings {
 		l.Origins[s.Key] = Origin{Place: "default"}
 	}
 	var faults Faults
-	var layers []map[string]given
-	environ := environment(src.Environ, &faults)
-	path := src.File
-	for _, entry := range src.Environ {
-		if path == "" && len(entry) > len(FileVariable) && entry[:len(FileVariable)+1] == FileVariable+"=" {
-			path = entry[len(FileVariable)+1:]
-		}
+	variables, path := environment(src.Environ, &faults)
+	if src.File != "" {
+		path = src.File
 	}
-	if path != "" {
-		layers = append(layers, file(path, &faults))
-	}
-	layers = append(layers, environ, flags(src.Flags))
-
+	layers := []map[string]given{file(path, &faults), variables, flags(src.Flags)}
 	l.profile(layers)
 	for _, layer := range layers {
 		for _, s := range settings {
@@ -75,18 +68,11 @@ func Load(src Sources) (Loaded, error) {
 				l.set(s, v, &faults)
 			}
 		}
-		l.fold(layer, &faults)
+		l.foldShort(layer, &faults)
 	}
-	if l.Origins["sleep_idle_max"].Layer < File {
-		l.SleepIdleMax = max(l.SleepIdleMax, l.SleepIdle)
-	}
-	l.adjust()
-	if l.Origins["close_timeout"].Layer < File {
-		l.CloseTimeout = max(l.CloseTimeout, l.publishTimeout())
-	}
-	l.cleanup()
-	l.validate(&faults, func(key string) string { return l.Origins[key].Place })
-	return l, faults.err()
+	l.derive()
+	l.validate(&faults)
+	return l, faults.Err()
 }
 
 func flags(set map[string][]string) map[string]given {
@@ -99,7 +85,13 @@ func flags(set map[string][]string) map[string]given {
 	return m
 }
 
-// profile takes the values of the profile that the last of layers names.
+// place returns where a setting was set.
+func (l *Loaded) place(key string) string { return l.Origins[key].Place }
+
+// isDefault reports whether nobody set a setting; profiles set defaults.
+func (l *Loaded) isDefault(key string) bool { return l.Origins[key].Layer < File }
+
+// profile takes the values of the profile that the highest layer names.
 func (l *Loaded) profile(layers []map[string]given) {
 	for _, layer := range slices.Backward(layers) {
 		v, ok := layer["profile"]
@@ -120,42 +112,40 @@ func (l *Loaded) profile(layers []map[string]given) {
 	}
 }
 
-// cleanup makes one thing of the switch and the times: false wins over times of its layer and those below, and a time that is set stands for true.
-func (l *Loaded) cleanup() {
-	if off := l.Origins["cleanup"].Layer; off > Defaults && !l.CleanupOn {
-		if l.Origins["cleanup_at"].Layer <= off {
-			l.CleanupAt = ""
-		}
-		if l.Origins["cleanup_every"].Layer <= off {
-			l.CleanupEvery = 0
-		}
-	}
-	cleaner, on := l.Cleaner()
-	l.CleanupOn, l.CleanupAt = on, cleaner.At
-}
-
 func (l *Loaded) set(s Setting, v given, faults *Faults) {
 	value := reflect.New(s.kind).Elem()
-	value.Set(s.field(&l.Config))
-	if err := s.parse(value, v.items); err != nil {
+	err := s.parse(value, v.items)
+	if err != nil {
 		faults.add(s.Key, v.origin.Place, err)
-		if !s.named() {
-			return
-		}
 	}
-	s.field(&l.Config).Set(value)
-	l.Origins[s.Key] = v.origin
-	if s.named() {
-		one := reflect.New(s.kind).Elem()
-		_ = s.parse(one, v.items)
-		for name := range one.Interface().(map[string]string) {
-			l.Origins[s.Key+"."+name] = Origin{Layer: v.origin.Layer, Place: v.origin.Place + " " + name}
+	if named, ok := value.Interface().(map[string]string); ok {
+		for name, text := range named {
+			origin := v.origin
+			origin.Place += " " + name
+			l.put(s, name, text, origin)
 		}
+	} else if err == nil {
+		s.field(&l.Config).Set(value)
+	}
+	if err == nil || s.kind == mapType {
+		l.Origins[s.Key] = v.origin
 	}
 }
 
-// fold makes the settings that are short for a destination that destination.
-func (l *Loaded) fold(layer map[string]given, faults *Faults) {
+// put adds a value to a setting with named values.
+func (l *Loaded) put(s Setting, name, text string, origin Origin) {
+	all := maps.Clone(s.field(&l.Config).Interface().(map[string]string))
+	if all == nil {
+		all = map[string]string{}
+	}
+	all[name] = text
+	s.field(&l.Config).Set(reflect.ValueOf(all))
+	l.Origins[s.Key+"."+name] = origin
+}
+
+// foldShort turns the settings that are short for a destination into that destination.
+func (l *Loaded) foldShort(layer map[string]given, faults *Faults) {
+	all, _ := find(byKey, "destinations")
 	for _, short := range []struct {
 		key, name string
 		url       *string
@@ -164,17 +154,11 @@ func (l *Loaded) fold(layer map[string]given, faults *Faults) {
 		if !ok || *short.url == "" {
 			continue
 		}
-		origin := "destinations." + short.name
-		if l.Origins[origin].Layer == v.origin.Layer {
+		if l.Origins["destinations."+short.name].Layer == v.origin.Layer {
 			faults.addf(short.key, v.origin.Place, "there are two destinations named %q", short.name)
 		}
-		l.ByName = maps.Clone(l.ByName)
-		if l.ByName == nil {
-			l.ByName = map[string]string{}
-		}
-		l.ByName[short.name] = *short.url
-		l.Origins[origin] = v.origin
-		l.Origins["destinations"] = v.origin
+		l.put(all, short.name, *short.url, v.origin)
+		l.Origins[all.Key] = v.origin
 		*short.url = ""
 	}
 }

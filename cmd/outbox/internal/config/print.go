@@ -10,22 +10,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Write writes l as a YAML file that says where each value comes from. Secrets are hidden; apart from them, and from settings without a value,
-// which are comments, it can be read again.
+// Write writes l as a YAML file with the origin of each value. Settings without a value are comments. The file can be read again, except for secrets,
+// which are hidden.
 func (l Loaded) Write(w io.Writer) error {
 	var b bytes.Buffer
 	for _, s := range settings {
 		items := s.format(s.field(&l.Config))
-		if s.Key == "publish_timeout" && l.PublishTimeout == 0 {
-			items = []string{short(l.publishTimeout())}
-		}
 		for i := range items {
 			items[i] = s.shown(items[i])
 		}
 		switch {
 		case len(items) == 0:
 			fmt.Fprintf(&b, "# %s:\n", s.Key)
-		case s.named():
+		case s.kind == mapType:
 			fmt.Fprintf(&b, "%s:\n", s.Key)
 			for _, item := range items {
 				name, value, _ := strings.Cut(item, "=")
@@ -48,7 +45,7 @@ func (l Loaded) Write(w io.Writer) error {
 	return err
 }
 
-// scalar is text as YAML takes it, in one line.
+// scalar returns text as a YAML scalar on one line.
 func scalar(text string) (string, error) {
 	var into any
 	n := yaml.Node{Kind: yaml.ScalarNode, Value: text}

@@ -1,7 +1,7 @@
 package config
 
 import (
-	"time"
+	"cmp"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 )
@@ -11,31 +11,19 @@ var profiles = map[string]func() forwarder.SubscriberConfig{
 	"low_latency":     forwarder.LowLatency,
 }
 
-// take makes what s sets the settings of c.
+// take copies the fields of s that are set.
 func (c *Config) take(s forwarder.SubscriberConfig) {
-	count := func(into *int, n int) {
-		if n != 0 {
-			*into = n
-		}
-	}
-	wait := func(into *time.Duration, d time.Duration) {
-		if d != 0 {
-			*into = d
-		}
-	}
-	if s.Group != "" {
-		c.Group = s.Group
-	}
-	count(&c.BatchSize, s.BatchSize)
-	count(&c.MaxConcurrent, s.MaxConcurrent)
-	count(&c.SettleBatch, s.SettleBatch)
-	wait(&c.SettleDelay, s.SettleDelay)
-	wait(&c.SleepBusy, s.SleepBusy)
-	wait(&c.SleepIdle, s.SleepIdle)
-	wait(&c.SleepIdleMax, s.SleepIdleMax)
-	wait(&c.SweepInterval, s.SweepInterval)
-	wait(&c.Lease, s.Lease)
-	wait(&c.PublishTimeout, s.PublishTimeout)
-	wait(&c.QueryTimeout, s.QueryTimeout)
-	wait(&c.CloseTimeout, s.CloseTimeout)
+	c.Group = cmp.Or(s.Group, c.Group)
+	c.BatchSize = cmp.Or(s.BatchSize, c.BatchSize)
+	c.MaxConcurrent = cmp.Or(s.MaxConcurrent, c.MaxConcurrent)
+	c.SettleBatch = cmp.Or(s.SettleBatch, c.SettleBatch)
+	c.SettleDelay = cmp.Or(s.SettleDelay, c.SettleDelay)
+	c.SleepBusy = cmp.Or(s.SleepBusy, c.SleepBusy)
+	c.SleepIdle = cmp.Or(s.SleepIdle, c.SleepIdle)
+	c.SleepIdleMax = cmp.Or(s.SleepIdleMax, c.SleepIdleMax)
+	c.SweepInterval = cmp.Or(s.SweepInterval, c.SweepInterval)
+	c.Lease = cmp.Or(s.Lease, c.Lease)
+	c.PublishTimeout = cmp.Or(s.PublishTimeout, c.PublishTimeout)
+	c.QueryTimeout = cmp.Or(s.QueryTimeout, c.QueryTimeout)
+	c.CloseTimeout = cmp.Or(s.CloseTimeout, c.CloseTimeout)
 }

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/internal/nearest"
+	"github.com/bento-outbox/watermill-outbox/internal/redact"
 )
 
 // Setting describes one field of [Config].
@@ -22,6 +24,7 @@ type Setting struct {
 	kind        reflect.Type
 	index       []int
 	least, most string
+	off         string // what "off" does; empty if the setting cannot be switched off
 	oneOf       []string
 	secret      string
 }
@@ -32,43 +35,39 @@ var (
 	mapType      = reflect.TypeFor[map[string]string]()
 )
 
-// Settings returns every setting, in the order of the fields.
-func Settings() []Setting { return append([]Setting(nil), settings...) }
-
 // settings are fixed at compile time.
 var settings = describe()
 
+// Settings returns every setting, in the order of the fields.
+func Settings() []Setting { return slices.Clone(settings) }
+
 func describe() []Setting {
 	var list []Setting
-	defaults := Default()
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		key := f.Tag.Get("key")
-		if key == "" {
+	defaults := reflect.ValueOf(Default())
+	for _, f := range reflect.VisibleFields(defaults.Type()) {
+		tag := f.Tag.Get
+		s := Setting{
+			Key: tag("key"), Flag: tag("flag"), Env: tag("env"), Help: tag("help"), Default: tag("default"), Placeholder: tag("placeholder"),
+			kind: f.Type, index: f.Index, least: tag("min"), most: tag("max"), off: tag("off"), secret: tag("secret"),
+		}
+		if s.Key == "" {
 			continue // a section
 		}
-		s := Setting{
-			Key: key, Flag: f.Tag.Get("flag"), Env: f.Tag.Get("env"), Help: f.Tag.Get("help"), Default: f.Tag.Get("default"),
-			Placeholder: f.Tag.Get("placeholder"),
-			kind:        f.Type, index: f.Index, least: f.Tag.Get("min"), most: f.Tag.Get("max"), secret: f.Tag.Get("secret"),
-		}
 		if len(f.Index) > 1 {
-			s.Section = reflect.TypeFor[Config]().Field(f.Index[0]).Name
+			s.Section = defaults.Type().Field(f.Index[0]).Name
 		}
-		if s.Flag == "" {
-			s.Flag = strings.ReplaceAll(key, "_", "-")
-		}
-		if s.Env == "" {
-			s.Env = prefix + strings.ToUpper(key)
-		}
-		if text := f.Tag.Get("oneof"); text != "" {
+		if text := tag("oneof"); text != "" {
 			s.oneOf = strings.Split(text, ",")
 		}
-		if s.Default == "" {
-			s.Default = strings.Join(s.format(s.field(&defaults)), ",")
+		fallback := func(into *string, text string) {
+			if *into == "" {
+				*into = text
+			}
 		}
-		if s.Placeholder == "" {
-			s.Placeholder = s.placeholder()
-		}
+		fallback(&s.Flag, strings.ReplaceAll(s.Key, "_", "-"))
+		fallback(&s.Env, prefix+strings.ToUpper(s.Key))
+		fallback(&s.Default, strings.Join(s.format(defaults.FieldByIndex(f.Index)), ","))
+		fallback(&s.Placeholder, s.placeholder())
 		list = append(list, s)
 	}
 	return list
@@ -78,47 +77,65 @@ func (s Setting) placeholder() string {
 	switch {
 	case s.kind == durationType:
 		return "DURATION"
-	case s.kind.Kind() == reflect.Int:
+	case s.kind.Kind() == reflect.Int, s.kind.Kind() == reflect.Int64:
 		return "N"
 	}
 	return strings.ToUpper(s.Key)
 }
 
-// IsBool tells whether the setting is true or false, so that its flag may stand alone.
+// IsBool reports whether the setting is true or false, so that its flag needs no value.
 func (s Setting) IsBool() bool { return s.kind.Kind() == reflect.Bool }
 
-// Repeats tells whether the setting has several values, so that its flag may be given again.
+// Repeats reports whether the setting has several values, so that its flag may be repeated.
 func (s Setting) Repeats() bool { return s.kind == listType || s.kind == mapType }
 
-// Choices are the values there are; none where any will do.
+// Choices returns the values to choose from, or nil if there are others.
 func (s Setting) Choices() []string { return slices.Clone(s.oneOf) }
 
-// named tells whether the values of the setting have names.
-func (s Setting) named() bool { return s.kind == mapType }
-
-// Range says in words what values there may be.
-func (s Setting) Range() string {
+// Values returns sentences that say which values are valid, with words quoted by quote.
+func (s Setting) Values(quote string) string {
+	var said []string
 	switch {
 	case s.oneOf != nil:
-		return strings.Join(s.oneOf, ", ")
+		said = append(said, "One of "+quote+strings.Join(s.oneOf, quote+", "+quote)+quote+".")
+	case s.most != "" && s.zeroIsOff():
+		said = append(said, "At most "+s.most+".")
 	case s.most != "":
-		return s.least + " to " + s.most
-	case s.least != "":
-		return "from " + s.least
-	case s.IsBool():
-		return "true, false"
+		said = append(said, s.least+" to "+s.most+".")
+	case s.least != "" && !s.zeroIsOff():
+		said = append(said, "At least "+s.least+".")
 	}
-	return ""
+	if s.off != "" {
+		said = append(said, cmp.Or(quote, `"`)+offText+cmp.Or(quote, `"`)+" "+s.off+".")
+	}
+	return strings.Join(said, " ")
 }
+
+// isOff reports whether text switches the setting off.
+func (s Setting) isOff(text string) bool { return s.off != "" && strings.EqualFold(text, offText) }
+
+// zeroIsOff reports whether 0 spells off too.
+func (s Setting) zeroIsOff() bool { return s.off != "" && strings.HasPrefix(s.least, "0") }
 
 func (s Setting) field(c *Config) reflect.Value {
 	return reflect.ValueOf(c).Elem().FieldByIndex(s.index)
 }
 
-// Text returns the value of s in c, as texts that [Load] reads.
-func (c *Config) Text(s Setting) []string { return s.format(s.field(c)) }
+// shown returns what people may see of a value.
+func (s Setting) shown(item string) string {
+	switch {
+	case s.secret == "", s.isOff(item):
+		return item
+	case s.secret == "value":
+		return redact.Hidden
+	case s.kind == mapType:
+		name, url, _ := strings.Cut(item, "=")
+		return name + "=" + redact.URL(url)
+	}
+	return redact.URL(item)
+}
 
-// find returns the setting whose name, as name returns it, is text.
+// find returns the setting that name calls text.
 func find(name func(Setting) string, text string) (Setting, bool) {
 	for _, s := range settings {
 		if name(s) == text {
@@ -132,7 +149,7 @@ func byKey(s Setting) string  { return s.Key }
 func byFlag(s Setting) string { return s.Flag }
 func byEnv(s Setting) string  { return s.Env }
 
-// didYouMean is the end of a message about an unknown name. One whose beginning it is, up to an underscore, is taken for what was meant.
+// didYouMean returns the end of a message about an unknown name. A name that word begins, up to an underscore, is preferred.
 func didYouMean(word string, name func(Setting) string) string {
 	var known []string
 	for _, s := range settings {

@@ -12,63 +12,129 @@ import (
 	"time"
 )
 
-// parse makes items, one for each time that the value was given, the value of into. Values of lists and maps are added where into has some. The
-// error quotes no secret.
+// Off is the value of a number or a duration that is switched off, as in the Go packages, where zero means the default. Its text is "off".
+const (
+	Off     = -1
+	offText = "off"
+)
+
+// parse sets into to the value that items spell, one for each time that it was given. The error quotes no secret. Of a map, what is right is set
+// in spite of an error.
 func (s Setting) parse(into reflect.Value, items []string) error {
-	if s.kind == listType {
-		var list []string
-		for _, item := range items {
-			for one := range strings.SplitSeq(item, ",") {
-				if one = strings.TrimSpace(one); one != "" {
-					list = append(list, one)
-				}
-			}
-		}
-		if len(list) == 0 && strings.Join(items, "") != "" { // none means all to some settings
-			return fmt.Errorf("%q has no value between its commas", strings.Join(items, ","))
-		}
+	switch s.kind {
+	case listType:
+		list, err := parseList(items)
 		into.Set(reflect.ValueOf(list))
-		return nil
-	}
-	if s.named() {
-		return s.parseNamed(into, items)
+		return err
+	case mapType:
+		named, err := s.parseNamed(items)
+		into.Set(reflect.ValueOf(named))
+		return err
 	}
 	if len(items) != 1 {
 		return errors.New("want one value")
 	}
-	text := items[0]
-	switch {
+	return s.parseOne(into, items[0])
+}
+
+// parseOne sets into to the value that text spells.
+func (s Setting) parseOne(into reflect.Value, text string) error {
+	off := s.isOff(text)
+	switch kind := s.kind.Kind(); {
 	case s.kind == durationType:
-		d, err := parseDuration(text)
-		if err != nil {
-			return fmt.Errorf("%q is no duration%s, such as 30s or 1m30s", text, s.bounds())
+		least, _ := time.ParseDuration(s.least)
+		d, err := parseDuration(text, least)
+		if off || s.zeroIsOff() && err == nil && d == 0 {
+			d, err = Off, nil
 		}
 		into.SetInt(int64(d))
-	case s.IsBool():
+		return err
+	case kind == reflect.Int, kind == reflect.Int64, kind == reflect.Float64:
+		least, _ := strconv.ParseFloat(s.least, 64)
+		most, _ := strconv.ParseFloat(s.most, 64)
+		parse := parseNumber
+		if kind == reflect.Float64 {
+			parse = parseFloat
+		}
+		n, err := parse(text, least, most)
+		if off || s.zeroIsOff() && err == nil && n == 0 {
+			n, err = Off, nil
+		}
+		into.Set(reflect.ValueOf(n).Convert(s.kind))
+		return err
+	case kind == reflect.Bool:
 		b, err := strconv.ParseBool(text)
+		if lower := strings.ToLower(text); lower == "on" || lower == offText {
+			b, err = lower == "on", nil
+		}
 		if err != nil {
 			return fmt.Errorf("%q is neither true nor false", text)
 		}
 		into.SetBool(b)
-	case s.kind.Kind() == reflect.Int:
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			return fmt.Errorf("%q is no whole number%s", text, s.bounds())
-		}
-		into.SetInt(int64(n))
-	case s.kind.Kind() == reflect.Float64:
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return fmt.Errorf("%q is no number%s", text, s.bounds())
-		}
-		into.SetFloat(f)
+	case off:
+		into.SetString("")
 	default:
-		into.SetString(s.spelled(text))
+		text = s.spelled(text)
+		if s.oneOf != nil && !slices.Contains(s.oneOf, text) {
+			return fmt.Errorf("%q is none of %s", text, strings.Join(s.oneOf, ", "))
+		}
+		into.SetString(text)
 	}
-	return s.check(into)
+	return nil
 }
 
-func (s Setting) parseNamed(into reflect.Value, items []string) error {
+func parseNumber(text string, least, most float64) (float64, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || float64(n) < least || float64(n) > most {
+		return 0, fmt.Errorf("%q is not a whole number from %.0f to %.0f", text, least, most)
+	}
+	return float64(n), nil
+}
+
+func parseFloat(text string, least, most float64) (float64, error) {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(f >= least && f <= most) { // it may be NaN
+		return 0, fmt.Errorf("%q is not a number from %.0f to %.0f", text, least, most)
+	}
+	return f, nil
+}
+
+// parseDuration reads 1m30s, 7d, 1d12h, or a number of seconds.
+func parseDuration(text string, least time.Duration) (time.Duration, error) {
+	days, rest := 0, text
+	var err error
+	if number, after, found := strings.Cut(text, "d"); found {
+		var n uint64
+		if n, err = strconv.ParseUint(number, 10, 16); after == "" {
+			after = "0s"
+		}
+		days, rest = int(n), after
+	} else if seconds, notSeconds := strconv.ParseFloat(text, 64); notSeconds == nil {
+		rest = strconv.FormatFloat(seconds, 'f', -1, 64) + "s"
+	}
+	d, wrong := time.ParseDuration(rest)
+	if d += time.Duration(days) * 24 * time.Hour; err != nil || wrong != nil || d < least {
+		return 0, fmt.Errorf("%q is not a duration of %s or more, such as 30s, 1m30s or 7d", text, Short(least))
+	}
+	return d, nil
+}
+
+func parseList(items []string) ([]string, error) {
+	var list []string
+	for _, item := range items {
+		for one := range strings.SplitSeq(item, ",") {
+			if one = strings.TrimSpace(one); one != "" {
+				list = append(list, one)
+			}
+		}
+	}
+	if len(list) == 0 && strings.Join(items, "") != "" { // an empty list means all to some settings
+		return nil, fmt.Errorf("%q has no value between its commas", strings.Join(items, ","))
+	}
+	return list, nil
+}
+
+func (s Setting) parseNamed(items []string) (map[string]string, error) {
 	values := map[string]string{}
 	var faults []error
 	for i, item := range items {
@@ -83,14 +149,7 @@ func (s Setting) parseNamed(into reflect.Value, items []string) error {
 			values[name] = value
 		}
 	}
-	all := reflect.MakeMap(mapType)
-	for _, part := range []map[string]string{into.Interface().(map[string]string), values} {
-		for name, value := range part {
-			all.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(value))
-		}
-	}
-	into.Set(all)
-	return errors.Join(faults...)
+	return values, errors.Join(faults...)
 }
 
 // spelled returns text as the choices are spelled.
@@ -105,80 +164,33 @@ func (s Setting) spelled(text string) string {
 	return text
 }
 
-// check tells whether a value is within the bounds of the setting.
-func (s Setting) check(v reflect.Value) error {
-	switch {
-	case s.kind == durationType:
-		least, _ := time.ParseDuration(s.least)
-		if d := time.Duration(v.Int()); d < least {
-			return fmt.Errorf("%q is no duration%s, such as 30s or 1m30s", d, s.bounds())
-		}
-	case s.kind.Kind() == reflect.Int:
-		least, _ := strconv.ParseInt(s.least, 10, 64)
-		most, _ := strconv.ParseInt(s.most, 10, 64)
-		if n := v.Int(); n < least || n > most {
-			return fmt.Errorf("\"%d\" is no whole number%s", n, s.bounds())
-		}
-	case s.kind.Kind() == reflect.Float64:
-		least, _ := strconv.ParseFloat(s.least, 64)
-		most, _ := strconv.ParseFloat(s.most, 64)
-		if f := v.Float(); !(f >= least && f <= most) { // it may be NaN
-			return fmt.Errorf("\"%g\" is no number%s", f, s.bounds())
-		}
-	case s.oneOf != nil:
-		if text := v.String(); text != "" && !slices.Contains(s.oneOf, text) {
-			return fmt.Errorf("%q is none of %s", text, strings.Join(s.oneOf, ", "))
-		}
-	}
-	return nil
-}
-
-func (s Setting) bounds() string {
-	switch {
-	case s.most != "":
-		return " from " + s.least + " to " + s.most
-	case s.least != "":
-		return " from " + s.least + " up"
-	}
-	return ""
-}
-
-// parseDuration reads 1m30s, 7d, or a number of seconds.
-func parseDuration(text string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	}
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-		text = strconv.FormatFloat(seconds, 'f', -1, 64) + "s"
-	}
-	return time.ParseDuration(text)
-}
-
-// format is the other way round: one text, or one for each value, NAME=VALUE where they have names.
+// format is the reverse of parse. It returns one text for each value, NAME=VALUE for those that have names.
 func (s Setting) format(v reflect.Value) []string {
-	switch {
-	case s.kind == listType:
-		return v.Interface().([]string)
-	case s.named():
-		m := v.Interface().(map[string]string)
+	switch value := v.Interface().(type) {
+	case []string:
+		return value
+	case map[string]string:
 		var list []string
-		for _, name := range slices.Sorted(maps.Keys(m)) {
-			list = append(list, name+"="+m[name])
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			list = append(list, name+"="+value[name])
 		}
 		return list
-	case s.kind == durationType:
-		return []string{short(time.Duration(v.Int()))}
+	case time.Duration:
+		if value >= 0 {
+			return []string{Short(value)}
+		}
 	}
-	if text := fmt.Sprint(v.Interface()); text != "" {
+	switch text := fmt.Sprint(v.Interface()); {
+	case s.off != "" && (text == "" || v.CanInt() && v.Int() < 0 || v.CanFloat() && v.Float() < 0):
+		return []string{offText}
+	case text != "":
 		return []string{text}
 	}
 	return nil
 }
 
-// short is d without the zeros that String adds, 30m and not 30m0s, and in days where it can be.
-func short(d time.Duration) string {
+// Short formats d without the zero units that String adds: 30m, not 30m0s. Whole days are written as such.
+func Short(d time.Duration) string {
 	if days := d / (24 * time.Hour); days > 0 && days <= math.MaxUint16 && d%(24*time.Hour) == 0 {
 		return strconv.Itoa(int(days)) + "d"
 	}

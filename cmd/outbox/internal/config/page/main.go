@@ -59,10 +59,8 @@ func table(section string) (string, error) {
 			value = "-"
 		}
 		help := s.Help
-		if list := s.Choices(); len(list) > 0 {
-			help += " One of `" + strings.Join(list, "`, `") + "`."
-		} else if r := s.Range(); r != "" && !s.IsBool() {
-			help += " " + strings.ToUpper(r[:1]) + r[1:] + "."
+		if values := s.Values("`"); values != "" {
+			help += " " + values
 		}
 		fmt.Fprintf(&b, "\n| %s | `%s` | %s | %s |", key, s.Env, value, strings.ReplaceAll(help, "|", `\|`))
 	}
