@@ -30,3 +30,17 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkCompile(b *testing.B) {
+	for _, c := range []struct{ name, conditions, when string }{
+		{"two fields", `{"payload.visible":true,"payload.price":{"$gt":1000}}`, ""},
+		{"when", `{"payload.visible":true}`, "payload.stock > 40 && payload.visible"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				matcher(b, c.conditions, c.when)
+			}
+		})
+	}
+}

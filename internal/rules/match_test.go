@@ -365,6 +365,7 @@ func TestWhenFaults(t *testing.T) {
 	for when, want := range map[string]string{
 		"payload.a >":                              "(line 1, column 11)",
 		"paylod.a":                                 "unknown name paylod (line 1, column 1)",
+		`true and paylod.a matches "x"`:            "unknown name paylod (line 1, column 10)",
 		"$env.topic == \"x\"":                      "unknown name $env",
 		"$gt($env, 0)":                             "unknown name $",
 		"now() > occurred_at":                      "unknown name now",

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/vm"
@@ -11,12 +12,12 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
-// Matcher is compiled conditions and a compiled `when`: one expr program that calls the operators. It is immutable and safe for concurrent use.
+// Matcher is the conditions and the `when` of one target. Its expr program calls the tree of conditions once and goes on with the `when`: the
+// conditions come first because they cost less. It is immutable and safe for concurrent use.
 type Matcher struct {
 	conditions allOf
-	leaves     []*leaf
-	work       int // what they may cost on one event
-	when       *whenExpr
+	when       string
+	work       int         // what they may cost on one event
 	program    *vm.Program // nil when everything matches
 }
 
@@ -24,7 +25,7 @@ type Matcher struct {
 // reported at conditionsAt and whenAt, or below.
 func (c *Compiler) Matcher(conditions, conditionsAt, when, whenAt string) *Matcher {
 	c.begin()
-	m, faults := &Matcher{work: c.limits.Work}, len(c.List)
+	m := &Matcher{when: when, work: c.limits.Work}
 	if text := strings.TrimSpace(conditions); text != "" {
 		if at := jsontext.Check(text); at >= 0 {
 			c.Add(conditionsAt, "is not JSON at byte %d", at)
@@ -32,90 +33,27 @@ func (c *Compiler) Matcher(conditions, conditionsAt, when, whenAt string) *Match
 			m.conditions, _ = c.query(jsontext.Trim(text), conditionsAt, 0, false).(allOf)
 		}
 	}
-	if when != "" {
+	conditional := len(m.conditions) > 0
+	switch {
+	case when != "":
 		var err error
-		if m.when, err = checkWhen(when, c.limits); err != nil {
+		if m.program, err = compileWhen(when, conditional, c.limits.WhenLength); err != nil {
 			c.Add(whenAt, "%s", err)
 		}
-	}
-	if len(c.List) == faults {
-		if err := m.compile(); err != nil {
-			c.Add(conditionsAt, "%s", err)
-		}
+	case conditional:
+		m.program = conditionsAlone()
 	}
 	return m
 }
 
-// compile writes the program. The conditions come first: they cost less than a `when`.
-func (m *Matcher) compile() error {
-	var source strings.Builder
-	m.write(&source, m.conditions)
-	if m.when != nil {
-		if source.Len() > 0 {
-			source.WriteString(" && ")
-		}
-		source.WriteString("$bool((\n" + m.when.text + "\n))")
+// conditionsAlone is the program of every matcher without a `when`.
+var conditionsAlone = sync.OnceValue(func() *vm.Program {
+	program, err := expr.Compile(callConditions, expr.Env(&Subject{}))
+	if err != nil {
+		panic(err)
 	}
-	if source.Len() == 0 {
-		return nil
-	}
-	options := []expr.Option{expr.Env(&Subject{}), expr.AsBool(), expr.MaxNodes(0), expr.DisableBuiltin("now")}
-	for _, op := range fieldOperators {
-		options = append(options, expr.Function(op, m.call, new(func(any, int) bool)))
-	}
-	if m.when != nil {
-		m.when.paths, m.when.patterns = nil, nil
-		options = append(options, m.when.options(&whenMeter{when: m.when})...)
-	}
-	var err error
-	if m.program, err = expr.Compile(source.String(), options...); err != nil {
-		return fmt.Errorf("compile conditions: %w", err)
-	}
-	return nil
-}
-
-// write writes n as an expr expression in which leaf number i is a call such as $gt($env, i).
-func (m *Matcher) write(out *strings.Builder, n node) {
-	switch n := n.(type) {
-	case allOf:
-		m.join(out, n, " && ", "true")
-	case anyOf:
-		m.join(out, n.nodes, " || ", "false")
-	case negation:
-		out.WriteString("!(")
-		m.write(out, n.node)
-		out.WriteString(")")
-	case *leaf:
-		fmt.Fprintf(out, "%s($env, %d)", n.op, len(m.leaves))
-		m.leaves = append(m.leaves, n)
-	}
-}
-
-func (m *Matcher) join(out *strings.Builder, nodes []node, operator, empty string) {
-	if len(nodes) == 0 {
-		if out.Len() > 0 || empty == "false" {
-			out.WriteString(empty)
-		}
-		return
-	}
-	out.WriteString("(")
-	for i, n := range nodes {
-		if i > 0 {
-			out.WriteString(operator)
-		}
-		m.write(out, n)
-	}
-	out.WriteString(")")
-}
-
-func (m *Matcher) call(params ...any) (any, error) {
-	s := params[0].(*Subject)
-	met := m.leaves[params[1].(int)].eval(s, value{})
-	if s.stopped() {
-		return nil, errStopped
-	}
-	return met, nil
-}
+	return program
+})
 
 // Match reports whether s matches.
 //
@@ -126,11 +64,12 @@ func (m *Matcher) Match(s *Subject) (bool, error) {
 		return true, nil
 	}
 	s.begin(m.work)
-	if m.when != nil {
+	s.conditions = m.conditions
+	if m.when != "" {
 		s.name()
 	}
 	out, err := s.machine.Run(m.program, s)
-	if m.when != nil {
+	if m.when != "" {
 		s.unname()
 	}
 	switch {
@@ -158,7 +97,7 @@ func (m *Matcher) Failing(s *Subject) (string, error) {
 			return text, nil
 		}
 	}
-	return "when: " + m.when.text, nil
+	return "when: " + m.when, nil
 }
 
 func failing(n node, s *Subject) string {

@@ -16,7 +16,8 @@ import (
 // Subject is one event as matchers, samplers and transformers look at it, one after another. Its payload is parsed once, when the first of them
 // needs it. A Subject is not safe for concurrent use; the payload must not change while it is open.
 //
-// The exported fields are the names that a `when` knows. They are set only while one runs.
+// The exported fields are the environment of expr programs: the names that a `when` knows, which are set only while one runs, and the
+// conditions.
 type Subject struct {
 	Payload       any               `expr:"payload"` // never set: see whenPatcher
 	Metadata      map[string]string `expr:"metadata"`
@@ -28,18 +29,27 @@ type Subject struct {
 	SchemaID      string            `expr:"schema_id"`
 	SchemaVersion string            `expr:"schema_version"`
 	OccurredAt    time.Time         `expr:"occurred_at"`
+	Conditions    func() bool       `expr:"$conditions"` // reports whether the conditions that run are met
 
-	event event.Event
-	doc   jsontext.Document // of the payload
-	read  bool              // doc and fault are known
-	fault int               // where the payload is not JSON, or -1
+	conditions allOf
+	event      event.Event
+	doc        jsontext.Document // of the payload
+	read       bool              // doc and fault are known
+	fault      int               // where the payload is not JSON, or -1
 
 	work    int  // what the part that runs may still cost; negative once it cost more
 	bad     bool // the part that runs needs the payload, which is not JSON
 	machine vm.VM
 }
 
-var subjects = sync.Pool{New: func() any { return &Subject{machine: vm.VM{MemoryBudget: whenMemory}} }}
+// callConditions is the expr call of Conditions.
+const callConditions = "$conditions()"
+
+var subjects = sync.Pool{New: func() any {
+	s := &Subject{machine: vm.VM{MemoryBudget: whenMemory}}
+	s.Conditions = func() bool { return s.conditions.eval(s, value{}) && !s.stopped() }
+	return s
+}}
 
 // Open returns the subject e. Call [Subject.Close] when nobody looks at it any more.
 func Open(e *event.Event) *Subject {
@@ -50,9 +60,8 @@ func Open(e *event.Event) *Subject {
 
 // Close releases s, which must not be used afterwards.
 func (s *Subject) Close() {
-	s.event = event.Event{}
+	s.event, s.conditions, s.read = event.Event{}, nil, false
 	s.doc.Clear()
-	s.read = false
 	subjects.Put(s)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
 
 	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
@@ -23,62 +24,72 @@ const (
 	costOfDecoded = 128 // value of a payload that is turned into a Go value
 )
 
-// whenExpr is the `when` of a target: its text and the payload paths that its program reads.
-type whenExpr struct {
-	text     string
+// whenCode is what the program of a `when` refers to: the payload paths and patterns in it.
+type whenCode struct {
 	paths    [][]segment
 	patterns []whenPattern
 }
 
-// checkWhen compiles text alone, so that the places in the error are places in text.
-func checkWhen(text string, limits Limits) (*whenExpr, error) {
-	if len(text) > limits.WhenLength {
-		return nil, fmt.Errorf("expression is longer than %d bytes", limits.WhenLength)
+// compileWhen compiles a program that evaluates text, and calls the conditions first when it is conditional.
+func compileWhen(text string, conditional bool, maxLength int) (*vm.Program, error) {
+	if len(text) > maxLength {
+		return nil, fmt.Errorf("expression is longer than %d bytes", maxLength)
 	}
-	w := &whenExpr{text: text}
-	guard := &whenGuard{}
-	meter := &whenMeter{when: w}
-	options := append([]expr.Option{
-		expr.Env(&Subject{}), expr.MaxNodes(whenNodes), expr.DisableBuiltin("now"), expr.Patch(guard),
-	}, w.options(meter)...)
-	program, err := expr.Compile(text, options...)
-	if guard.err == nil {
-		guard.err = meter.err
-	}
-	if guard.err != nil {
+	code, guard, nodes := &whenCode{}, &whenGuard{}, nodeCounter(0)
+	meter, root := &whenMeter{code: code}, &whenRoot{nodes: &nodes, conditional: conditional}
+	// The functions return any: expr does not check the arguments of a call again whose type is known from a visitor's pass.
+	program, err := expr.Compile(text,
+		expr.Env(&Subject{}), expr.MaxNodes(whenNodes), expr.DisableBuiltin("now"),
+		expr.Patch(guard), expr.Patch(&whenPatcher{code}), expr.Patch(meter), expr.Patch(&nodes), expr.Patch(root),
+		expr.Function("$step", step, new(func(any, any, int) any)),
+		expr.Function("$cost", cost, new(func(any, any, int) any)),
+		expr.Function("$add", add, new(func(any, any, any) any)),
+		expr.Function("$matches", code.matches, new(func(any, any, int) any)),
+		expr.Function("$payload", code.read, new(func(any, int) any)),
+		expr.Function("$bool", truth, new(func(any) any)))
+	switch {
+	case guard.err != nil:
 		return nil, guard.err
-	}
-	if err != nil {
+	case meter.err != nil:
+		return nil, meter.err
+	case err != nil:
 		return nil, fmt.Errorf("expression does not compile: %w", oneLine(err))
+	case root.err != nil:
+		return nil, root.err
 	}
 	if deepest := nesting(program.Node()); deepest > whenNesting {
 		return nil, fmt.Errorf("predicates are nested %d deep, more than %d", deepest, whenNesting)
 	}
-	switch t := program.Node().Type(); {
-	case t == nil, t.Kind() == reflect.Bool, t.Kind() == reflect.Interface:
-		return w, nil
-	default:
-		return nil, fmt.Errorf("expression gives a value of type %s, not true or false", t)
-	}
+	return program, nil
 }
 
-// options teach expr how `when` reads the payload.
-func (w *whenExpr) options(meter *whenMeter) []expr.Option {
-	return []expr.Option{
-		expr.Patch(&whenPatcher{w}),
-		expr.Patch(meter),
-		expr.Function("$step", step, new(func(any, any, int) any)),
-		expr.Function("$cost", cost, new(func(any, any, int) any)),
-		expr.Function("$add", add, new(func(any, any, any) any)),
-		expr.Function("$matches", w.matches, new(func(any, any, int) bool)),
-		expr.Function("$payload", w.read, new(func(any, int) any)),
-		expr.Function("$bool", truth, new(func(any) bool)),
+// whenRoot is a visitor that makes a boolean of the whole expression, behind the call of the conditions. It visits that node last: nodes
+// counts how many there are.
+type whenRoot struct {
+	nodes       *nodeCounter
+	conditional bool
+	err         error
+}
+
+func (r *whenRoot) Visit(n *ast.Node) {
+	if *r.nodes--; *r.nodes > 0 {
+		return
 	}
+	if t := (*n).Type(); t != nil && t.Kind() != reflect.Bool && t.Kind() != reflect.Interface {
+		r.err = fmt.Errorf("expression gives a value of type %s, not true or false", t)
+	}
+	var result ast.Node = &ast.CallNode{Callee: &ast.IdentifierNode{Value: "$bool"}, Arguments: []ast.Node{*n}}
+	result.SetLocation((*n).Location())
+	if r.conditional {
+		conditions := &ast.CallNode{Callee: &ast.IdentifierNode{Value: "$conditions"}}
+		result = &ast.BinaryNode{Operator: "&&", Left: conditions, Right: result}
+	}
+	ast.Patch(n, result)
 }
 
 // whenPatcher turns payload.a.b into one lookup of that path, so that the rest of the payload is not decoded. A field that
 // is missing, at any depth, is nil.
-type whenPatcher struct{ when *whenExpr }
+type whenPatcher struct{ code *whenCode }
 
 func (p *whenPatcher) Visit(n *ast.Node) {
 	switch node := (*n).(type) {
@@ -95,7 +106,7 @@ func (p *whenPatcher) Visit(n *ast.Node) {
 			return
 		}
 		index := call.Arguments[1].(*ast.IntegerNode).Value
-		parent := p.when.paths[index]
+		parent := p.code.paths[index]
 		switch property := node.Property.(type) {
 		case *ast.StringNode:
 			ast.Patch(n, p.lookup(append(parent[:len(parent):len(parent)], segment{property.Value, -1})))
@@ -108,15 +119,15 @@ func (p *whenPatcher) Visit(n *ast.Node) {
 }
 
 func (p *whenPatcher) lookup(path []segment) ast.Node {
-	p.when.paths = append(p.when.paths, path)
+	p.code.paths = append(p.code.paths, path)
 	return &ast.CallNode{
 		Callee:    &ast.IdentifierNode{Value: "$payload"},
-		Arguments: []ast.Node{&ast.IdentifierNode{Value: "$env"}, &ast.IntegerNode{Value: len(p.when.paths) - 1}},
+		Arguments: []ast.Node{&ast.IdentifierNode{Value: "$env"}, &ast.IntegerNode{Value: len(p.code.paths) - 1}},
 	}
 }
 
 // read returns the value at a path of the payload, decoded.
-func (w *whenExpr) read(params ...any) (any, error) {
+func (w *whenCode) read(params ...any) (any, error) {
 	s := params[0].(*Subject)
 	path := w.paths[params[1].(int)]
 	var v value
@@ -226,8 +237,7 @@ func (p *predicates) Visit(n *ast.Node) {
 	}
 }
 
-// safeExprError says what went wrong in a run without saying any value of the payload. In the program the expression
-// begins on its second line.
+// safeExprError says what went wrong in a run without saying any value of the payload.
 func safeExprError(err error) error {
 	var at *file.Error
 	if !errors.As(err, &at) {
@@ -237,7 +247,7 @@ func safeExprError(err error) error {
 	if !strings.HasPrefix(text, "invalid operation: ") && text != "memory budget exceeded" || strings.ContainsAny(text, "\"`(") {
 		text = "a value does not fit"
 	}
-	return fmt.Errorf("%s (line %d, column %d)", text, at.Line-1, at.Column+1)
+	return fmt.Errorf("%s (line %d, column %d)", text, at.Line, at.Column+1)
 }
 
 // oneLine drops the drawing that expr adds to its errors.

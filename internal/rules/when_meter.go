@@ -31,7 +31,7 @@ var whenFunctions = map[string]int{
 
 // whenMeter is the visitor that rewrites.
 type whenMeter struct {
-	when *whenExpr
+	code *whenCode
 	err  error
 }
 
@@ -85,8 +85,8 @@ func (m *whenMeter) binary(n *ast.Node, node *ast.BinaryNode) {
 			m.fail("%s", err)
 			return
 		}
-		m.when.patterns = append(m.when.patterns, whenPattern{re, size})
-		ast.Patch(n, call("$matches", node.Left, &ast.IntegerNode{Value: len(m.when.patterns) - 1}))
+		m.code.patterns = append(m.code.patterns, whenPattern{re, size})
+		ast.Patch(n, call("$matches", node.Left, &ast.IntegerNode{Value: len(m.code.patterns) - 1}))
 	}
 }
 
@@ -247,7 +247,7 @@ func add(params ...any) (any, error) {
 }
 
 // matches is the operator of that name, with pattern number params[2].
-func (w *whenExpr) matches(params ...any) (any, error) {
+func (w *whenCode) matches(params ...any) (any, error) {
 	if params[1] == nil {
 		return false, nil
 	}
