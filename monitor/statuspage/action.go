@@ -9,14 +9,13 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// request is the body of an action. Replay and discard mean one dead letter (seq and target), those that a filter lets through, or all.
+// request is the body of an action. Replay and discard select one dead letter by seq and target, some by a filter, or all.
 type request struct {
 	Seq         int64  `json:"seq"`
 	Target      string `json:"target"`
@@ -24,22 +23,22 @@ type request struct {
 	Tenant      string `json:"tenant"`
 	Topic       string `json:"topic"`
 	All         bool   `json:"all"`
-	// Kind, Name and Reason are what to pause or resume: a destination, a tenant or a key.
+	// Kind and Name are the destination, tenant or key to pause or resume.
 	Kind   schema.ControlKind `json:"kind"`
 	Name   string             `json:"name"`
 	Reason string             `json:"reason"`
 }
 
-// answer is what an action sends back.
+// answer is the response to an action.
 type answer struct {
 	Count   int    `json:"count,omitempty"`
 	Error   string `json:"error,omitempty"`
-	Session string `json:"session,omitempty"` // of unlock
+	Session string `json:"session,omitempty"` // from unlock
 }
 
 const maxBody = 16 << 10
 
-// MaxReason is how many bytes the reason of a pause has at most, for it is shown in a line.
+// MaxReason is the largest length of the reason of a pause in bytes. It is shown on one line.
 const MaxReason = 500
 
 func (p *page) act(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +53,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 		send(w, http.StatusForbidden, answer{Error: "actions are off: no action token is set"})
 		return
 	}
-	switch ok, wait := p.allowed(r); {
+	switch ok, wait := p.access.allowed(r); {
 	case wait > 0:
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		send(w, http.StatusTooManyRequests, answer{Error: fmt.Sprintf("too many wrong tokens; try again in %d s", int(math.Ceil(wait.Seconds())))})
@@ -64,7 +63,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 			p.log.Info("Refused an action without the right token", watermill.LogFields{"action": r.PathValue("action"), "from": r.RemoteAddr, "more": more})
 		}
 		w.Header().Set("WWW-Authenticate", `Bearer realm="outbox"`)
-		send(w, http.StatusUnauthorized, answer{Error: "wrong token"})
+		send(w, http.StatusUnauthorized, answer{Error: "wrong token, or the session has ended"})
 		return
 	case kind != "application/json":
 		send(w, http.StatusUnsupportedMediaType, answer{Error: "want application/json"})
@@ -86,17 +85,17 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 		"tenant": body.Tenant, "topic": body.Topic, "all": body.All, "kind": body.Kind, "name": body.Name, "count": n,
 	}
 	if err != nil {
-		p.log.Error("Cannot do what the status page was asked for", err, fields)
-		send(w, http.StatusServiceUnavailable, answer{Count: n, Error: "the database did not do it; the log says why"})
+		p.log.Error("Action from the status page failed", err, fields)
+		send(w, http.StatusServiceUnavailable, answer{Count: n, Error: "the database failed; the log has the cause"})
 		return
 	}
-	p.log.Info("Done from the status page", fields)
-	if _, err := p.m.Take(r.Context()); err != nil { // so that the page shows it at once
+	p.log.Info("Action from the status page done", fields)
+	if _, err := p.m.Take(r.Context()); err != nil { // so that the page shows the change at once
 		p.fails(err)
 	}
 	done := answer{Count: n}
 	if r.PathValue("action") == "unlock" {
-		done.Session = p.session(time.Now())
+		done.Session = p.access.session(r)
 	}
 	send(w, http.StatusOK, done)
 }
@@ -107,7 +106,7 @@ type action struct {
 }
 
 var actions = map[string]action{
-	// unlock tells whether the token is right, which was looked at before.
+	// unlock exchanges the token for a session.
 	"unlock":  {checkUnlock, func(context.Context, *schema.Store, request) (int, error) { return 0, nil }},
 	"replay":  {checkDead, func(ctx context.Context, s *schema.Store, r request) (int, error) { return s.Replay(ctx, r.filter()) }},
 	"discard": {checkDead, func(ctx context.Context, s *schema.Store, r request) (int, error) { return s.Discard(ctx, r.filter()) }},
@@ -127,7 +126,7 @@ func (r request) filter() schema.DeadFilter {
 	return f
 }
 
-// checkText finds what cannot be a name before the database is asked for it.
+// checkText refuses what cannot be a name before the database is queried.
 func (r request) checkText() error {
 	for _, field := range []struct{ name, text string }{
 		{"target", r.Target}, {"destination", r.Destination}, {"tenant", r.Tenant}, {"topic", r.Topic}, {"name", r.Name}, {"reason", r.Reason},
@@ -141,30 +140,31 @@ func (r request) checkText() error {
 
 func checkUnlock(r request) error {
 	if r != (request{}) {
-		return errors.New("unlock takes nothing")
+		return errors.New("unlock takes an empty object")
 	}
 	return nil
 }
 
 func checkDead(r request) error {
-	filtered := r.Seq != 0 || r.Target != "" || r.Destination != "" || r.Tenant != "" || r.Topic != ""
-	switch {
-	case r.Kind != "" || r.Name != "" || r.Reason != "":
+	selection := request{Seq: r.Seq, Target: r.Target, Destination: r.Destination, Tenant: r.Tenant, Topic: r.Topic}
+	filtered := selection != (request{})
+	switch selection.All = r.All; {
+	case r != selection:
 		return errors.New("kind, name and reason are for pause and resume")
 	case r.Seq < 0:
 		return errors.New("seq must not be negative")
 	case !filtered && !r.All:
-		return errors.New("say which: seq and target, destination, tenant, topic, or all")
+		return errors.New("select dead letters by seq and target, destination, tenant or topic, or all of them by all")
 	case filtered && r.All:
-		return errors.New("say which, or all, not both")
+		return errors.New("give a filter or all, not both")
 	}
 	return nil
 }
 
 func checkPause(r request) error {
 	switch {
-	case r.Seq != 0 || r.Target != "" || r.Destination != "" || r.Tenant != "" || r.Topic != "" || r.All:
-		return errors.New("say kind and name only, and reason to pause")
+	case r != (request{Kind: r.Kind, Name: r.Name, Reason: r.Reason}):
+		return errors.New("pause and resume take kind and name only; pause takes a reason too")
 	case r.Kind != schema.PausedDestination && r.Kind != schema.PausedTenant && r.Kind != schema.PausedKey:
 		return errors.New("kind: want destination, tenant or key")
 	case r.Name == "":

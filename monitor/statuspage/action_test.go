@@ -67,7 +67,7 @@ func TestActionsWrongUse(t *testing.T) {
 	s := open(t, db, statuspage.Config{Token: token})
 	bury(t, db, "1")
 	for _, test := range []struct{ name, action, body, want string }{
-		{"nothing said", "replay", `{}`, "say which"},
+		{"nothing said", "replay", `{}`, "select dead letters by"},
 		{"all of some", "discard", `{"all":true,"tenant":"acme"}`, "not both"},
 		{"no JSON", "replay", `seq=1`, "cannot read"},
 		{"unknown field", "replay", `{"sequence":1}`, "unknown field"},
@@ -75,7 +75,7 @@ func TestActionsWrongUse(t *testing.T) {
 		{"replay with a name", "replay", `{"seq":1,"name":"a"}`, "for pause and resume"},
 		{"what forwarders note", "resume", `{"kind":"unreachable","name":"kafka://orders"}`, "want destination, tenant or key"},
 		{"no name", "pause", `{"kind":"tenant"}`, "name: want"},
-		{"unlock of something", "unlock", `{"seq":1}`, "takes nothing"},
+		{"unlock of something", "unlock", `{"seq":1}`, "takes an empty object"},
 		{"negative", "replay", `{"seq":-1}`, "negative"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

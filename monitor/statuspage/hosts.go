@@ -12,10 +12,10 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/seldom"
 )
 
-// AnyHost among [Config.Hosts] lets the page answer by any name.
+// AnyHost in [Config.Hosts] accepts any host name.
 const AnyHost = "*"
 
-// hosts are the names that the page answers by.
+// hosts are the accepted host names.
 type hosts map[string]bool
 
 func newHosts(names []string) (hosts, error) {
@@ -29,18 +29,18 @@ func newHosts(names []string) (hosts, error) {
 	return list, nil
 }
 
-// CheckHost returns what is wrong with a name for [Config.Hosts], nil for nothing. It looks at how the name is written only.
+// CheckHost returns an error if name is not valid in [Config.Hosts]. It does not resolve the name.
 func CheckHost(name string) error {
 	if name != AnyHost && (name == "" || strings.ContainsAny(name, "/*: ")) {
-		return fmt.Errorf("%q is no host name; want one without scheme and port, or %s", name, AnyHost)
+		return fmt.Errorf("%q is not a host name; want one without scheme and port, or %s", name, AnyHost)
 	}
 	return nil
 }
 
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
-// known tells whether the page answers to a Host header. A web site can make its own name one of this machine, and then reads what is here as its own
-// (DNS rebinding). It cannot do so with an address in digits, nor with localhost.
+// known reports whether a Host header is accepted. A web site can point its own name at this machine and read the page as its own (DNS rebinding). It
+// cannot do so with an IP address or localhost.
 func (h hosts) known(header string) bool {
 	name := header
 	if host, _, err := net.SplitHostPort(header); err == nil {
@@ -56,7 +56,7 @@ func (h hosts) known(header string) bool {
 
 const maxHostName = 253 // of DNS
 
-// guard refuses requests that come by a name of somebody else. Anybody can send many of them.
+// guard refuses requests by unknown host names.
 func (h hosts) guard(next http.Handler, log watermill.LoggerAdapter) http.Handler {
 	refused := seldom.New(logEvery)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -65,7 +65,7 @@ func (h hosts) guard(next http.Handler, log watermill.LoggerAdapter) http.Handle
 				host := r.Host[:min(len(r.Host), maxHostName)]
 				log.Info("Refused a request by a host name that is not configured", watermill.LogFields{"host": host, "from": r.RemoteAddr, "more": more})
 			}
-			send(w, http.StatusForbidden, answer{Error: "this page does not answer by this host name; statuspage.Config.Hosts, or status_hosts of outbox run, lists others"})
+			send(w, http.StatusForbidden, answer{Error: "unknown host name; add it to statuspage.Config.Hosts, or to status_hosts of outbox run"})
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -17,7 +17,7 @@ var functions = template.FuncMap{
 	"maxReason": func() int { return MaxReason },
 }
 
-// number is n with thousands set apart.
+// number formats n with separators for thousands.
 func number(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
@@ -26,7 +26,7 @@ func number(n int64) string {
 	return digits
 }
 
-// about is an estimate, unless it is exact.
+// about formats n, with ~ if it is an estimate.
 func about(exact bool, n int64) string {
 	if exact || n == 0 {
 		return number(n)
@@ -34,12 +34,12 @@ func about(exact bool, n int64) string {
 	return "~" + number(n)
 }
 
-// total is the number of what is in a state.
+// total formats the number of deliveries or events in a state.
 func total(s monitor.Snapshot, state schema.State, n int64) string {
 	return about(!s.IsEstimated(state), n)
 }
 
-// age is a time in seconds, as people say it.
+// age formats a number of seconds in its largest unit.
 func age(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	switch {
@@ -73,7 +73,7 @@ func orNone(name string) string {
 	return name
 }
 
-// pausedBy returns the pause of a name, nil when there is none.
+// pausedBy returns the pause of a name, or nil.
 func pausedBy(list []schema.Control, kind schema.ControlKind, name string) *schema.Control {
 	for i, c := range list {
 		if c.Kind == kind && c.Name == name {

@@ -10,34 +10,32 @@
     state.classList.toggle("failed", failed);
   };
 
-  // The token stays in this tab. Without one the buttons are disabled.
-  const token = () => sessionStorage.getItem("outbox-token") || "";
+  // The token is exchanged for a session, which stays in this tab. Without one the buttons are disabled.
   const session = () => sessionStorage.getItem("outbox-session") || "";
   const unlock = $("unlock");
-  const arm = () => parts.querySelectorAll("button[data-action]").forEach((b) => (b.disabled = !token()));
+  const arm = () => parts.querySelectorAll("button[data-action]").forEach((b) => (b.disabled = !session()));
   const remember = (text) => {
-    if (text) sessionStorage.setItem("outbox-token", text);
-    else ["outbox-token", "outbox-session"].forEach((name) => sessionStorage.removeItem(name));
-    unlock.querySelector("button").textContent = token() ? "Forget" : "Unlock";
-    $("token").disabled = token() !== "";
+    if (text) sessionStorage.setItem("outbox-session", text);
+    else sessionStorage.removeItem("outbox-session");
+    unlock.querySelector("button").textContent = session() ? "Lock" : "Unlock";
+    $("token").disabled = session() !== "";
     arm();
   };
 
   // A header takes bytes: a character for each of its UTF-8.
   const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
-  // post returns the count that was answered, and null after it said what failed.
+  // post returns the answer, or null after it said what failed.
   const post = async (action, body, secret) => {
     try {
       const r = await fetch("actions/" + action, {
         method: "POST",
-        headers: { "Content-Type": "application/json", Authorization: "Bearer " + bytes(secret), "Outbox-Session": session() },
+        headers: { "Content-Type": "application/json", Authorization: "Bearer " + bytes(secret) },
         body: JSON.stringify(body),
       });
       const answer = await r.json();
       if (r.status === 401) remember("");
-      if (answer.session) sessionStorage.setItem("outbox-session", answer.session);
-      if (r.ok) return answer.count || 0;
+      if (r.ok) return answer;
       say(answer.error, true);
     } catch (err) {
       say("No answer; it may not have been done.", true);
@@ -46,16 +44,19 @@
   };
 
   if (unlock) {
-    remember(token());
+    remember(session());
     unlock.addEventListener("submit", async (e) => {
       e.preventDefault();
       const text = $("token").value.trim();
       $("token").value = "";
-      if (token()) {
+      if (session()) {
         remember("");
-        say("The token is forgotten.");
-      } else if (text && (await post("unlock", {}, text)) !== null) {
-        remember(text);
+        say("Locked.");
+        return;
+      }
+      const answer = text && (await post("unlock", {}, text));
+      if (answer) {
+        remember(answer.session);
         say("Unlocked.");
       }
     });
@@ -181,10 +182,10 @@
     if (body.seq) body.seq = Number(body.seq);
     if (action === "pause" && yes.reason) body.reason = yes.reason;
     busy = true;
-    const done = await post(action, body, token());
+    const done = await post(action, body, session());
     busy = false;
-    if (done === null) return;
-    say(`Done: ${action} (${done}).`);
+    if (!done) return;
+    say(`Done: ${action} (${done.count || 0}).`);
     refresh();
   });
 

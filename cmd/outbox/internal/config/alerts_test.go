@@ -60,7 +60,7 @@ func TestWrongThresholds(t *testing.T) {
 		`BENTO_OUTBOX_ALERT_QUERY_TIME_WARNING: "-1s" is not a duration of 0s or more`,
 		"--alert-dead-warning: 9 is more than alert_dead_critical, 8",
 		"BENTO_OUTBOX_ALERT_BACKLOG: unknown variable",
-		`BENTO_OUTBOX_STATUS_HOSTS: "http://other.example" is no host name`,
+		`BENTO_OUTBOX_STATUS_HOSTS: "http://other.example" is not a host name`,
 	} {
 		require.ErrorContains(t, err, want)
 	}
