@@ -1,7 +1,9 @@
 package http_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -208,6 +210,46 @@ func TestConnectionFailuresAreTheServers(t *testing.T) {
 			err = pub.Publish("t", message.NewMessage("1", nil))
 			assert.Equal(t, adapters.BlamePublisher, adapters.Blame(err), "%v", err)
 		})
+	}
+}
+
+// A deadline must not hide that there was no connection yet: silence would count as an attempt of the message.
+func TestDeadlineBeforeTheConnectionIsTheServers(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and shakes no hands
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended) })
+	dials := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		<-ended // a name that is not resolved, or packets that are dropped
+		return nil, errors.New("the test is over")
+	}}}
+	for name, config := range map[string]webhook.Config{
+		"TLS handshake": {URL: "https://" + silent.Addr().String()},
+		"dial":          {URL: "http://example.com", Client: dials},
+	} {
+		for _, patience := range []string{"Timeout", "context"} {
+			t.Run(name+", "+patience, func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				config := config
+				if patience == "Timeout" {
+					config.Timeout = 100 * time.Millisecond
+				} else {
+					cancel()
+					ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+				}
+				defer cancel()
+				pub, err := webhook.NewPublisher(config, nil)
+				require.NoError(t, err)
+				defer func() { assert.NoError(t, pub.Close()) }()
+				msg := message.NewMessage("1", nil)
+				msg.SetContext(ctx)
+				err = pub.Publish("t", msg)
+				assert.Equal(t, adapters.BlamePublisher, adapters.Blame(err), "%v", err)
+			})
+		}
 	}
 }
 

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -82,13 +83,18 @@ func (p *Publisher) post(topic string, msg *message.Message) error {
 	}
 	ctx, cancel := context.WithTimeout(msg.Context(), p.config.Timeout)
 	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { connected.Store(false) }, // again when one turns out to be closed
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
 	req, err := p.request(ctx, topic, msg)
 	if err != nil {
 		return adapters.Permanent(err)
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return p.cause(msg.Context(), err)
+		return p.cause(msg.Context(), err, connected.Load())
 	}
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
@@ -98,24 +104,27 @@ func (p *Publisher) post(topic string, msg *message.Message) error {
 	return statusError(resp, time.Now())
 }
 
-// cause is what ended a request. The client's own error quotes the URL, whose query may hold a secret.
-func (p *Publisher) cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
+// cause is what ended a request. The client's own error quotes the URL, whose query may hold a secret, and it forgets
+// what it was at when the deadline passed: before there was a connection, nothing of the message was sent.
+func (p *Publisher) cause(ctx context.Context, err error, connected bool) error {
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		var dialed *net.OpError
-		if errors.As(err, &dialed) { // names what it could not reach
-			return err
-		}
-		return fmt.Errorf("no answer within %v: %w", p.config.Timeout, context.DeadlineExceeded)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
 	}
-	if adapters.Blame(err) == adapters.BlameUnknown { // what comes back is no answer of HTTP, such as TLS and HTTP mixed up
+	switch verdict := adapters.Blame(err); {
+	case verdict == adapters.BlameUnknown: // what comes back is no answer of HTTP, such as TLS and HTTP mixed up
 		return adapters.Suspect(adapters.Unavailable(err))
+	case verdict != adapters.BlameSilence: // names what it could not reach
+		return err
+	case !connected:
+		return adapters.Unavailable(fmt.Errorf("no connection in time: %w", err))
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %v: %w", p.config.Timeout, context.DeadlineExceeded)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,9 @@ type connection struct {
 	producer *producer
 	attempt  *attempt
 	closed   bool
-	refused  map[string]error // topics, and why
+	refused  map[string]error // topics, and why; all of them, under the name ""
 	refusing atomic.Bool      // whether there are any
+	failures atomic.Int64     // how often one was refused
 	drained  sync.WaitGroup
 }
 
@@ -67,7 +69,11 @@ func (c *connection) get(ctx context.Context) (*producer, error) {
 				return nil, a.err
 			}
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			err := fmt.Errorf("no connection in time: %w", ctx.Err())
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = adapters.Unavailable(err) // nothing was sent
+			}
+			return nil, err
 		}
 	}
 }
@@ -95,11 +101,13 @@ func (c *connection) connect(a *attempt) {
 	var results sync.WaitGroup
 	results.Go(func() {
 		for record := range made.Successes() {
+			c.remember(record.Topic, nil)
 			record.Metadata.(chan error) <- nil
 		}
 	})
 	results.Go(func() {
 		for failed := range made.Errors() {
+			c.remember(failed.Msg.Topic, failed.Err)
 			failed.Msg.Metadata.(chan error) <- failed.Err
 		}
 	})
@@ -145,7 +153,6 @@ func (c *connection) send(ctx context.Context, record *sarama.ProducerMessage) e
 		if errors.Is(err, breaker.ErrBreakerOpen) {
 			return c.resting(producer, record.Topic, err)
 		}
-		c.remember(record.Topic, err)
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -168,25 +175,41 @@ func (c *connection) resting(p *producer, topic string, err error) error {
 // maxRefused bounds the memory of topics that were refused.
 const maxRefused = 1000
 
-// remember keeps why a topic was refused, and forgets it when it is not any more.
+// remember keeps why a topic, or everything, was refused, and forgets it when it is not any more.
 func (c *connection) remember(topic string, err error) {
-	if err == nil && !c.refusing.Load() {
+	if err == nil && !c.refusing.Load() || errors.Is(err, breaker.ErrBreakerOpen) {
 		return
 	}
-	of := isAny(err, ofTopic)
+	verdict := adapters.Blame(blame(err))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case !of && len(c.refused) == 0:
-	case !of:
+	if verdict != adapters.BlameTopic {
 		delete(c.refused, topic)
-	default:
+	}
+	if verdict != adapters.BlamePublisher && verdict != adapters.BlameSilence {
+		delete(c.refused, "")
+	}
+	if verdict == adapters.BlameTopic || verdict == adapters.BlamePublisher {
 		if c.refused == nil || len(c.refused) >= maxRefused {
 			c.refused = map[string]error{}
 		}
+		if verdict == adapters.BlamePublisher {
+			topic = ""
+		}
 		c.refused[topic] = err
+		c.failures.Add(1)
 	}
 	c.refusing.Store(len(c.refused) > 0)
+}
+
+// cause returns why topic, or everything, is refused, if something was since there were as many failures.
+func (c *connection) cause(topic string, failures int64) error {
+	if c.failures.Load() == failures {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return cmp.Or(c.refused[topic], c.refused[""])
 }
 
 // close sends what the producer still holds and waits for it. Nobody may be in send.

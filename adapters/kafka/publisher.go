@@ -84,6 +84,7 @@ func (p *Publisher) send(topic string, msg *message.Message) (*sarama.ProducerMe
 	if err := checkTopic(topic); err != nil {
 		return nil, adapters.Permanent(err)
 	}
+	failures := p.shared.failures.Load()
 	record, err := p.config.Marshaler.Marshal(topic, msg)
 	if err != nil {
 		return nil, adapters.Permanent(err)
@@ -100,15 +101,27 @@ func (p *Publisher) send(topic string, msg *message.Message) (*sarama.ProducerMe
 			return nil, adapters.Permanent(err)
 		}
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return record, nil
+	}
+	err = blame(err)
+	switch {
+	case errors.Is(msg.Context().Err(), context.Canceled):
+		return nil, msg.Context().Err()
+	case adapters.Blame(err) != adapters.BlameSilence:
+		return nil, err
+	}
+	// The deadline must not hide what is known: that the brokers take nothing, or nothing for this topic.
+	if cause := p.shared.cause(topic, failures); cause != nil {
+		return nil, fmt.Errorf("no acknowledgement in time, the last answer was: %w", blame(cause))
+	}
+	switch {
 	case msg.Context().Err() != nil:
 		return nil, msg.Context().Err()
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("no acknowledgement within %v: %w", p.config.Timeout, err)
 	}
-	return nil, blame(err)
+	return nil, err
 }
 
 // tooLarge recognises the driver's own refusal of a message above its MaxMessageBytes.
