@@ -4,16 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
-	"sync"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 )
 
-// clean removes finished events where a time for it is set, until what it returns is called.
-func (s *session) clean(ctx context.Context, target database, db *sql.DB) (func(), error) {
+// clean deletes old finished events at the times that are set, until the function it returns is called.
+func (s *session) clean(ctx context.Context, target database, db *sql.DB) (stop func(), err error) {
 	cfg, on := s.config.Cleaner()
 	if !on {
-		s.log.Info("Finished events are kept for ever, for clean-up is off; cleanup (BENTO_OUTBOX_CLEANUP=true) removes those older than retention every night")
+		s.log.Info("Clean-up is off: finished events are kept; set cleanup (BENTO_OUTBOX_CLEANUP=true) to delete those older than retention every night")
 		return func() {}, nil
 	}
 	cfg.Schema = target.tables
@@ -21,15 +20,9 @@ func (s *session) clean(ctx context.Context, target database, db *sql.DB) (func(
 	if err != nil {
 		return nil, target.explain(err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var cleaning sync.WaitGroup
-	cleaning.Go(func() {
+	return background(ctx, func(ctx context.Context) {
 		if err := cleaner.Run(ctx); err != nil {
 			s.log.Error("Clean-up has ended", slog.Any("error", err))
 		}
-	})
-	return func() {
-		cancel()
-		cleaning.Wait()
-	}, nil
+	}), nil
 }

@@ -38,7 +38,7 @@ func TestDeployStartsTheForwarder(t *testing.T) {
 	p.ready(t, http.StatusOK, `"ready":true`)
 	steps := []string{
 		"==> checking the environment", "==> checking the configuration", "the configuration is valid", "==> bringing the tables up", "applied 001_outbox",
-		"==> checking the indexes", "==> starting the forwarder", "Serving /healthz",
+		"==> checking the indexes", "==> starting the forwarder", "Serving HTTP",
 	}
 	at := 0
 	for _, step := range steps {

@@ -21,7 +21,7 @@ func TestHealthAsksTheForwarder(t *testing.T) {
 	file := binary(t)
 	_, through, relay := relayed(t)
 	p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0.0.0.0:0", "--database-url", through)
-	p.waitFor(t, "Serving /healthz")
+	p.waitFor(t, "Serving HTTP")
 	port := regexp.MustCompile(`address=\S+:(\d+)`).FindStringSubmatch(p.logs())[1]
 	health := func(args ...string) result {
 		return outbox(append([]string{"health", "--metrics-port", "0.0.0.0:" + port}, args...)...)

@@ -22,7 +22,7 @@ var servedAt = regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
 // served waits until p answers over HTTP and returns where.
 func (p *process) served(t *testing.T) string {
 	t.Helper()
-	p.waitFor(t, "Serving /healthz")
+	p.waitFor(t, "Serving HTTP")
 	return "http://" + servedAt.FindStringSubmatch(p.logs())[1]
 }
 

@@ -17,14 +17,14 @@ import (
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 )
 
-// joining is how long alerts wait for a forwarder that starts.
+// joining is how long alerts wait for a starting forwarder to join its group.
 const joining = 10 * time.Second
 
-// observe makes h look at the database, and unless it is switched off, serve metrics and the status page and log alerts until what it returns is called. The hooks
-// are for the forwarder.
-func (s *session) observe(ctx context.Context, h *health, target database, db *sql.DB) (forwarder.Hooks, func(), error) {
+// observe lets h check the database. Unless monitoring is off, it also serves metrics and the status page, and logs alerts until stop is called. The
+// hooks are for the forwarder.
+func (s *session) observe(ctx context.Context, h *health, target database, db *sql.DB) (hooks forwarder.Hooks, stop func(), err error) {
 	none := func() {}
-	if h == nil {
+	if s.config.MetricsAddress() == "" {
 		return forwarder.Hooks{}, none, nil
 	}
 	watch, err := monitor.New(ctx, db, monitor.Config{
@@ -33,7 +33,8 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 	if err != nil {
 		return forwarder.Hooks{}, none, target.explain(err)
 	}
-	h.watch(watch.Database())
+	check := watch.Database()
+	h.database.Store(&check)
 	if !s.config.Performance {
 		return forwarder.Hooks{}, none, nil
 	}
@@ -50,30 +51,24 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 	}
 	h.mux.Handle("/", page)
 	h.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var watching sync.WaitGroup
 	serving, first := make(chan struct{}), sync.Once{}
-	watching.Go(func() {
-		// Before this forwarder owns slots, a look would find no forwarder alive. One that cannot join for long is news.
+	stop = background(context.WithoutCancel(ctx), func(ctx context.Context) {
+		// Before this forwarder owns slots, a snapshot would find no forwarder alive. If it cannot join for long, that deserves an alert.
 		select {
 		case <-serving:
 		case <-ctx.Done():
 			return
 		case <-time.After(joining):
 		}
-		_, _ = watch.Take(ctx) // Watch would share a look that somebody asked for before, and says itself what fails
+		_, _ = watch.Take(ctx) // Watch would reuse an earlier snapshot; it logs errors itself
 		watch.Watch(ctx)
 	})
-	hooks := forwarder.Hooks{
+	return forwarder.Hooks{
 		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Counted, a.Err) },
 		Died:      metrics.Died, Breaker: metrics.Breaker, Read: metrics.Read, Settled: metrics.Settled,
 		Slots: func(owned int) {
 			metrics.Slots(owned)
 			first.Do(func() { close(serving) })
 		},
-	}
-	return hooks, func() {
-		cancel()
-		watching.Wait()
-	}, nil
+	}, stop, nil
 }

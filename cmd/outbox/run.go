@@ -32,7 +32,7 @@ func (c *runCommand) Run(s *session) error {
 		return err
 	}
 	takeStandardLog(s.log)
-	health, err := s.listen()
+	health, err := s.serveHealth()
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (c *runCommand) Run(s *session) error {
 	running.Store(f)
 	s.log.Info("Forwarding", s.summary(d)...)
 	quiet := context.AfterFunc(ctx, func() {
-		health.stopping()
+		health.stopping.Store(true)
 		s.log.Info("Stopping after in-flight deliveries finish; press Ctrl-C again to exit now")
 	})
 	defer quiet()
@@ -117,16 +117,7 @@ func (s *session) serve(ctx context.Context, f *forwarder.Forwarder, d daemon, l
 		return err
 	}
 	defer stopCleaning()
-	watch, stop := context.WithCancel(ctx)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		d.routes.reload(watch, live, s.log)
-	}()
-	defer func() {
-		stop()
-		<-stopped
-	}()
-	health.has(f)
+	defer background(ctx, func(ctx context.Context) { d.routes.reload(ctx, live, s.log) })()
+	health.forwarder.Store(f)
 	return f.Run(ctx)
 }

@@ -39,7 +39,7 @@ func TestStartUpNamesEverything(t *testing.T) {
 		switch fields["msg"] {
 		case "Forwarding":
 			forwarding = fields
-		case "Serving /healthz and more over HTTP":
+		case "Serving HTTP":
 			serving = fields
 		}
 	}

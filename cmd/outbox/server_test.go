@@ -158,7 +158,7 @@ func TestServerLog(t *testing.T) {
 			_ = response.Body.Close()
 		}
 	}
-	require.Contains(t, b.String(), `level=WARN msg="The HTTP server of monitoring reports a fault" fault="panic < github.com/bento-outbox/watermill-outbox/cmd/outbox.TestServerLog`)
+	require.Contains(t, b.String(), `level=WARN msg="The HTTP server of monitoring reports a fault" error="panic < github.com/bento-outbox/watermill-outbox/cmd/outbox.TestServerLog`)
 	require.NotContains(t, b.String(), "tiger")
 	require.LessOrEqual(t, strings.Count(b.String(), "\n"), 1+int(time.Since(begun)/time.Minute))
 

@@ -22,7 +22,6 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
-	"github.com/bento-outbox/watermill-outbox/internal/seldom"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -193,11 +192,11 @@ func TestCollectorThatDoesNotWork(t *testing.T) {
 
 func TestWrongTracingVariables(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
-		{otlpEndpoint, "collector:4318", "OTEL_EXPORTER_OTLP_ENDPOINT: it is no URL such as http://collector:4318"},
-		{otlpTracesEndpoint, "https://", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: it is no URL"},
-		{otlpProtocol, "http/json", `OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" is none that there is; set it to http/protobuf`},
-		{otlpProtocol, "grpc", `OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" is none that there is; set it to http/protobuf`},
-		{otelTracesExporter, "zipkin", `OTEL_TRACES_EXPORTER: "zipkin" is none that there is; there are otlp and none`},
+		{otlpEndpoint, "collector:4318", "OTEL_EXPORTER_OTLP_ENDPOINT: is not a URL, such as http://collector:4318"},
+		{otlpTracesEndpoint, "https://", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: is not a URL"},
+		{otlpProtocol, "http/json", `OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" is not supported; set it to http/protobuf`},
+		{otlpProtocol, "grpc", `OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" is not supported; set it to http/protobuf`},
+		{otelTracesExporter, "zipkin", `OTEL_TRACES_EXPORTER: "zipkin" is not supported; want otlp or none`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv(otlpEndpoint, "http://user:hunter2@collector:4318")
@@ -214,7 +213,7 @@ func TestWrongTracingVariables(t *testing.T) {
 func TestTracingFaultsAreLoggedSeldom(t *testing.T) {
 	t.Parallel()
 	var b buffer
-	h := tracingFaults{newLog(&b, config.Default().Monitoring), seldom.New(time.Hour)}
+	h := newLog(&b, config.Default().Monitoring).seldom("Tracing does not work", redacted)
 	for range 1000 {
 		h.Handle(io.ErrUnexpectedEOF)
 	}

@@ -52,7 +52,7 @@ func TestBytesOfAnAnswerReachNoLog(t *testing.T) {
 	_, err = db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload) VALUES ('t', '1')`)
 	require.NoError(t, err)
 	await.That(t, func() bool { return strings.Contains(p.stderr.String(), "Unsolicited response") }, "the library has said it")
-	require.Contains(t, p.stderr.String(), "A library reports")
+	require.Contains(t, p.stderr.String(), "A library reports a fault")
 	require.NotContains(t, p.stderr.String(), "secret")
 	require.NotContains(t, p.stderr.String(), "customer")
 }
