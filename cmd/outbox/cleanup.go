@@ -107,7 +107,7 @@ func (c *cleanupCommand) print(s *session, r forwarder.Cleaned) error {
 		for _, p := range r.Partitions {
 			parts = append(parts, droppedPart(p))
 		}
-		return deadEncoder(s.stdout).Encode(cleanedUp{c.DryRun, r.Removed, r.Held, r.Took.Seconds(), parts})
+		return newEncoder(s.stdout).Encode(cleanedUp{c.DryRun, r.Removed, r.Held, r.Took.Seconds(), parts})
 	}
 	did, dropped := "removed", "dropped"
 	if c.DryRun {

@@ -194,13 +194,3 @@ func inUTC(list []schema.DeadLetter) []schema.DeadLetter {
 	}
 	return list
 }
-
-func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// orDash stands for what is empty in a table.
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return printable(text)
-}

@@ -62,7 +62,7 @@ func (c *deadDiscard) Run(s *session) error {
 
 func (c *deadDiscard) print(s *session, d discarded) error {
 	if c.JSON {
-		return deadEncoder(s.stdout).Encode(d)
+		return newEncoder(s.stdout).Encode(d)
 	}
 	if !c.DryRun {
 		_, err := fmt.Fprintln(s.stdout, "discarded", letters(d.Discarded))

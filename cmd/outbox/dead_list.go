@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -33,7 +32,7 @@ func (c *deadList) Run(s *session) error {
 			list = list[:limit]
 		}
 		if c.JSON {
-			enc := deadEncoder(s.stdout)
+			enc := newEncoder(s.stdout)
 			for _, letter := range inUTC(list) {
 				if err := enc.Encode(letter); err != nil {
 					return err
@@ -49,32 +48,13 @@ func (c *deadList) Run(s *session) error {
 	})
 }
 
-func deadEncoder(w io.Writer) *json.Encoder {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc
-}
-
 // writeLetters writes dead letters for people.
 func writeLetters(w io.Writer, list []schema.DeadLetter) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "seq\ttarget\tdestination\tattempts\tdied\tholds key\tcause")
 	for _, d := range list {
-		holds := "no"
-		if d.HoldsKey {
-			holds = "yes"
-		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%s\t%s\t%s\n", d.Seq, orDash(d.Target), orDash(d.Destination), d.Attempts, timeText(d.DiedAt), holds,
+		fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%s\t%s\t%s\n", d.Seq, orDash(d.Target), orDash(d.Destination), d.Attempts, timeText(d.DiedAt), yesNo(d.HoldsKey),
 			orDash(shortCause(d.Error)))
 	}
 	return t.Flush()
-}
-
-// shortCause keeps the first 120 characters: an error names its root at its end.
-func shortCause(text string) string {
-	const most = 120
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most-1]) + "…"
-	}
-	return text
 }

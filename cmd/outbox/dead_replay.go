@@ -127,7 +127,7 @@ func routable(table *router.Table, known []string, e *schema.Event, targets []st
 
 func (c *deadReplay) print(s *session, r replayed) error {
 	if c.JSON {
-		return deadEncoder(s.stdout).Encode(r)
+		return newEncoder(s.stdout).Encode(r)
 	}
 	for _, one := range r.Refused {
 		fmt.Fprintf(s.stderr, "outbox: event %d: %s\n", one.Seq, printable(one.Error))

@@ -83,7 +83,7 @@ func (c *deadShow) Run(s *session) error {
 		}
 		shown := newDeadEvent(&events[0], dead)
 		if c.JSON {
-			return deadEncoder(s.stdout).Encode(shown)
+			return newEncoder(s.stdout).Encode(shown)
 		}
 		return shown.write(s.stdout)
 	})

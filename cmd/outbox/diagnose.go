@@ -70,7 +70,7 @@ func (c *diagnoseCommand) Run(s *session) error {
 		}
 		d.Causes = d.Causes[:min(top, len(d.Causes))]
 		if c.JSON {
-			err = deadEncoder(s.stdout).Encode(d)
+			err = newEncoder(s.stdout).Encode(d)
 		} else {
 			err = d.write(s.stdout, older)
 		}

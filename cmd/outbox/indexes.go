@@ -43,7 +43,7 @@ func (c *indexesCommand) Run(s *session) error {
 
 func (c *indexesCommand) print(s *session, list []schema.Index) error {
 	if c.JSON {
-		enc := deadEncoder(s.stdout)
+		enc := newEncoder(s.stdout)
 		for _, i := range list {
 			if err := enc.Encode(i); err != nil {
 				return err
@@ -72,19 +72,4 @@ func (c *indexesCommand) print(s *session, list []schema.Index) error {
 	}
 	_, err := fmt.Fprintf(s.stdout, "\nRun:\n%s", fix)
 	return err
-}
-
-// size is a number of bytes for people; a dash when it is not known.
-func size(bytes int64) string {
-	switch {
-	case bytes < 0:
-		return "-"
-	case bytes < 10<<10:
-		return fmt.Sprintf("%d B", bytes)
-	case bytes < 10<<20:
-		return fmt.Sprintf("%d KiB", bytes>>10)
-	case bytes < 10<<30:
-		return fmt.Sprintf("%d MiB", bytes>>20)
-	}
-	return fmt.Sprintf("%d GiB", bytes>>30)
 }

@@ -18,7 +18,7 @@ func TestPauseAndResume(t *testing.T) {
 			each(t, func(t *testing.T, url string, open func() *sql.DB) {
 				outbox("migrate", "up", "--database-url", url).require(t, statusDone)
 				b := burial{t: t, shop: newShop(t), url: url, db: open()}
-				paused := func() []pausedStats {
+				paused := func() []heldStats {
 					var s stats
 					require.NoError(t, json.Unmarshal([]byte(b.outbox("stats", "--json").require(t, statusDone).stdout), &s))
 					for i := range s.Paused {
@@ -33,7 +33,7 @@ func TestPauseAndResume(t *testing.T) {
 				b.outbox("resume", "--"+test.kind, "another").require(t, statusDone)
 				list := paused()
 				require.Len(t, list, 1)
-				require.Equal(t, []string{test.kind, test.name, "maintenance"}, []string{list[0].Kind, list[0].Name, list[0].Reason}, "the reason stays")
+				require.Equal(t, []string{test.kind, test.name, "maintenance"}, []string{string(list[0].Kind), list[0].Name, list[0].Reason}, "the reason stays")
 				require.Regexp(t, `(?m)^paused `+test.kind+` +`+test.name+` +20\S+Z +maintenance$`, b.outbox("stats").require(t, statusDone).stdout)
 				b.outbox("pause", "--"+test.kind, test.name, "--reason", "still").require(t, statusDone)
 				require.Equal(t, "still", paused()[0].Reason)
@@ -66,7 +66,7 @@ func TestStatsShowUnreachableDestinations(t *testing.T) {
 		require.Empty(t, s.Paused)
 		require.Len(t, s.Unreachable, 1)
 		require.False(t, s.Unreachable[0].Since.IsZero())
-		require.Equal(t, unreachableStats{Destination: "kafka://orders", Since: s.Unreachable[0].Since, Reason: "connection refused"}, s.Unreachable[0])
+		require.Equal(t, heldStats{Destination: "kafka://orders", Since: s.Unreachable[0].Since, Reason: "connection refused"}, s.Unreachable[0])
 		// It is what a forwarder found, no pause that could be resumed.
 		require.Contains(t, outbox("resume", "--destination", "kafka://orders", "--database-url", url).require(t, statusDone).stdout, "is not paused")
 	})

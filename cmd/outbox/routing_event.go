@@ -19,8 +19,8 @@ import (
 var eventKeys = []string{"id", "topic", "tenant_id", "aggregate_type", "aggregate_id", "occurred_at", "created_at", "schema_id",
 	"schema_version", "payload", "metadata", "routing_key", "routing_config"}
 
-// parseEvent reads an event from a line of JSON. The payload is the text of the value, as it is spelled. With an error, which
-// says all that is wrong with the line, the event has what could be read.
+// parseEvent reads an event from a line of JSON. The payload keeps its spelling. The error has every fault of the line; the event then has the keys
+// that are right.
 func parseEvent(line []byte) (*router.Event, error) {
 	e := &router.Event{}
 	if err := json.Unmarshal(line, new(json.RawMessage)); err != nil {
@@ -47,7 +47,7 @@ func parseEvent(line []byte) (*router.Event, error) {
 		case err != nil:
 			return e, err
 		case seen[key]:
-			wrong.Add("key %.60q is there twice", key)
+			wrong.Add("key %.60q is given twice", key)
 			continue
 		}
 		seen[key] = true
@@ -61,6 +61,7 @@ func parseEvent(line []byte) (*router.Event, error) {
 	return e, nil
 }
 
+// setAttribute sets what key, a column of the table, calls value.
 func setAttribute(e *router.Event, key string, value json.RawMessage) (err error) {
 	if key == "payload" {
 		e.Payload = value
@@ -69,30 +70,19 @@ func setAttribute(e *router.Event, key string, value json.RawMessage) (err error
 	if string(value) == "null" {
 		value = nil
 	}
-	switch key {
-	case "id":
-		e.ID, err = textOf(key, value)
-	case "topic":
-		e.Topic, err = textOf(key, value)
-	case "tenant_id":
-		e.TenantID, err = textOf(key, value)
-	case "aggregate_type":
-		e.AggregateType, err = textOf(key, value)
-	case "aggregate_id":
-		e.AggregateID, err = textOf(key, value)
-	case "schema_id":
-		e.SchemaID, err = textOf(key, value)
-	case "schema_version":
-		e.SchemaVersion, err = textOf(key, value)
-	case "routing_key":
-		e.RoutingKey, err = textOf(key, value)
-	case "occurred_at":
-		e.OccurredAt, err = timeOf(key, value)
-	case "created_at":
-		e.CreatedAt, err = timeOf(key, value)
-	case "metadata":
+	texts := map[string]*string{
+		"id": &e.ID, "topic": &e.Topic, "tenant_id": &e.TenantID, "aggregate_type": &e.AggregateType, "aggregate_id": &e.AggregateID,
+		"schema_id": &e.SchemaID, "schema_version": &e.SchemaVersion, "routing_key": &e.RoutingKey,
+	}
+	times := map[string]*time.Time{"occurred_at": &e.OccurredAt, "created_at": &e.CreatedAt}
+	switch {
+	case texts[key] != nil:
+		*texts[key], err = textOf(key, value)
+	case times[key] != nil:
+		*times[key], err = timeOf(key, value)
+	case key == "metadata":
 		e.Metadata, err = metadataOf(value)
-	case "routing_config":
+	case key == "routing_config":
 		if e.RoutingConfig = string(value); strings.HasPrefix(e.RoutingConfig, `"`) {
 			e.RoutingConfig, err = textOf(key, value)
 		}
@@ -105,7 +95,7 @@ func setAttribute(e *router.Event, key string, value json.RawMessage) (err error
 	return err
 }
 
-// textOf returns a text, and a number as it is spelled: ids are often numbers.
+// textOf returns a string, or a number as it is spelled, because ids are often numbers.
 func textOf(key string, value json.RawMessage) (string, error) {
 	if len(value) == 0 {
 		return "", nil
@@ -133,7 +123,7 @@ func timeOf(key string, value json.RawMessage) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf(`%s is no time such as "2025-01-31T12:00:00Z" or "2025-01-31"`, key)
+	return time.Time{}, fmt.Errorf(`%s is not a time, such as "2025-01-31T12:00:00Z" or "2025-01-31"`, key)
 }
 
 func metadataOf(value json.RawMessage) (message.Metadata, error) {

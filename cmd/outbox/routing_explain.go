@@ -203,47 +203,34 @@ func (x *explainer) Check(destination string) error {
 	return nil
 }
 
-// writeJSON writes x on one line. Payloads are as they are spelled, which json.Marshal would not leave them.
+// writeJSON writes x on one line. Payloads are written as they are spelled, except for line breaks; package json would compact them.
 func writeJSON(out *bytes.Buffer, x router.Explanation) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	write := func(v any) error {
-		err := enc.Encode(v)
-		out.Truncate(out.Len() - 1) // the line break
+	payloads := make([]json.RawMessage, len(x.Deliveries))
+	x.Deliveries = slices.Clone(x.Deliveries)
+	for i := range payloads {
+		payloads[i], x.Deliveries[i].Payload = x.Deliveries[i].Payload, nil
+	}
+	var b bytes.Buffer
+	if err := newEncoder(&b).Encode(x); err != nil {
 		return err
 	}
-	err := write(struct {
-		ID       string          `json:"id"`
-		Strategy router.Strategy `json:"strategy"`
-	}{x.ID, x.Strategy})
-	out.Truncate(out.Len() - 1) // the brace
-	out.WriteString(`,"deliveries":[`)
-	for i, d := range x.Deliveries {
-		if i > 0 {
-			out.WriteByte(',')
-		}
-		payload := d.Payload
-		d.Payload = nil
-		err = errors.Join(err, write(d))
-		if payload != nil {
-			out.Truncate(out.Len() - len("null}")) // the payload comes last
-			if bytes.ContainsAny(payload, "\r\n") {
-				err = errors.Join(err, json.Compact(out, payload))
-			} else {
-				out.Write(payload)
+	rest := b.Bytes()
+	for _, payload := range payloads {
+		const name = `"payload":` // in a string its quotes would be escaped
+		before, after, _ := bytes.Cut(rest, []byte(name+"null"))
+		out.Write(append(before, name...))
+		switch {
+		case payload == nil:
+			out.WriteString("null")
+		case bytes.ContainsAny(payload, "\r\n"):
+			if err := json.Compact(out, payload); err != nil {
+				return err
 			}
-			out.WriteByte('}')
+		default:
+			out.Write(payload)
 		}
+		rest = after
 	}
-	out.WriteString(`],`)
-	start := out.Len()
-	err = errors.Join(err, write(struct {
-		Route   string `json:"route,omitempty"`
-		Version string `json:"routing_version,omitempty"`
-		Error   string `json:"error"`
-	}{x.Route, x.Version, x.Error}))
-	tail := out.Bytes()[start:]
-	copy(tail, tail[1:]) // the brace
-	tail[len(tail)-1] = '\n'
-	return err
+	out.Write(rest)
+	return nil
 }

@@ -2,20 +2,17 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
-// shownPayload is how many characters of a payload the table shows.
+// shownPayload is the number of characters of a payload in the table.
 const shownPayload = 60
 
-// writeTable writes what becomes of e for people.
+// writeTable writes the explanation of e as a table.
 func (x *explainer) writeTable(e *router.Event, explanation router.Explanation) {
 	if x.shown++; x.shown > 1 {
 		x.out.WriteByte('\n')
@@ -50,7 +47,7 @@ func (x *explainer) writeTable(e *router.Event, explanation router.Explanation) 
 		}
 		delay, policy, payload := "-", "-", ""
 		if d.Decision == "deliver" {
-			policy, payload = printable(d.RetryPolicy), printable(shorten(string(d.Payload)))
+			policy, payload = printable(d.RetryPolicy), printable(shorten(string(d.Payload), shownPayload))
 			if d.DelaySeconds > 0 {
 				delay = time.Duration(d.DelaySeconds * float64(time.Second)).String()
 			}
@@ -61,33 +58,4 @@ func (x *explainer) writeTable(e *router.Event, explanation router.Explanation) 
 	for line := range strings.Lines(rows.String()) {
 		fmt.Fprintln(&x.out, strings.TrimRight(line, " \n"))
 	}
-}
-
-func shorten(text string) string {
-	if utf8.RuneCountInString(text) <= shownPayload {
-		return text
-	}
-	n := 0
-	for i := range text {
-		if n++; n == shownPayload {
-			return text[:i] + "…"
-		}
-	}
-	return text
-}
-
-// printable escapes what would move the cursor of a terminal, or a column of the table.
-func printable(text string) string {
-	if strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 && utf8.ValidString(text) {
-		return text
-	}
-	var out strings.Builder
-	for _, r := range text {
-		if unicode.IsPrint(r) && r != utf8.RuneError {
-			out.WriteRune(r)
-		} else {
-			out.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		}
-	}
-	return out.String()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,9 +47,7 @@ func (c *validateCommand) Run(s *session) error {
 
 func (c *validateCommand) print(s *session, file string, faults []router.Fault) error {
 	if c.JSON {
-		enc := json.NewEncoder(s.stdout)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(validation{File: file, Valid: len(faults) == 0, Faults: faults})
+		return newEncoder(s.stdout).Encode(validation{File: file, Valid: len(faults) == 0, Faults: faults})
 	}
 	if len(faults) == 0 {
 		_, err := fmt.Fprintf(s.stdout, "%s: OK\n", file)

@@ -17,58 +17,35 @@ type statsCommand struct {
 	JSON  bool   `name:"json" help:"Print one JSON object, with all counts."`
 }
 
-// stats is what --json prints.
+// stats is the output of --json.
 type stats struct {
-	Pending    pendingStats    `json:"pending"`    // events that nobody has looked at yet
-	Deliveries []deliveryStats `json:"deliveries"` // what is not finished or has failed, by state and destination
-	Tenants    []tenantStats   `json:"tenants"`    // pending too, by state
-	Topics     []topicStats    `json:"topics"`
-	// What is held without an attempt, and why. Operators pause; forwarders find what they cannot reach.
-	Paused      []pausedStats      `json:"paused"`
-	Unreachable []unreachableStats `json:"unreachable"`
+	Pending    countStats   `json:"pending"`    // events without a first pass
+	Deliveries []countStats `json:"deliveries"` // unfinished or failed, by state and destination
+	Tenants    []countStats `json:"tenants"`    // the same and pending events, by state and tenant
+	Topics     []countStats `json:"topics"`
+	// Deliveries to these are held without an attempt. Operators pause; forwarders notice what they cannot reach.
+	Paused      []heldStats `json:"paused"`
+	Unreachable []heldStats `json:"unreachable"`
 }
 
-type pausedStats struct {
-	Kind   string    `json:"kind"` // destination, tenant or key
-	Name   string    `json:"name"`
-	Since  time.Time `json:"since"`
-	Reason string    `json:"reason"`
-}
-
-type unreachableStats struct {
-	Destination string    `json:"destination"`
-	Since       time.Time `json:"since"`
-	Reason      string    `json:"reason"`
-}
-
-type pendingStats struct {
-	Count         int64   `json:"count"`
-	OldestSeconds float64 `json:"oldest_seconds"`
-	Estimated     bool    `json:"estimated,omitempty"`
-}
-
-type deliveryStats struct {
-	State         schema.State `json:"state"`
-	Destination   string       `json:"destination"`
+// countStats is a count with the names that it has.
+type countStats struct {
+	State         schema.State `json:"state,omitempty"`
+	Destination   *string      `json:"destination,omitempty"`
+	Tenant        *string      `json:"tenant,omitempty"`
+	Topic         *string      `json:"topic,omitempty"`
 	Count         int64        `json:"count"`
 	OldestSeconds float64      `json:"oldest_seconds"`
 	Estimated     bool         `json:"estimated,omitempty"`
 }
 
-type tenantStats struct {
-	State         schema.State `json:"state"`
-	Tenant        string       `json:"tenant"`
-	Count         int64        `json:"count"`
-	OldestSeconds float64      `json:"oldest_seconds"`
-	Estimated     bool         `json:"estimated,omitempty"`
-}
-
-type topicStats struct {
-	State         schema.State `json:"state"`
-	Topic         string       `json:"topic"`
-	Count         int64        `json:"count"`
-	OldestSeconds float64      `json:"oldest_seconds"`
-	Estimated     bool         `json:"estimated,omitempty"`
+// heldStats is a pause, or an unreachable destination.
+type heldStats struct {
+	Kind        schema.ControlKind `json:"kind,omitempty"` // of a pause: destination, tenant or key
+	Name        string             `json:"name,omitempty"`
+	Destination string             `json:"destination,omitempty"`
+	Since       time.Time          `json:"since"`
+	Reason      string             `json:"reason"`
 }
 
 // Run counts what is not finished.
@@ -114,7 +91,7 @@ func (c *statsCommand) Run(s *session) error {
 	})
 }
 
-// counts are the lines of the table. Pending events go somewhere that nobody knows yet: by destination they are one line.
+// counts returns the rows of the table. By destination, pending events are one row, because nobody knows yet where they go.
 func (c *statsCommand) counts(b schema.Backlog) []schema.Count {
 	switch c.By {
 	case "tenant":
@@ -126,24 +103,34 @@ func (c *statsCommand) counts(b schema.Backlog) []schema.Count {
 }
 
 func newStats(b schema.Backlog, controls []schema.Control) stats {
-	s := stats{Deliveries: []deliveryStats{}, Tenants: []tenantStats{}, Topics: []topicStats{}, Paused: []pausedStats{}, Unreachable: []unreachableStats{}}
-	for _, c := range controls {
-		if c.Kind == schema.Unreachable {
-			s.Unreachable = append(s.Unreachable, unreachableStats{Destination: c.Name, Since: c.Since.UTC(), Reason: c.Reason})
-		} else {
-			s.Paused = append(s.Paused, pausedStats{Kind: string(c.Kind), Name: c.Name, Since: c.Since.UTC(), Reason: c.Reason})
+	count := func(n schema.Count) countStats {
+		return countStats{State: n.State, Count: n.Count, OldestSeconds: n.Oldest.Seconds(), Estimated: !n.Exact}
+	}
+	counts := func(list []schema.Count, name func(*countStats) **string) []countStats {
+		out := make([]countStats, len(list))
+		for i, n := range list {
+			out[i] = count(n)
+			*name(&out[i]) = &list[i].Name
 		}
+		return out
 	}
-	n := b.State(schema.Pending)
-	s.Pending = pendingStats{n.Count, n.Oldest.Seconds(), !n.Exact}
-	for _, n := range b.Destinations {
-		s.Deliveries = append(s.Deliveries, deliveryStats{n.State, n.Name, n.Count, n.Oldest.Seconds(), !n.Exact})
+	s := stats{
+		Pending:    count(b.State(schema.Pending)),
+		Deliveries: counts(b.Destinations, func(c *countStats) **string { return &c.Destination }),
+		Tenants:    counts(b.Tenants, func(c *countStats) **string { return &c.Tenant }),
+		Topics:     counts(b.Topics, func(c *countStats) **string { return &c.Topic }),
+		Paused:     []heldStats{}, Unreachable: []heldStats{},
 	}
-	for _, n := range b.Tenants {
-		s.Tenants = append(s.Tenants, tenantStats{n.State, n.Name, n.Count, n.Oldest.Seconds(), !n.Exact})
-	}
-	for _, n := range b.Topics {
-		s.Topics = append(s.Topics, topicStats{n.State, n.Name, n.Count, n.Oldest.Seconds(), !n.Exact})
+	s.Pending.State = ""
+	for _, c := range controls {
+		held := heldStats{Since: c.Since.UTC(), Reason: c.Reason}
+		if c.Kind == schema.Unreachable {
+			held.Destination = c.Name
+			s.Unreachable = append(s.Unreachable, held)
+		} else {
+			held.Kind, held.Name = c.Kind, c.Name
+			s.Paused = append(s.Paused, held)
+		}
 	}
 	return s
 }

@@ -18,7 +18,7 @@ func TestStats(t *testing.T) {
 			require.NoError(t, json.Unmarshal([]byte(r.stdout), &s), r.stdout)
 			return s
 		}
-		require.Equal(t, stats{Deliveries: []deliveryStats{}, Tenants: []tenantStats{}, Topics: []topicStats{}, Paused: []pausedStats{}, Unreachable: []unreachableStats{}}, counts())
+		require.Equal(t, stats{Deliveries: []countStats{}, Tenants: []countStats{}, Topics: []countStats{}, Paused: []heldStats{}, Unreachable: []heldStats{}}, counts())
 
 		db := open()
 		insert(t, db, "nowhere", `{}`, `{}`)
@@ -35,7 +35,7 @@ func TestStats(t *testing.T) {
 		require.Len(t, got.Deliveries, 1)
 		require.Positive(t, got.Deliveries[0].OldestSeconds)
 		got.Deliveries[0].OldestSeconds = 0
-		require.Equal(t, deliveryStats{State: "dead", Destination: "nowhere", Count: 2}, got.Deliveries[0])
+		require.Equal(t, countStats{State: "dead", Destination: pointer("nowhere"), Count: 2}, got.Deliveries[0])
 		require.Regexp(t, `dead +nowhere +2 +\d`, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
 
 		_, err := db.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 15000)
@@ -46,3 +46,5 @@ func TestStats(t *testing.T) {
 		require.Regexp(t, `pending +orders +15000 +\d`, outbox("stats", "--exact", "--by", "topic", "--database-url", url).require(t, statusDone).stdout)
 	})
 }
+
+func pointer[T any](v T) *T { return &v }

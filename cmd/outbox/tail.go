@@ -99,7 +99,7 @@ func (c *tailCommand) follow(ctx context.Context, s *session, target database, f
 }
 
 func (c *tailCommand) print(s *session, list []schema.Glance) error {
-	enc := deadEncoder(s.stdout)
+	enc := newEncoder(s.stdout)
 	for i := range list {
 		g := &list[i]
 		if c.JSON {
