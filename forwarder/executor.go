@@ -53,7 +53,7 @@ func isNil(v any) bool {
 	}
 }
 
-// dialectOf returns the dialect that tx speaks where it can be told without asking the database, else nil.
+// dialectOf returns the dialect that tx speaks where it can be told without asking the database, else "".
 func dialectOf(tx Executor) schema.Dialect {
 	if db, ok := tx.(interface{ DriverName() string }); ok && strings.Contains(strings.ToLower(db.DriverName()), "sqlite") { // sqlx
 		return schema.SQLite
@@ -63,12 +63,12 @@ func dialectOf(tx Executor) schema.Dialect {
 			return d
 		}
 	}
-	return nil
+	return ""
 }
 
 // explained adds the remedy to an error that shows that the database is not the one that the statement was written for.
 func explained(err error, chosen schema.Dialect) error {
-	if err != nil && chosen == nil && strings.Contains(err.Error(), "no such function: clock_timestamp") {
+	if err != nil && chosen == "" && strings.Contains(err.Error(), "no such function: clock_timestamp") {
 		return fmt.Errorf("%w; the database is SQLite, which a transaction does not tell before it is used: set PublisherConfig.Dialect to schema.SQLite", err)
 	}
 	return err

@@ -54,6 +54,14 @@ type Resolver interface {
 	Resolve(e *router.Event) (*router.Plan, error)
 }
 
+var anyRoutes = sync.OnceValue(func() Resolver {
+	table, err := router.NewTable(router.Config{})
+	if err != nil {
+		panic(err) // an empty config has nothing that can be wrong
+	}
+	return table
+})
+
 // Forwarder delivers the events of an outbox. It runs on the application's own Router, see [Forwarder.AddTo], or on one of its own, see
 // [Forwarder.Run].
 type Forwarder struct {

@@ -10,23 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 )
-
-// channel returns the name that a publisher notifies and a subscriber listens to.
-func channel(names schema.Names) string {
-	prefix := names.Prefix
-	if prefix == "" {
-		prefix = "outbox"
-	}
-	return "watermill_" + prefix
-}
-
-// notify tells those who listen, when the transaction commits.
-func notify(ctx context.Context, db Executor, names schema.Names) error {
-	_, err := db.ExecContext(ctx, `SELECT pg_notify($1, '')`, channel(names))
-	return err
-}
 
 var errListenDriver = errors.New("SubscriberConfig.Listen needs PostgreSQL and the driver pgx (github.com/jackc/pgx/v5/stdlib)")
 
@@ -75,7 +60,7 @@ func (r *reader) hear(ctx context.Context) (heard bool, err error) {
 		if !ok {
 			return errListenDriver
 		}
-		if _, err := native.Conn().Exec(ctx, "LISTEN "+pgx.Identifier{channel(r.cfg.Schema.Names)}.Sanitize()); err != nil {
+		if _, err := native.Conn().Exec(ctx, "LISTEN "+pgx.Identifier{dialect.TablesOf(r.cfg.Schema.Names.Schema, r.cfg.Schema.Names.Prefix).Channel()}.Sanitize()); err != nil {
 			return err
 		}
 		heard = true

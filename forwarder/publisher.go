@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +19,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"go.opentelemetry.io/otel/propagation"
 
-	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -60,9 +60,9 @@ const (
 // PublisherConfig says where and how messages are stored. The zero value stores in the table outbox of PostgreSQL.
 type PublisherConfig struct {
 	schema.AdapterConfig
-	// Routes checks the routing configs that messages carry, with the policies and publishers it knows; give it the forwarder's. By default
-	// a config is checked as far as it can be without.
-	Routes Resolver
+	// Routes checks the routing configs that messages carry, with the policies and publishers it knows: a *router.Table or a *router.Live, that of
+	// the forwarder. By default a config is checked for its size and for being a JSON object, and the forwarder finds the rest.
+	Routes ConfigChecker
 	// MaxPayload is the longest payload in bytes. Defaults to DefaultMaxPayload.
 	MaxPayload int
 	// Notify wakes subscribers that have SubscriberConfig.Listen when the transaction commits, by PostgreSQL's NOTIFY. It costs a round trip, and
@@ -87,7 +87,7 @@ type PublisherConfig struct {
 type Publisher struct {
 	db     Executor
 	cfg    PublisherConfig
-	chosen schema.Dialect // nil when nobody has chosen one
+	chosen schema.Dialect // empty when nobody has chosen one
 	schema *schema.Adapter
 	logger watermill.LoggerAdapter
 
@@ -98,14 +98,6 @@ type Publisher struct {
 var _ message.Publisher = (*Publisher)(nil)
 
 var adapters sync.Map // schema.AdapterConfig -> *schema.Adapter: one publisher a transaction must be cheap
-
-var anyRoutes = sync.OnceValue(func() Resolver {
-	table, err := router.NewTable(router.Config{})
-	if err != nil {
-		panic(err) // an empty config has nothing that can be wrong
-	}
-	return table
-})
 
 // NewPublisher returns a publisher for the life of tx, which may be a *sql.Tx, a *sqlx.Tx, the transaction of another library, see [Executor], or a
 // pgx transaction in [Pgx]. With a *sql.DB each Publish call is a transaction of its own. The caller commits; a rollback leaves nothing. Constructing
@@ -119,7 +111,7 @@ func NewPublisher(tx Executor, cfg PublisherConfig, logger watermill.LoggerAdapt
 	if logger == nil {
 		logger = watermill.NopLogger{}
 	}
-	if cfg.Dialect == nil {
+	if cfg.Dialect == "" {
 		cfg.Dialect = dialectOf(tx)
 	}
 	chosen := cfg.Dialect
@@ -129,11 +121,11 @@ func NewPublisher(tx Executor, cfg PublisherConfig, logger watermill.LoggerAdapt
 	if cfg.MaxPayload < 0 {
 		return nil, fmt.Errorf("outbox publisher: MaxPayload is %d, must not be negative", cfg.MaxPayload)
 	}
-	if cfg.Notify && cfg.Dialect != nil && cfg.Dialect != schema.PostgreSQL {
+	if cfg.Notify && cfg.Dialect != "" && cfg.Dialect != schema.PostgreSQL {
 		return nil, fmt.Errorf("outbox publisher: Notify is for PostgreSQL, not for %s", cfg.Dialect)
 	}
 	if cfg.Routes == nil {
-		cfg.Routes = anyRoutes()
+		cfg.Routes = anyConfig{}
 	}
 	a, ok := adapters.Load(cfg.AdapterConfig)
 	if !ok {
@@ -188,6 +180,22 @@ func (p *Publisher) publish(ctx, call context.Context, topic string, messages []
 	}
 	if err := p.store(ctx, topic, rows); err != nil {
 		return fmt.Errorf("cannot publish to the outbox: %w", explained(err, p.chosen))
+	}
+	return nil
+}
+
+// ConfigChecker tells what is wrong with a routing config that an event is to carry. It must be safe for concurrent use.
+type ConfigChecker interface {
+	CheckConfig(config string) error
+}
+
+// anyConfig takes every JSON object.
+type anyConfig struct{}
+
+func (anyConfig) CheckConfig(config string) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(config), &object); err != nil {
+		return fmt.Errorf("it is no JSON object: %w", err)
 	}
 	return nil
 }
@@ -337,7 +345,7 @@ func (p *Publisher) check(topic string, msg *message.Message) error {
 		}
 	}
 	if config := msg.Metadata[schema.KeyRoutingConfig]; config != "" {
-		if _, err := p.cfg.Routes.Resolve(&router.Event{Topic: topic, RoutingConfig: config}); err != nil {
+		if err := p.cfg.Routes.CheckConfig(config); err != nil {
 			return fmt.Errorf("routing config: %w", err)
 		}
 	}

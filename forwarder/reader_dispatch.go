@@ -106,7 +106,7 @@ func (r *reader) work(u *unit) (handedOver bool) {
 		return false
 	}
 	u.outcome = delivery.New(u.attempts()+1, u.event.CreatedAt).Under(r.ctx, r.sub.plain)
-	msg, err := u.event.Message(r.store.Identity())
+	msg, err := messageOf(&u.event, r.store.Identity())
 	if err != nil {
 		u.failed(fallbackTarget(u), middleware.Permanent(err))
 		return false

@@ -160,12 +160,3 @@ func (u *unit) summary() (outcome, failure string) {
 	}
 	return outcome, failure
 }
-
-// capture stores the trace context of a message with its row: that of the message's own context, or when that has none, of the Publish call's.
-func capture(call context.Context, p propagation.TextMapPropagator, msg, row *message.Message) {
-	ctx := msg.Context()
-	if !trace.SpanContextFromContext(ctx).IsValid() && trace.SpanContextFromContext(call).IsValid() {
-		ctx = call
-	}
-	tracing.Inject(ctx, p, row.Metadata)
-}

@@ -14,12 +14,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
-)
 
-const (
-	insertColumns     = 15 // parameters of an event; its tombstone follows from its payload
-	insertColumnNames = `id, tenant_id, aggregate_type, aggregate_id, topic, occurred_at, schema_id, schema_version, payload,
-	payload_bytes, tombstone, event_metadata, routing_key, routing_config, routing_version, ordering_key`
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 )
 
 // AdapterConfig says where and how messages become events.
@@ -37,7 +33,7 @@ type AdapterConfig struct {
 // the forwarder's. It is immutable and safe for concurrent use.
 type Adapter struct {
 	cfg AdapterConfig
-	t   tables
+	t   dialect.Tables
 
 	mu      sync.RWMutex
 	inserts map[int]string // by number of rows
@@ -47,16 +43,16 @@ var _ sql.SchemaAdapter = (*Adapter)(nil)
 
 // NewAdapter returns an adapter for the tables that cfg names.
 func NewAdapter(cfg AdapterConfig) (*Adapter, error) {
-	if cfg.Dialect == nil {
+	if cfg.Dialect == "" {
 		cfg.Dialect = PostgreSQL
 	}
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Dialect == SQLite {
 		cfg.Names.Schema = ""
 	}
-	return &Adapter{cfg: cfg, t: cfg.Names.tables(), inserts: map[int]string{}}, nil
+	return &Adapter{cfg: cfg, t: dialect.TablesOf(cfg.Names.Schema, cfg.Names.Prefix), inserts: map[int]string{}}, nil
 }
 
 // InsertQuery returns the statement that stores msgs as events of topic, in their order. A message may say its own topic under
@@ -65,6 +61,7 @@ func (a *Adapter) InsertQuery(topic string, msgs message.Messages) (sql.Query, e
 	if len(msgs) == 0 {
 		return sql.Query{}, errors.New("no messages to insert")
 	}
+	timeOf := dialect.Named(string(a.cfg.Dialect)).Time
 	args := make([]any, 0, insertColumns*len(msgs))
 	for _, msg := range msgs {
 		md := msg.Metadata
@@ -85,9 +82,9 @@ func (a *Adapter) InsertQuery(topic string, msgs message.Messages) (sql.Query, e
 			tenant = a.cfg.DefaultTenantID
 		}
 		text, raw := payloadColumns(msg.Payload)
-		args = append(args, msg.UUID, tenant, null(md[KeyAggregateType]), null(md[KeyAggregateID]), t, a.cfg.Dialect.time(occurred),
-			null(md[KeySchemaID]), null(md[KeySchemaVersion]), text, raw, own, null(md[KeyRoutingKey]), null(md[KeyRoutingConfig]),
-			null(md[KeyRoutingVer]), ordering)
+		args = append(args, msg.UUID, tenant, dialect.Null(md[KeyAggregateType]), dialect.Null(md[KeyAggregateID]), t, timeOf(occurred),
+			dialect.Null(md[KeySchemaID]), dialect.Null(md[KeySchemaVersion]), text, raw, own, dialect.Null(md[KeyRoutingKey]), dialect.Null(md[KeyRoutingConfig]),
+			dialect.Null(md[KeyRoutingVer]), ordering)
 	}
 	return sql.Query{Query: a.insert(len(msgs)), Args: args}, nil
 }
@@ -109,7 +106,10 @@ func (a *Adapter) insert(n int) string {
 	query, ok := a.inserts[n]
 	a.mu.RUnlock()
 	if !ok {
-		query = a.cfg.Dialect.insert(a.t, n)
+		query = insertPostgres(a.t.Outbox, n)
+		if a.cfg.Dialect == SQLite {
+			query = insertSQLite(a.t.Outbox, n)
+		}
 		a.mu.Lock()
 		a.inserts[n] = query
 		a.mu.Unlock()
@@ -120,7 +120,7 @@ func (a *Adapter) insert(n int) string {
 // ownMetadata returns the application's metadata as JSON and the ordering key; nil where there is none.
 func (a *Adapter) ownMetadata(md message.Metadata) (own, ordering any, err error) {
 	if k := a.cfg.OrderingMetadataKey; k != "" && md[KeyAggregateID] == "" {
-		ordering = null(md[k])
+		ordering = dialect.Null(md[k])
 	}
 	var keys []string
 	for k := range md {
@@ -169,13 +169,6 @@ func occurredAt(text string) (time.Time, error) {
 		return t, fmt.Errorf("metadata %s is no RFC 3339 time; set it with SetOccurredAt: %w", KeyOccurredAt, err)
 	}
 	return t, nil
-}
-
-func null(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }
 
 // SelectQuery returns nothing: events are read by the forwarder, not by watermill-sql's subscriber.

@@ -1,9 +1,13 @@
+// Package schema is the outbox in the database: its tables and their names, the migrations that create and change them, and the dialects of SQL
+// that they are written in. [Migrator] runs the migrations, and [WriteSQL] prints them for people who have no right to.
 package schema
 
 import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 )
 
 // Config says which tables, in which kind of database.
@@ -17,18 +21,22 @@ type Config struct {
 	PartitionSize int64
 }
 
-func (c Config) validate() error {
+// Validate reports what is wrong with c, whose dialect must be set.
+func (c Config) Validate() error {
+	if err := c.Dialect.validate(); err != nil {
+		return err
+	}
 	if c.PartitionSize < 0 {
 		return fmt.Errorf("PartitionSize is %d, must not be negative", c.PartitionSize)
 	}
 	if c.PartitionSize > 0 && c.Dialect == SQLite {
 		return errors.New("PartitionSize is set, and SQLite has no partitions")
 	}
-	return c.Names.validate()
+	return c.Names.Validate()
 }
 
 func (c Config) withDialect(db *sql.DB) (Config, error) {
-	if c.Dialect == nil {
+	if c.Dialect == "" {
 		d, err := DialectOf(db)
 		if err != nil {
 			return c, err
@@ -38,7 +46,14 @@ func (c Config) withDialect(db *sql.DB) (Config, error) {
 	if c.Dialect == SQLite {
 		c.Names.Schema = ""
 	}
-	return c, c.validate()
+	return c, c.Validate()
 }
 
-func (c Config) queries() queries { return c.Dialect.queries(c.Names.tables()) }
+func (c Config) tables() dialect.Tables { return dialect.TablesOf(c.Names.Schema, c.Names.Prefix) }
+
+func (c Config) statements() statements {
+	if c.Dialect == SQLite {
+		return sqliteStatements(c.tables())
+	}
+	return postgresStatements(c.tables())
+}

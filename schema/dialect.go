@@ -2,116 +2,31 @@ package schema
 
 import (
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
+
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 )
 
-// Dialect is the SQL of one database: its text, and how Go values become its parameters. [PostgreSQL] and [SQLite] are the
-// dialects; each is one file that returns strings, and one [Store] runs them all.
-type Dialect interface {
-	// String returns the name of the dialect: "postgres" or "sqlite".
-	String() string
+// Dialect names the SQL of one database.
+type Dialect string
 
-	queries(tables) queries
-	// insert returns the statement that stores n events, [insertColumns] parameters each.
-	insert(t tables, n int) string
-	// ints and strs encode an array parameter.
-	ints([]int64) string
-	strs([]string) string
-	// time encodes a point in time; the zero time is NULL.
-	time(time.Time) any
-	// timeScanner returns a value for Scan that stores what it reads in dst; NULL is the zero time.
-	timeScanner(dst *time.Time) any
-	// txOptions are what transactions ask for.
-	txOptions() *sql.TxOptions
-	// retryable tells whether the same transaction may succeed when it is run again: a deadlock, a busy database.
-	retryable(error) bool
-	// lockTimeout tells whether err says that a lock was not to be had in time.
-	lockTimeout(error) bool
-	// missingTable tells whether err says that a table of the outbox is not there.
-	missingTable(error) bool
-}
-
-// queries are the statements of a dialect, rendered with the names of the tables. Parameters are the same in every dialect.
-type queries struct {
-	lockMigrations string // first statement of a migration's transaction; waits for others
-	currentSchema  string // name of the schema that unqualified names resolve to; empty when there is none
-	hasTable       string // $1 table
-	missing        string // -> one of the tables that is not there
-	obstacle       string // -> what makes the database answer with less than there is; empty where nothing does
-	createVersions string
-	versions       string
-
-	lockTx string // first statement of a settling transaction, empty where none is needed
-
-	ask     string // -> last seq, server identity
-	writers string // -> name, transaction id or 0; empty where writers cannot commit out of order
-	read    string // slots, afters, limits, inline bytes, tenants, topics, with writers also late xids and afters -> slot, seq, event or NULLs
-	payload string // seq -> payload
-	events  string // seqs, inline -> slot, seq, event
-	due     string // slots, limit, inline bytes, tenants, topics, length of a run -> delivery, event
-	held    string // slots, afters, limit, inline bytes, tenants, topics, destination or publisher ://, whether bare destinations are its -> delivery, event
-	nextDue string // slots -> seconds until the next due, NULL when there is none
-	blocked string // slots -> slot, target, key_hash
-	pending string // tenants, topics -> whether any event is pending or any delivery is due
-
-	done      string // slots, seqs: delete pending
-	passed    string // the same -> seq of those that were there
-	guard     string // slots: one settling transaction after the other; empty where they are anyway
-	fence     string // group, slots, epochs -> slots that are still owned in these epochs
-	open      string // json: insert deliveries
-	hold      string // json: insert deliveries behind others of their key
-	ended     string // seqs, targets: delete deliveries
-	failed    string // json: update deliveries
-	cancelled string // json -> keys of the open deliveries of events
-	cancel    string // json: what is open of an event is dead
-	drop      string // json: what is open of an event is over
-	release   string // json: make the first of each key due
-	still     string // json -> keys that deliveries still hold back
-
-	join      string // id, group, filter, seconds
-	renew     string // id, seconds -> number of slots owned
-	leave     string // id
-	reap      string // group: delete expired
-	peers     string // group -> id, filter, of the living
-	others    string // -> group, filter, of the living
-	seedSlots string // group, slots
-	owned     string // owner -> slot, epoch
-	free      string // group -> number of slots without owner
-	acquire   string // group, owner, limit -> slot, epoch
-	unown     string // owner, slots
-
-	dead    string // seqs, tenant, topic, target, destination, error, since, until, after seq, after target, limit -> dead letter
-	replay  string // json: dead deliveries are due
-	discard string // json: dead deliveries are skipped
-
-	controls     string // -> kind, name, reason, since
-	setControl   string // kind, name, reason
-	unsetControl string // kind, name
-
-	indexes      string // -> name, table, valid, bytes, scans, bloat
-	concurrently string // how an index is created beside writers
-
-	clean     cleanQueries
-	glance    glanceQueries
-	partition partitionQueries
-	diagnose  diagnoseQueries
-
-	backlog backlogQueries
-}
-
-// eventColumns are what an [Event] is scanned from. All are NULL when a filter left the whole event out.
-const eventColumns = `e.id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.topic, e.occurred_at, e.schema_id, e.schema_version,
-	CAST(e.event_metadata AS text), e.routing_key, CAST(e.routing_config AS text), e.routing_version, e.ordering_key, e.created_at, `
+const (
+	// PostgreSQL is the dialect of PostgreSQL 12 and later. It works through PgBouncer in transaction mode and with pgx's simple protocol.
+	PostgreSQL Dialect = "postgres"
+	// SQLite is the dialect of SQLite 3.38 and later, through any driver. Writers must be one at a time and wait for each other:
+	// open it with WAL, a busy timeout and immediate transactions, for modernc.org/sqlite
+	//
+	//	file:app.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)&_txlock=immediate
+	SQLite Dialect = "sqlite"
+)
 
 // ErrUnknownDialect is returned when the driver of a *sql.DB is none that the outbox knows.
 var ErrUnknownDialect = errors.New("unknown SQL dialect")
 
-// DialectOf guesses the dialect from the driver of db: pgx, lib/pq, modernc.org/sqlite and mattn/go-sqlite3 are known. The error
+// DialectOf returns the dialect of db by its driver: pgx, lib/pq, modernc.org/sqlite and mattn/go-sqlite3 are known. It does no I/O. The error
 // wraps [ErrUnknownDialect].
 func DialectOf(db *sql.DB) (Dialect, error) {
 	name := reflect.TypeOf(db.Driver()).String()
@@ -121,25 +36,15 @@ func DialectOf(db *sql.DB) (Dialect, error) {
 	case strings.Contains(strings.ToLower(name), "sqlite"):
 		return SQLite, nil
 	}
-	return nil, fmt.Errorf("%w: driver %s; set the Dialect field to schema.PostgreSQL or schema.SQLite", ErrUnknownDialect, name)
+	return "", fmt.Errorf("%w: driver %s; set the Dialect field to schema.PostgreSQL or schema.SQLite", ErrUnknownDialect, name)
 }
 
-// sqlState returns the SQLSTATE of err, as pgx and lib/pq report it.
-func sqlState(err error) string {
-	var s interface{ SQLState() string }
-	if errors.As(err, &s) {
-		return s.SQLState()
-	}
-	return ""
-}
+// values returns how values of d are encoded.
+func (d Dialect) values() dialect.Dialect { return dialect.Named(string(d)) }
 
-func jsonArray[T any](v []T) string {
-	if v == nil {
-		v = []T{}
+func (d Dialect) validate() error {
+	if d.values() == nil {
+		return fmt.Errorf("%w %q: want %q or %q", ErrUnknownDialect, string(d), PostgreSQL, SQLite)
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // numbers and strings cannot fail
-	}
-	return string(b)
+	return nil
 }

@@ -49,6 +49,33 @@ func NewMigrator(db *sql.DB, cfg Config) (*Migrator, error) {
 	return &Migrator{db: db, c: cfg}, nil
 }
 
+// Config returns the config of the tables, with the dialect that was found.
+func (m *Migrator) Config() Config { return m.c }
+
+// Check returns the random name that the tables got when they were created. The error wraps [ErrSchema] when they are missing, too old, or newer
+// than this version knows.
+func (m *Migrator) Check(ctx context.Context) (identity string, err error) {
+	done, identity, err := m.c.applied(ctx, m.db)
+	if err != nil {
+		return "", err
+	}
+	known, err := migrations(m.c.Dialect)
+	if err != nil {
+		return "", err
+	}
+	newest := known[len(known)-1].Version
+	switch {
+	case len(done) == 0:
+		return "", fmt.Errorf("%w: none found; create them with \"outbox migrate up\" or schema.Migrator", ErrSchema)
+	case done[len(done)-1].Version > newest:
+		return "", newerSchema(done[len(done)-1].Version, newest)
+	case len(done) < len(known):
+		return "", fmt.Errorf("%w: at version %d, want %d; bring them up with \"outbox migrate up\" or schema.Migrator",
+			ErrSchema, done[len(done)-1].Version, newest)
+	}
+	return identity, nil
+}
+
 // Up applies what is not applied yet and returns it. What was applied before an error stays applied.
 func (m *Migrator) Up(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
@@ -105,10 +132,10 @@ func WriteSQL(w io.Writer, cfg Config, direction string) error {
 	if direction != "up" && direction != "down" {
 		return fmt.Errorf("direction %q: want up or down", direction)
 	}
-	if cfg.Dialect == nil {
+	if cfg.Dialect == "" {
 		cfg.Dialect = PostgreSQL
 	}
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	if cfg.Dialect == SQLite {
@@ -121,8 +148,8 @@ func WriteSQL(w io.Writer, cfg Config, direction string) error {
 	if err != nil {
 		return err
 	}
-	q := cfg.queries()
-	t := cfg.Names.tables()
+	q := cfg.statements()
+	t := cfg.tables()
 	if direction == "down" {
 		slices.Reverse(known)
 	} else if _, err := fmt.Fprintf(w, "BEGIN;\n%s;\n", q.createVersions); err != nil {
@@ -164,7 +191,7 @@ func (m *Migrator) step(ctx context.Context, choose func(known, done []Migration
 	const tries, wait = 50, 100 * time.Millisecond
 	for try := 1; ; try++ {
 		one, err := m.once(ctx, choose)
-		if err == nil || try == tries || !m.c.Dialect.retryable(err) {
+		if err == nil || try == tries || !m.c.Dialect.values().Retryable(err) {
 			return one, err
 		}
 		select {
@@ -181,13 +208,13 @@ func (m *Migrator) once(ctx context.Context, choose func(known, done []Migration
 	if err != nil {
 		return nil, err
 	}
-	tx, err := m.db.BeginTx(ctx, m.c.Dialect.txOptions())
+	tx, err := m.db.BeginTx(ctx, m.c.Dialect.values().TxOptions())
 	if err != nil {
 		return nil, fmt.Errorf("cannot migrate: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	q := m.c.queries()
-	if _, err := tx.ExecContext(ctx, q.lockMigrations); err != nil {
+	q := m.c.statements()
+	if _, err := tx.ExecContext(ctx, q.lock); err != nil {
 		return nil, fmt.Errorf("cannot lock for migration: %w", err)
 	}
 	c := m.c
@@ -198,10 +225,10 @@ func (m *Migrator) once(ctx context.Context, choose func(known, done []Migration
 		if c.Names.Schema == "" && c.Dialect == PostgreSQL {
 			return nil, fmt.Errorf("%w: no schema of search_path exists; create one or name it", ErrSchema)
 		}
-		if err := c.validate(); err != nil {
+		if err := c.Validate(); err != nil {
 			return nil, err
 		}
-		q = c.queries()
+		q = c.statements()
 	}
 	done, _, err := c.applied(ctx, tx)
 	if err != nil {
@@ -224,7 +251,7 @@ func (m *Migrator) once(ctx context.Context, choose func(known, done []Migration
 	if _, err := tx.ExecContext(ctx, text); err != nil {
 		return nil, fmt.Errorf("migration %03d_%s %s: %w", one.Version, one.Name, direction, err)
 	}
-	t := c.Names.tables()
+	t := c.tables()
 	record := fmt.Sprintf("INSERT INTO %s (version, name, identity) VALUES (%d, '%s', '%s')", t.Migrations, one.Version, one.Name, newIdentity())
 	if direction == "down" {
 		record = fmt.Sprintf("DELETE FROM %s WHERE version = %d", t.Migrations, one.Version)
@@ -252,7 +279,7 @@ func newerSchema(have, know int) error {
 }
 
 func migrations(d Dialect) ([]Migration, error) {
-	files, err := fs.Glob(migrationFiles, path.Join("migrations", d.String(), "*.up.sql"))
+	files, err := fs.Glob(migrationFiles, path.Join("migrations", string(d), "*.up.sql"))
 	if err != nil {
 		return nil, err
 	}
@@ -269,12 +296,12 @@ func migrations(d Dialect) ([]Migration, error) {
 }
 
 func render(c Config, m Migration, direction string) (string, error) {
-	file := path.Join("migrations", c.Dialect.String(), fmt.Sprintf("%03d_%s.%s.sql", m.Version, m.Name, direction))
+	file := path.Join("migrations", string(c.Dialect), fmt.Sprintf("%03d_%s.%s.sql", m.Version, m.Name, direction))
 	tmpl, err := template.ParseFS(migrationFiles, file)
 	if err != nil {
 		return "", fmt.Errorf("migration %03d_%s: %w", m.Version, m.Name, err)
 	}
-	t := c.Names.tables()
+	t := c.tables()
 	t.PartitionSize = c.PartitionSize
 	var b bytes.Buffer
 	if err := tmpl.Execute(&b, t); err != nil {
@@ -283,16 +310,16 @@ func render(c Config, m Migration, direction string) (string, error) {
 	return b.String(), nil
 }
 
-type queryer interface {
+type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // applied returns what the database has, by version, and the identity of its tables; nothing when it has no tables.
-func (c Config) applied(ctx context.Context, db queryer) (done []Migration, identity string, err error) {
-	q := c.queries()
+func (c Config) applied(ctx context.Context, db querier) (done []Migration, identity string, err error) {
+	q := c.statements()
 	var there bool
-	if err := db.QueryRowContext(ctx, q.hasTable, c.Names.tables().Migrations).Scan(&there); err != nil {
+	if err := db.QueryRowContext(ctx, q.hasTable, c.tables().Migrations).Scan(&there); err != nil {
 		return nil, "", fmt.Errorf("cannot look for the outbox tables: %w", err)
 	}
 	if !there {
@@ -306,7 +333,7 @@ func (c Config) applied(ctx context.Context, db queryer) (done []Migration, iden
 	for rows.Next() {
 		var m Migration
 		var id string
-		if err := rows.Scan(&m.Version, &m.Name, &id, c.Dialect.timeScanner(&m.AppliedAt)); err != nil {
+		if err := rows.Scan(&m.Version, &m.Name, &id, c.Dialect.values().TimeScanner(&m.AppliedAt)); err != nil {
 			return nil, "", fmt.Errorf("cannot read which migrations are applied: %w", err)
 		}
 		if identity == "" {

@@ -41,36 +41,12 @@ func migrator(t testing.TB, db *sql.DB) *schema.Migrator {
 }
 
 // objects lists what the database holds, with definitions.
-func objects(t testing.TB, db *sql.DB) (list []string) {
-	t.Helper()
-	query := `SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1`
-	if d, err := schema.DialectOf(db); err == nil && d == schema.PostgreSQL {
-		query = `SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || COALESCE(column_default, '') || is_nullable || COALESCE(generation_expression, '')
-				FROM information_schema.columns WHERE table_schema = current_schema()
-			UNION ALL SELECT 'index ' || regexp_replace(indexdef, 'test_\w+\.', '', 'g') FROM pg_indexes WHERE schemaname = current_schema()
-			UNION ALL SELECT 'function ' || proname || prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
-			UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace)
-				AND NOT tgisinternal
-			ORDER BY 1`
-	}
-	rows, err := db.QueryContext(context.Background(), query)
-	require.NoError(t, err)
-	defer rows.Close()
-	for rows.Next() {
-		var s string
-		require.NoError(t, rows.Scan(&s))
-		list = append(list, s)
-	}
-	require.NoError(t, rows.Err())
-	return list
-}
-
 func TestMigrateUpAndDown(t *testing.T) {
 	t.Parallel()
 	eachEmpty(t, func(t *testing.T, open func() *sql.DB) {
 		ctx, db := context.Background(), open()
 		m := migrator(t, db)
-		empty := objects(t, db)
+		empty := testdb.Objects(t, db)
 		status, err := m.Status(ctx)
 		require.NoError(t, err)
 		for _, s := range status {
@@ -83,7 +59,7 @@ func TestMigrateUpAndDown(t *testing.T) {
 		applied, err := m.Up(ctx)
 		require.NoError(t, err)
 		require.Len(t, applied, len(status))
-		up := objects(t, db)
+		up := testdb.Objects(t, db)
 		again, err := m.Up(ctx)
 		require.NoError(t, err)
 		require.Empty(t, again)
@@ -106,11 +82,11 @@ func TestMigrateUpAndDown(t *testing.T) {
 		require.Nil(t, down)
 		_, err = db.ExecContext(ctx, "DROP TABLE IF EXISTS outbox_migrations") // an empty one may stay
 		require.NoError(t, err)
-		require.Equal(t, empty, objects(t, db), "down leaves nothing")
+		require.Equal(t, empty, testdb.Objects(t, db), "down leaves nothing")
 
 		_, err = m.Up(ctx)
 		require.NoError(t, err)
-		require.Equal(t, up, objects(t, db))
+		require.Equal(t, up, testdb.Objects(t, db))
 		second, err := schema.OpenStore(ctx, db, schema.Config{})
 		require.NoError(t, err)
 		require.NotEqual(t, first.Identity(), second.Identity(), "new tables number anew, so they are others")
@@ -135,7 +111,7 @@ func TestPrintedSQLIsWhatUpRuns(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		_, err = db.ExecContext(ctx, text("up"))
 		require.NoError(t, err)
-		printed := objects(t, db)
+		printed := testdb.Objects(t, db)
 		_, err = schema.OpenStore(ctx, db, schema.Config{})
 		require.NoError(t, err)
 		applied, err := migrator(t, db).Up(ctx)
@@ -147,7 +123,7 @@ func TestPrintedSQLIsWhatUpRuns(t *testing.T) {
 		require.ErrorIs(t, err, schema.ErrSchema)
 		_, err = migrator(t, db).Up(ctx)
 		require.NoError(t, err)
-		require.Equal(t, objects(t, db), printed)
+		require.Equal(t, testdb.Objects(t, db), printed)
 	})
 }
 

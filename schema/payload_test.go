@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -85,18 +86,10 @@ func TestNilAndEmptyPayloadsStayApart(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		s := open(t, db)
-		d, err := schema.DialectOf(db)
+		publisher, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{}, nil)
 		require.NoError(t, err)
-		a, err := schema.NewAdapter(schema.AdapterConfig{Config: schema.Config{Dialect: d}})
-		require.NoError(t, err)
-		q, err := a.InsertQuery("nil", message.Messages{message.NewMessage("1", nil)})
-		require.NoError(t, err)
-		_, err = db.ExecContext(t.Context(), q.Query, q.Args...)
-		require.NoError(t, err)
-		q, err = a.InsertQuery("empty", message.Messages{message.NewMessage("1", []byte{})})
-		require.NoError(t, err)
-		_, err = db.ExecContext(t.Context(), q.Query, q.Args...)
-		require.NoError(t, err)
+		require.NoError(t, publisher.Publish("nil", message.NewMessage("1", nil)))
+		require.NoError(t, publisher.Publish("empty", message.NewMessage("1", []byte{})))
 		_, err = db.ExecContext(t.Context(), `INSERT INTO outbox (topic, tombstone, payload, payload_bytes) VALUES ('nil by SQL', true, NULL, NULL), ('empty bytes', false, NULL, $1)`, []byte{})
 		require.NoError(t, err)
 		require.Equal(t, map[string][]byte{"nil": nil, "empty": {}, "nil by SQL": nil, "empty bytes": {}}, payloads(t, s, 1<<16))
@@ -105,13 +98,11 @@ func TestNilAndEmptyPayloadsStayApart(t *testing.T) {
 }
 
 // What the publisher stores comes back, as text that SQL can read where it is text.
-func TestAdapterStoresEveryPayload(t *testing.T) {
+func TestPublisherStoresEveryPayload(t *testing.T) {
 	t.Parallel()
 	store := func(t *testing.T, db *sql.DB) {
 		s := open(t, db)
-		d, err := schema.DialectOf(db)
-		require.NoError(t, err)
-		a, err := schema.NewAdapter(schema.AdapterConfig{Config: schema.Config{Dialect: d}})
+		publisher, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{}, nil)
 		require.NoError(t, err)
 		want := map[string][]byte{}
 		for i, c := range []struct {
@@ -123,10 +114,7 @@ func TestAdapterStoresEveryPayload(t *testing.T) {
 		} {
 			topic := fmt.Sprint("t", i)
 			want[topic] = []byte(c.payload)
-			q, err := a.InsertQuery(topic, message.Messages{message.NewMessage("1", []byte(c.payload))})
-			require.NoError(t, err)
-			_, err = db.ExecContext(t.Context(), q.Query, q.Args...)
-			require.NoError(t, err)
+			require.NoError(t, publisher.Publish(topic, message.NewMessage("1", []byte(c.payload))))
 			var text bool
 			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT payload IS NOT NULL AND payload_bytes IS NULL FROM outbox WHERE topic = $1`, topic).Scan(&text))
 			require.Equal(t, c.text, text, topic)
@@ -232,36 +220,6 @@ func randomText(n int) string {
 		b[i] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[r>>26]
 	}
 	return string(b)
-}
-
-// A message says of its event what the columns say, whatever metadata says. Escapes get it past the check of an INSERT.
-func TestMetadataForgesNoHeader(t *testing.T) {
-	t.Parallel()
-	for _, metadata := range []string{
-		`{"outbox_tenant_id":"forged","outbox_key":"forged","outbox_cause":"forged","outbox_target":"forged","mine":"1"}`,
-		`{"\u006futbox_tenant_id":"forged","outbox\u005fkey":"forged","mine":"1"}`, `{ "outbox_tenant_id" : "forged", "outbox_aggregate_id": {"a":1}, "mine": 1 }`,
-	} {
-		e := schema.Event{Seq: 1, ID: "1", Topic: "t", Metadata: metadata}
-		msg, err := e.Message("identity")
-		require.NoError(t, err)
-		for k, v := range msg.Metadata {
-			require.NotContains(t, v, "forged", k)
-		}
-		require.Equal(t, "1", msg.Metadata["mine"])
-		require.Empty(t, schema.Tenant(msg))
-		require.NotContains(t, msg.Metadata, schema.KeyAggregateID)
-	}
-	testdb.Each(t, func(t *testing.T, db *sql.DB) {
-		s := open(t, db)
-		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (topic, payload, event_metadata) VALUES ('t', '1', '{"\u006futbox_tenant_id":"forged","outbox":"mine"}')`)
-		require.NoError(t, err)
-		events, err := s.Read(t.Context(), nil, everySlot(s), 10, schema.Filter{}, nil)
-		require.NoError(t, err)
-		msg, err := events[0].Message(s.Identity())
-		require.NoError(t, err)
-		require.Empty(t, schema.Tenant(msg))
-		require.Equal(t, "mine", msg.Metadata["outbox"])
-	})
 }
 
 func TestOnlyDatabasesOfUTF8AreMigrated(t *testing.T) {

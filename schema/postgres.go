@@ -1,22 +1,15 @@
 package schema
 
 import (
-	"database/sql"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
-)
 
-// PostgreSQL is the dialect of PostgreSQL 12 and later. It works through PgBouncer in transaction mode and with pgx's simple
-// protocol: no session state, no array type from the driver, every parameter cast.
-var PostgreSQL Dialect = postgres{}
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
+)
 
 type postgres struct{}
 
-func (postgres) String() string { return "postgres" }
-
-func (postgres) queries(t tables) queries {
+func (postgres) queries(t dialect.Tables) queries {
 	const keys = `json_to_recordset($1::json) AS x(slot smallint, target text, key_hash bigint)`
 	const rows = `json_to_recordset($1::json) AS x(seq bigint, target text, slot smallint, key_hash bigint, destination text,
 		state text, attempts integer, wait float8, error text)`
@@ -30,14 +23,9 @@ func (postgres) queries(t tables) queries {
 	done := `DELETE FROM ` + t.Pending + ` WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM unnest($1::smallint[], $2::bigint[]) AS x(slot, seq)
 			CROSS JOIN LATERAL (SELECT p.ctid FROM ` + t.Pending + ` p WHERE p.slot = x.slot AND p.seq = x.seq LIMIT 1) p))`
 	return queries{
-		lockMigrations: `SELECT pg_advisory_xact_lock(hashtextextended('watermill-outbox ` + t.Prefix + `', 0))`,
-		currentSchema:  `SELECT COALESCE(current_schema(), '')`,
-		hasTable:       `SELECT to_regclass($1::text) IS NOT NULL`,
-		missing:        `SELECT name FROM (VALUES ('` + strings.Join(t.all(), `'), ('`) + `')) x (name) WHERE to_regclass(name) IS NULL LIMIT 1`,
-		obstacle:       postgres{}.obstacle(t),
-		createVersions: `CREATE TABLE IF NOT EXISTS ` + t.Migrations + ` (version integer PRIMARY KEY, name text NOT NULL,
-			identity text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
-		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` WHERE ` + standardText + ` ORDER BY version`,
+		currentSchema: `SELECT COALESCE(current_schema(), '')`,
+		missing:       `SELECT name FROM (VALUES ('` + strings.Join(t.All(), `'), ('`) + `')) x (name) WHERE to_regclass(name) IS NULL LIMIT 1`,
+		obstacle:      postgres{}.obstacle(t),
 
 		ask: `SELECT ` + lastNumber(t) + `, pg_postmaster_start_time()::text`,
 		// Transaction ids are looked at before the locks on the table: whoever still holds one of those is seen with its id.
@@ -174,97 +162,6 @@ func (postgres) payload(inline int) string {
 //
 // The function is NULL for a role that may not read the sequence, from PostgreSQL 17 on, which would look as if nothing had been stored. Naming the
 // sequence in the statement makes the server refuse it instead.
-func lastNumber(t tables) string {
+func lastNumber(t dialect.Tables) string {
 	return `COALESCE(pg_sequence_last_value('` + t.SeqSeq + `'::regclass), (SELECT 0 FROM ` + t.SeqSeq + ` LIMIT 0), 0)`
 }
-
-func (postgres) insert(t tables, n int) string {
-	var b strings.Builder
-	b.WriteString(`INSERT INTO ` + t.Outbox + ` (` + insertColumnNames + `) VALUES `)
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		p := i * insertColumns
-		fmt.Fprintf(&b, `($%d::text,$%d::text,$%d::text,$%d::text,$%d::text,COALESCE($%d::timestamptz,clock_timestamp()),$%d::text,$%d::text,$%d::text,$%d::bytea,$%d::text IS NULL AND $%d::bytea IS NULL,$%d::json,$%d::text,$%d::json,$%d::text,$%d::text)`,
-			p+1, p+2, p+3, p+4, p+5, p+6, p+7, p+8, p+9, p+10, p+9, p+10, p+11, p+12, p+13, p+14, p+15)
-	}
-	return b.String()
-}
-
-func (postgres) ints(v []int64) string {
-	b := make([]byte, 0, 2+8*len(v))
-	b = append(b, '{')
-	for i, n := range v {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendInt(b, n, 10)
-	}
-	return string(append(b, '}'))
-}
-
-func (postgres) strs(v []string) string {
-	b := make([]byte, 0, 2+16*len(v))
-	b = append(b, '{')
-	for i, s := range v {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, '"')
-		for j := range len(s) {
-			if s[j] == '\\' || s[j] == '"' {
-				b = append(b, '\\')
-			}
-			b = append(b, s[j])
-		}
-		b = append(b, '"')
-	}
-	return string(append(b, '}'))
-}
-
-func (postgres) time(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t
-}
-
-type nullTime struct{ dst *time.Time }
-
-// Scan takes infinity, which drivers hand on as they like, as the last and first time that RFC 3339 can write: one such row must not stop the rest.
-func (n nullTime) Scan(v any) error {
-	if t, ok := v.(time.Time); ok {
-		*n.dst = t
-		return nil
-	}
-	switch fmt.Sprint(v) {
-	case "infinity":
-		*n.dst = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-		return nil
-	case "-infinity":
-		*n.dst = time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC)
-		return nil
-	}
-	var t sql.NullTime
-	err := t.Scan(v)
-	*n.dst = t.Time
-	return err
-}
-
-func (postgres) timeScanner(dst *time.Time) any { return nullTime{dst} }
-
-// txOptions asks for the isolation in which a statement sees what was committed before it, which guards and fences count on.
-func (postgres) txOptions() *sql.TxOptions { return &sql.TxOptions{Isolation: sql.LevelReadCommitted} }
-
-func (postgres) retryable(err error) bool {
-	switch sqlState(err) {
-	case "40001", "40P01": // serialization failure, deadlock
-		return true
-	}
-	return false
-}
-
-func (postgres) lockTimeout(err error) bool { return sqlState(err) == "55P03" }
-
-func (postgres) missingTable(err error) bool { return sqlState(err) == "42P01" }

@@ -1,6 +1,8 @@
 package schema
 
-func (postgres) backlogQueries(t tables) backlogQueries {
+import "github.com/bento-outbox/watermill-outbox/internal/dialect"
+
+func (postgres) backlogQueries(t dialect.Tables) backlogQueries {
 	age := func(at string) string { return `extract(epoch FROM clock_timestamp() - ` + at + `)::float8` }
 	const everySlot = `(SELECT g::smallint AS slot FROM generate_series(0, 63) g) s`
 	// What is open is found by the index of its state. Nothing lists skipped ones: they are looked for as far as the limit reaches.

@@ -1,6 +1,8 @@
 package schema
 
-func (postgres) cleanQueries(t tables) cleanQueries {
+import "github.com/bento-outbox/watermill-outbox/internal/dialect"
+
+func (postgres) cleanQueries(t dialect.Tables) cleanQueries {
 	// Scalar subqueries with LIMIT are looked up one by one; EXISTS becomes a join, which may read a whole table.
 	look := func(table, place string) string {
 		return `SELECT l.seq, extract(epoch FROM GREATEST(LEAST(l.created_at, $3::timestamptz), 'epoch'))::float8 AS at, l.created_at < $3::timestamptz AS old,

@@ -1,6 +1,8 @@
 package schema
 
-func (postgres) diagnoseQueries(t tables) diagnoseQueries {
+import "github.com/bento-outbox/watermill-outbox/internal/dialect"
+
+func (postgres) diagnoseQueries(t dialect.Tables) diagnoseQueries {
 	return diagnoseQueries{
 		ageFrom: `SELECT seq, created_at < clock_timestamp() - make_interval(secs => $2::float8) FROM ` + t.Outbox + ` WHERE seq >= $1::bigint ORDER BY seq LIMIT 1`,
 		oldest: `SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM ` + t.Outbox + `
@@ -45,7 +47,7 @@ func (postgres) diagnoseQueries(t tables) diagnoseQueries {
 }
 
 // holding looks at a thousand dead letters, and at a thousand deliveries behind each.
-func holding(t tables) string {
+func holding(t dialect.Tables) string {
 	return `SELECT count(CASE WHEN behind > 0 THEN 1 END), COALESCE(CAST(sum(behind) AS bigint), 0) FROM (
 			SELECT (SELECT count(*) FROM (SELECT 1 FROM ` + t.Deliveries + ` h WHERE h.slot = d.slot AND h.target = d.target AND h.key_hash = d.key_hash AND h.seq > d.seq
 				AND h.state = 'held' LIMIT 1000) h) AS behind

@@ -1,7 +1,9 @@
 package schema
 
+import "github.com/bento-outbox/watermill-outbox/internal/dialect"
+
 // indexes estimates what a B-tree needs: 20 bytes and the values for each entry, a tenth of each page free.
-func (postgres) indexes(t tables) string {
+func (postgres) indexes(t dialect.Tables) string {
 	return `SELECT ic.relname, tc.relname, i.indisvalid AND i.indisready, b.bytes, b.scans,
 			CASE WHEN am.amname = 'btree' AND ic.reltuples >= 0 AND b.bytes > 0
 				THEN (1 - (8192 * 2 + ic.reltuples * (20 + w.width) / 0.9) / b.bytes)::float8 END

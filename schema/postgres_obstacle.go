@@ -1,12 +1,16 @@
 package schema
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
+)
 
 // obstacle looks for what makes the server answer with less than there is, and without an error: something that is no table, a rule, a policy of
 // row-level security that applies to the role and does not let everything through. A connection of another encoding answers with other text.
-func (postgres) obstacle(t tables) string {
-	others := make([]string, 0, len(t.all()))
-	for _, table := range t.all()[1:] {
+func (postgres) obstacle(t dialect.Tables) string {
+	others := make([]string, 0, len(t.All()))
+	for _, table := range t.All()[1:] {
 		others = append(others, `('`+table+`'::regclass::oid, '{r,w,d}'::"char"[])`)
 	}
 	return `SELECT 'client_encoding is ' || current_setting('client_encoding') || ', so that text is read as other than it is; add client_encoding=UTF8 to the database URL'

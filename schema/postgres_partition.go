@@ -1,10 +1,14 @@
 package schema
 
-import "fmt"
+import (
+	"fmt"
 
-func (postgres) partitionQueries(t tables) partitionQueries {
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
+)
+
+func (postgres) partitionQueries(t dialect.Tables) partitionQueries {
 	const mark = `watermill-outbox: detached`
-	const columns = `seq, ` + insertColumnNames + `, created_at`
+	const columns = `seq, ` + dialect.StoredColumns + `, created_at`
 	return partitionQueries{
 		list: `SELECT c.relnamespace::regnamespace::text, c.relname, pg_get_expr(c.relpartbound, c.oid), GREATEST(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid)
 				FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '` + t.Outbox + `'::regclass

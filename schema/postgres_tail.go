@@ -1,8 +1,12 @@
 package schema
 
-import "fmt"
+import (
+	"fmt"
 
-func (postgres) glanceQueries(t tables) glanceQueries {
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
+)
+
+func (postgres) glanceQueries(t dialect.Tables) glanceQueries {
 	look := func(from string) string {
 		return fmt.Sprintf(`SELECT p.seq, COALESCE(e.slot, 0), CASE WHEN e.seq IS NULL THEN ''
 				WHEN (SELECT 1 FROM `+t.Pending+` n WHERE n.slot = e.slot AND n.seq = e.seq LIMIT 1) IS NOT NULL THEN 'NEW'

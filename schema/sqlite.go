@@ -1,28 +1,20 @@
 package schema
 
 import (
-	"database/sql"
 	"fmt"
 	"strings"
-	"time"
-)
 
-// SQLite is the dialect of SQLite 3.38 and later, through any driver. Writers must be one at a time and wait for each other:
-// open it with WAL, a busy timeout and immediate transactions, for modernc.org/sqlite
-//
-//	file:app.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)&_txlock=immediate
-var SQLite Dialect = sqlite{}
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
+)
 
 type sqlite struct{}
 
-func (sqlite) String() string { return "sqlite" }
-
-const sqliteNow = `strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')`
+const sqliteNow = dialect.SQLiteNow
 
 // age is the time since a moment, in seconds.
 func (sqlite) age(at string) string { return `(julianday('now') - julianday(` + at + `)) * 86400.0` }
 
-func (sqlite) queries(t tables) queries {
+func (sqlite) queries(t dialect.Tables) queries {
 	later := func(param string) string {
 		return `strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', printf('%+.3f seconds', ` + param + `))`
 	}
@@ -40,14 +32,8 @@ func (sqlite) queries(t tables) queries {
 	done := `DELETE FROM ` + t.Pending + ` WHERE slot IN (SELECT value FROM json_each(?1)) AND seq IN (SELECT value FROM json_each(?2))`
 
 	return queries{
-		lockMigrations: `PRAGMA user_version = 0`,
-		currentSchema:  `SELECT ''`,
-		missing: `SELECT column1 FROM (VALUES ('` + strings.Join(t.all(), `'), ('`) + `'))
+		missing: `SELECT column1 FROM (VALUES ('` + strings.Join(t.All(), `'), ('`) + `'))
 			WHERE column1 NOT IN (SELECT '"' || name || '"' FROM sqlite_master WHERE type = 'table') LIMIT 1`,
-		hasTable: `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE '"' || name || '"' = ?1)`,
-		createVersions: `CREATE TABLE IF NOT EXISTS ` + t.Migrations + ` (version INTEGER PRIMARY KEY, name TEXT NOT NULL,
-			identity TEXT NOT NULL, applied_at TEXT NOT NULL DEFAULT (` + sqliteNow + `))`,
-		versions: `SELECT version, name, identity, applied_at FROM ` + t.Migrations + ` ORDER BY version`,
 
 		// Taken as the first statement, so that the transaction holds the write lock before it reads.
 		lockTx: `UPDATE ` + t.Slots + ` SET epoch = epoch WHERE 0`,
@@ -147,19 +133,6 @@ func (sqlite) queries(t tables) queries {
 	}
 }
 
-func (sqlite) insert(t tables, n int) string {
-	var b strings.Builder
-	b.WriteString(`INSERT INTO ` + t.Outbox + ` (` + insertColumnNames + `) VALUES `)
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		text, raw := i*insertColumns+9, i*insertColumns+10
-		fmt.Fprintf(&b, `(?,?,?,?,?,COALESCE(?,%s),?,?,?%d,?%d,?%[2]d IS NULL AND ?%[3]d IS NULL,?,?,?,?,?)`, sqliteNow, text, raw)
-	}
-	return b.String()
-}
-
 // The size of text is that in the encoding of the database, which is UTF-8 unless its maker chose another.
 const sqlitePayloadLength = `COALESCE(length(CAST(e.payload AS BLOB)), length(e.payload_bytes), 0)`
 
@@ -168,57 +141,3 @@ func (sqlite) payload(inline int) string {
 	return fmt.Sprintf(`CASE WHEN length(CAST(e.payload AS BLOB)) <= ?%d THEN e.payload END,
 		CASE WHEN length(e.payload_bytes) <= ?%[1]d THEN e.payload_bytes END, `, inline) + sqlitePayloadLength
 }
-
-func (sqlite) ints(v []int64) string  { return jsonArray(v) }
-func (sqlite) strs(v []string) string { return jsonArray(v) }
-
-const sqliteTime = "2006-01-02T15:04:05.000000Z"
-
-func (sqlite) time(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UTC().Format(sqliteTime)
-}
-
-type textTime struct{ dst *time.Time }
-
-// Scan reads what the outbox wrote, what SQLite's own functions write, and a time.Time of a driver that parses by itself.
-func (s textTime) Scan(v any) error {
-	switch v := v.(type) {
-	case nil:
-		*s.dst = time.Time{}
-		return nil
-	case time.Time:
-		*s.dst = v
-		return nil
-	case []byte:
-		return s.Scan(string(v))
-	case string:
-		for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999", time.DateOnly} {
-			if t, err := time.Parse(layout, v); err == nil {
-				*s.dst = t
-				return nil
-			}
-		}
-		*s.dst = time.Time{} // plain SQL may have stored anything; no reason to stop the line
-		return nil
-	case int64:
-		*s.dst = time.Unix(v, 0).UTC()
-		return nil
-	}
-	return fmt.Errorf("cannot read a time from %T", v)
-}
-
-func (sqlite) timeScanner(dst *time.Time) any { return textTime{dst} }
-
-func (sqlite) txOptions() *sql.TxOptions { return nil }
-
-func (sqlite) retryable(err error) bool {
-	s := err.Error()
-	return strings.Contains(s, "SQLITE_BUSY") || strings.Contains(s, "database is locked")
-}
-
-func (sqlite) lockTimeout(error) bool { return false }
-
-func (sqlite) missingTable(err error) bool { return strings.Contains(err.Error(), "no such table") }

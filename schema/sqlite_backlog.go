@@ -1,6 +1,8 @@
 package schema
 
-func (sqlite) backlogQueries(t tables) backlogQueries {
+import "github.com/bento-outbox/watermill-outbox/internal/dialect"
+
+func (sqlite) backlogQueries(t dialect.Tables) backlogQueries {
 	age := sqlite{}.age
 	// What is open is found by the index of its state. Nothing lists skipped ones: they are looked for as far as the limit reaches.
 	const columns = `state, destination, seq, created_at`

@@ -1,6 +1,8 @@
 package schema
 
-func (sqlite) cleanQueries(t tables) cleanQueries {
+import "github.com/bento-outbox/watermill-outbox/internal/dialect"
+
+func (sqlite) cleanQueries(t dialect.Tables) cleanQueries {
 	const later = `strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', printf('%+.3f seconds', ?2))`
 	const weekAgo = `strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-7 days')`
 	return cleanQueries{

@@ -1,6 +1,8 @@
 package schema
 
-func (sqlite) diagnoseQueries(t tables) diagnoseQueries {
+import "github.com/bento-outbox/watermill-outbox/internal/dialect"
+
+func (sqlite) diagnoseQueries(t dialect.Tables) diagnoseQueries {
 	return diagnoseQueries{
 		ageFrom: `SELECT seq, created_at < strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', printf('-%.3f seconds', ?2)) FROM ` + t.Outbox + ` WHERE seq >= ?1 ORDER BY seq LIMIT 1`,
 		oldest: `SELECT (julianday('now') - julianday(created_at)) * 86400.0 FROM ` + t.Outbox + `

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
+
 	"github.com/jmoiron/sqlx"
 )
 
@@ -16,9 +18,9 @@ import (
 // nothing stays open between calls.
 type Store struct {
 	db       retryingDB
-	d        Dialect
+	d        dialect.Dialect
 	cfg      Config
-	t        tables
+	t        dialect.Tables
 	q        queries
 	identity string
 	// countTime is how long a statement that counts may take before an estimate has to do.
@@ -29,40 +31,29 @@ type Store struct {
 // OpenStore checks that the tables are there in a version that this package knows, and returns a store on them. db stays the
 // caller's to close. The error wraps [ErrSchema] when the tables are missing, too old or too new.
 func OpenStore(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
-	cfg, err := cfg.withDialect(db)
+	m, err := NewMigrator(db, cfg)
 	if err != nil {
 		return nil, err
 	}
-	done, identity, err := cfg.applied(ctx, db)
+	identity, err := m.Check(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known, err := migrations(cfg.Dialect)
-	if err != nil {
-		return nil, err
-	}
-	newest := known[len(known)-1].Version
-	switch {
-	case len(done) == 0:
-		return nil, fmt.Errorf("%w: none found; create them with \"outbox migrate up\" or schema.Migrator", ErrSchema)
-	case done[len(done)-1].Version > newest:
-		return nil, newerSchema(done[len(done)-1].Version, newest)
-	case len(done) < len(known):
-		return nil, fmt.Errorf("%w: at version %d, want %d; bring them up with \"outbox migrate up\" or schema.Migrator",
-			ErrSchema, done[len(done)-1].Version, newest)
-	}
+	cfg = m.Config()
+	d, t := dialect.Named(string(cfg.Dialect)), dialect.TablesOf(cfg.Names.Schema, cfg.Names.Prefix)
+	q := queriesOf(d, t)
 	var name string
-	switch err := db.QueryRowContext(ctx, cfg.queries().missing).Scan(&name); {
+	switch err := db.QueryRowContext(ctx, q.missing).Scan(&name); {
 	case err == nil:
 		return nil, fmt.Errorf("%w: %s is missing, though its migration was applied; bring it back from a backup, or create it as \"outbox migrate print\" says", ErrSchema, name)
 	case !errors.Is(err, sql.ErrNoRows):
 		return nil, wrap("look for the outbox tables", err)
 	}
-	if err := unobstructed(ctx, db, cfg.queries()); err != nil {
+	if err := unobstructed(ctx, db, q); err != nil {
 		return nil, err
 	}
 	return &Store{
-		db: retryingDB{sqlx.NewDb(db, cfg.Dialect.String()), cfg.Dialect}, d: cfg.Dialect, cfg: cfg, t: cfg.Names.tables(), q: cfg.queries(), identity: identity,
+		db: retryingDB{sqlx.NewDb(db, d.String()), d}, d: d, cfg: cfg, t: t, q: q, identity: identity,
 		countTime: countTime,
 	}, nil
 }
@@ -118,10 +109,10 @@ type Filter struct {
 
 func (s *Store) filterArgs(f Filter) (tenants, topics any) {
 	if len(f.Tenants) > 0 {
-		tenants = s.d.strs(f.Tenants)
+		tenants = s.d.Strs(f.Tenants)
 	}
 	if len(f.Topics) > 0 {
-		topics = s.d.strs(f.Topics)
+		topics = s.d.Strs(f.Topics)
 	}
 	return tenants, topics
 }
@@ -138,13 +129,13 @@ func (s *Store) Read(ctx context.Context, into []Event, ranges []Range, inline i
 		slots[i], afters[i], limits[i] = int64(r.Slot), r.After, int64(r.Limit)
 	}
 	tenants, topics := s.filterArgs(f)
-	args := []any{s.d.ints(slots), s.d.ints(afters), s.d.ints(limits), inline, tenants, topics}
+	args := []any{s.d.Ints(slots), s.d.Ints(afters), s.d.Ints(limits), inline, tenants, topics}
 	if s.q.writers != "" {
 		xids, from := make([]int64, len(late)), make([]int64, len(late))
 		for i, l := range late {
 			xids[i], from[i] = l.XID, l.After
 		}
-		args = append(args, s.d.ints(xids), s.d.ints(from))
+		args = append(args, s.d.Ints(xids), s.d.Ints(from))
 	}
 	return s.events(ctx, into, "read pending events", s.q.read, args...)
 }
@@ -152,7 +143,7 @@ func (s *Store) Read(ctx context.Context, into []Event, ranges []Range, inline i
 // Events returns those of the events seqs that there are, in the order of their numbers, whatever became of them. Payloads longer than
 // inline bytes are left out, see [Store.Payload].
 func (s *Store) Events(ctx context.Context, seqs []int64, inline int) ([]Event, error) {
-	return s.events(ctx, nil, "read events", s.q.events, s.d.ints(seqs), inline)
+	return s.events(ctx, nil, "read events", s.q.events, s.d.Ints(seqs), inline)
 }
 
 func (s *Store) events(ctx context.Context, into []Event, what, query string, args ...any) (list []Event, err error) {
@@ -182,10 +173,10 @@ func (s *Store) scanEvents(ctx context.Context, events []Event, query string, ar
 }
 
 // scanner returns the destinations of [eventColumns] and the payload.
-func (e *Event) scanner(d Dialect) []any {
-	return []any{text{&e.ID}, text{&e.TenantID}, text{&e.AggregateType}, text{&e.AggregateID}, text{&e.Topic}, d.timeScanner(&e.OccurredAt),
+func (e *Event) scanner(d dialect.Dialect) []any {
+	return []any{text{&e.ID}, text{&e.TenantID}, text{&e.AggregateType}, text{&e.AggregateID}, text{&e.Topic}, d.TimeScanner(&e.OccurredAt),
 		text{&e.SchemaID}, text{&e.SchemaVersion}, text{&e.Metadata}, text{&e.RoutingKey}, text{&e.RoutingConfig}, text{&e.RoutingVersion},
-		text{&e.OrderingKey}, d.timeScanner(&e.CreatedAt), payload{&e.Payload}, payload{&e.Payload}, &e.PayloadSize}
+		text{&e.OrderingKey}, d.TimeScanner(&e.CreatedAt), payload{&e.Payload}, payload{&e.Payload}, &e.PayloadSize}
 }
 
 // payload scans one of the two columns of a payload into dst, and leaves it alone for NULL. An empty payload is not nil.
@@ -247,7 +238,7 @@ func (s *Store) Held(ctx context.Context, into []Due, ranges []Range, limit, inl
 		slots[i], afters[i] = int64(r.Slot), r.After
 	}
 	tenants, topics := s.filterArgs(f)
-	return s.deliveries(ctx, into, "read held deliveries", s.q.held, s.d.ints(slots), s.d.ints(afters), limit, inline, tenants, topics, null(destination), bare)
+	return s.deliveries(ctx, into, "read held deliveries", s.q.held, s.d.Ints(slots), s.d.Ints(afters), limit, inline, tenants, topics, dialect.Null(destination), bare)
 }
 
 func (s *Store) deliveries(ctx context.Context, into []Due, what, query string, args ...any) (list []Due, err error) {
@@ -329,7 +320,7 @@ func (s *Store) ints(slots []int) string {
 	for i, n := range slots {
 		v[i] = int64(n)
 	}
-	return s.d.ints(v)
+	return s.d.Ints(v)
 }
 
 func wrap(what string, err error) error {

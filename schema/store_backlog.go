@@ -270,7 +270,7 @@ func (s *Store) groups(ctx context.Context, query string, args ...any) ([]group,
 // find looks at a sample. Each group stands for so many as there may be, and hits is how many were found by state.
 func (s *Store) find(ctx context.Context, query string, how sampling, slots int, first, last int64) (list []group, hits map[State]float64, err error) {
 	c := how.spread(first, last, slots)
-	list, err = s.groups(ctx, query, s.d.ints(c.starts), c.width, s.d.ints(c.slots))
+	list, err = s.groups(ctx, query, s.d.Ints(c.starts), c.width, s.d.Ints(c.slots))
 	hits = map[State]float64{}
 	for i, g := range list {
 		hits[g.state] += g.count

@@ -39,8 +39,8 @@ type Cleanup struct {
 // LastCleanup tells about the last clean-up.
 func (s *Store) LastCleanup(ctx context.Context) (Cleanup, error) {
 	var c Cleanup
-	err := s.db.QueryRowContext(ctx, s.q.clean.last).Scan(&c.Owner, s.d.timeScanner(&c.StartedAt), s.d.timeScanner(&c.FinishedAt),
-		&c.Removed.Sent, &c.Removed.Skipped, &c.Removed.Dead, s.d.timeScanner(&c.Now))
+	err := s.db.QueryRowContext(ctx, s.q.clean.last).Scan(&c.Owner, s.d.TimeScanner(&c.StartedAt), s.d.TimeScanner(&c.FinishedAt),
+		&c.Removed.Sent, &c.Removed.Skipped, &c.Removed.Dead, s.d.TimeScanner(&c.Now))
 	return c, wrap("read about the last clean-up", err)
 }
 
@@ -48,7 +48,7 @@ func (s *Store) LastCleanup(ctx context.Context) (Cleanup, error) {
 // by the clock of the database, and the number of the event at which to begin: none is left at it and below. Once a week that is 0, for
 // the sake of an event that was committed after a clean-up had passed it. The error wraps [ErrCleanupRunning] when there is another.
 func (s *Store) BeginCleanup(ctx context.Context, owner string, lease time.Duration) (now time.Time, floor int64, err error) {
-	err = s.db.QueryRowContext(ctx, s.q.clean.begin, owner, lease.Seconds()).Scan(s.d.timeScanner(&now), &floor)
+	err = s.db.QueryRowContext(ctx, s.q.clean.begin, owner, lease.Seconds()).Scan(s.d.TimeScanner(&now), &floor)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return now, floor, wrap("begin a clean-up", err)
 	}
@@ -115,7 +115,7 @@ func (s *Store) CleanSent(ctx context.Context, b CleanupBatch) (CleanedBatch, er
 		if removes {
 			query = s.q.clean.remove
 		}
-		rows, err := tx.QueryContext(ctx, query(table), b.After, b.Limit, s.d.time(b.Sent), tenants)
+		rows, err := tx.QueryContext(ctx, query(table), b.After, b.Limit, s.d.Time(b.Sent), tenants)
 		if err != nil {
 			return err
 		}
@@ -149,10 +149,10 @@ func (s *Store) CleanSent(ctx context.Context, b CleanupBatch) (CleanedBatch, er
 			return nil
 		}
 		if s.q.clean.rest != "" {
-			_, err = tx.ExecContext(ctx, s.q.clean.rest, s.d.ints(kept), over[0], over[len(over)-1])
+			_, err = tx.ExecContext(ctx, s.q.clean.rest, s.d.Ints(kept), over[0], over[len(over)-1])
 			return err
 		}
-		_, err = tx.ExecContext(ctx, s.q.clean.events, s.d.ints(over), over[0], over[len(over)-1])
+		_, err = tx.ExecContext(ctx, s.q.clean.events, s.d.Ints(over), over[0], over[len(over)-1])
 		return err
 	})
 	return c, err
@@ -179,13 +179,13 @@ func (s *Store) CleanUnsent(ctx context.Context, b CleanupBatch) (CleanedBatch, 
 		if b.Owner != "" {
 			query += s.q.clean.lock
 		}
-		seqs, n, err := seqList(ctx, tx, query, b.After, b.Limit, s.d.strs(states))
+		seqs, n, err := seqList(ctx, tx, query, b.After, b.Limit, s.d.Strs(states))
 		if err != nil || n == 0 {
 			return err
 		}
 		c.Looked, c.Last = n, seqs[len(seqs)-1]
 		tenants, _ := s.filterArgs(Filter{Tenants: b.Tenants})
-		rows, err := tx.QueryContext(ctx, s.q.clean.weigh, s.d.ints(seqs), s.d.time(b.Skipped), s.d.time(b.Dead), tenants)
+		rows, err := tx.QueryContext(ctx, s.q.clean.weigh, s.d.Ints(seqs), s.d.Time(b.Skipped), s.d.Time(b.Dead), tenants)
 		if err != nil {
 			return err
 		}
@@ -218,10 +218,10 @@ func (s *Store) CleanUnsent(ctx context.Context, b CleanupBatch) (CleanedBatch, 
 			return nil
 		}
 		slices.Sort(over)
-		if _, err := tx.ExecContext(ctx, s.q.clean.deliveries, s.d.ints(over)); err != nil {
+		if _, err := tx.ExecContext(ctx, s.q.clean.deliveries, s.d.Ints(over)); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, s.q.clean.events, s.d.ints(over), over[0], over[len(over)-1])
+		_, err = tx.ExecContext(ctx, s.q.clean.events, s.d.Ints(over), over[0], over[len(over)-1])
 		return err
 	})
 	return c, err

@@ -29,7 +29,7 @@ type Control struct {
 // Controls returns everything that is paused or unreachable.
 func (s *Store) Controls(ctx context.Context) ([]Control, error) {
 	return look(ctx, s, "read what is paused", s.q.controls, func(rows *sql.Rows) (c Control, err error) {
-		return c, rows.Scan(&c.Kind, &c.Name, &c.Reason, s.d.timeScanner(&c.Since))
+		return c, rows.Scan(&c.Kind, &c.Name, &c.Reason, s.d.TimeScanner(&c.Since))
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 )
 
 // DeadFilter says which dead letters are meant. The zero value means all; what is set must all hold.
@@ -45,14 +47,14 @@ type DeadLetter struct {
 func (s *Store) Dead(ctx context.Context, f DeadFilter, after *DeadLetter, limit int) ([]DeadLetter, error) {
 	var seqs any
 	if len(f.Seqs) > 0 {
-		seqs = s.d.ints(f.Seqs)
+		seqs = s.d.Ints(f.Seqs)
 	}
 	seq, target := int64(0), ""
 	if after != nil {
 		seq, target = after.Seq, after.Target
 	}
-	rows, err := s.db.QueryContext(ctx, s.q.dead, seqs, null(f.Tenant), null(f.Topic), null(f.Target), null(f.Destination), null(f.Error),
-		s.d.time(f.Since), s.d.time(f.Until), seq, target, limit)
+	rows, err := s.db.QueryContext(ctx, s.q.dead, seqs, dialect.Null(f.Tenant), dialect.Null(f.Topic), dialect.Null(f.Target), dialect.Null(f.Destination), dialect.Null(f.Error),
+		s.d.Time(f.Since), s.d.Time(f.Until), seq, target, limit)
 	if err != nil {
 		return nil, wrap("list dead letters", err)
 	}
@@ -60,8 +62,8 @@ func (s *Store) Dead(ctx context.Context, f DeadFilter, after *DeadLetter, limit
 	var list []DeadLetter
 	for rows.Next() {
 		var d DeadLetter
-		if err := rows.Scan(&d.Seq, &d.Target, &d.slot, &d.key, &d.Destination, &d.Attempts, &d.Error, s.d.timeScanner(&d.FailedAt),
-			s.d.timeScanner(&d.DiedAt), &d.EventID, &d.TenantID, &d.Topic, &d.AggregateType, &d.AggregateID, s.d.timeScanner(&d.CreatedAt),
+		if err := rows.Scan(&d.Seq, &d.Target, &d.slot, &d.key, &d.Destination, &d.Attempts, &d.Error, s.d.TimeScanner(&d.FailedAt),
+			s.d.TimeScanner(&d.DiedAt), &d.EventID, &d.TenantID, &d.Topic, &d.AggregateType, &d.AggregateID, s.d.TimeScanner(&d.CreatedAt),
 			&d.PayloadSize); err != nil {
 			return nil, wrap("list dead letters", err)
 		}

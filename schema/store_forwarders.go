@@ -31,7 +31,7 @@ func (s *Store) Fleet(ctx context.Context) (Fleet, error) {
 	defer rows.Close()
 	for rows.Next() {
 		var m Forwarder
-		if err := rows.Scan(&m.ID, &m.Group, s.d.timeScanner(&m.Started), &m.Alive, &m.Slots); err != nil {
+		if err := rows.Scan(&m.ID, &m.Group, s.d.TimeScanner(&m.Started), &m.Alive, &m.Slots); err != nil {
 			return f, wrap(what, err)
 		}
 		if m.ID == "" {

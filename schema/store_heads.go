@@ -61,7 +61,7 @@ func (s *Store) lookAtHeads(ctx context.Context, exact bool) (front, error) {
 	begin := time.Now()
 	var now front
 	var slots string
-	if err := s.db.QueryRowContext(ctx, s.q.backlog.heads, s.d.ints(floors)).Scan(&now.last, &now.first, &slots, &now.oldest); err != nil {
+	if err := s.db.QueryRowContext(ctx, s.q.backlog.heads, s.d.Ints(floors)).Scan(&now.last, &now.first, &slots, &now.oldest); err != nil {
 		if full && errors.Is(ctx.Err(), context.DeadlineExceeded) { // every look would take as long, and fail
 			took := time.Since(begin)
 			err = fmt.Errorf("look at the first pending entries, which did not end in %s; deleted rows that vacuum cannot remove may be in front: %w",

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 )
 
 // IndexState is how an index stands.
@@ -105,7 +107,7 @@ func (s *Store) wantedIndexes(ctx context.Context) ([]Index, error) {
 		case p[1] != "":
 			table = p[1]
 			continue
-		case primary != "" && s.d == SQLite: // a part of the table
+		case primary != "" && s.d == dialect.SQLite: // a part of the table
 			continue
 		case primary != "":
 			i.Name, i.Table = p[2], bare(table)
@@ -123,26 +125,16 @@ func (s *Store) wantedIndexes(ctx context.Context) ([]Index, error) {
 }
 
 // migrations returns the SQL of all migrations as people run it elsewhere, and the names in it.
-func (s *Store) migrations(ctx context.Context) (string, tables, error) {
-	known, err := migrations(s.d)
-	if err != nil {
-		return "", tables{}, err
-	}
+func (s *Store) migrations(ctx context.Context) (string, dialect.Tables, error) {
 	cfg := s.cfg
-	if cfg.Names.Schema == "" {
+	if cfg.Names.Schema == "" && s.q.currentSchema != "" {
 		if err := s.db.QueryRowContext(ctx, s.q.currentSchema).Scan(&cfg.Names.Schema); err != nil {
-			return "", tables{}, wrap("tell the current schema", err)
+			return "", dialect.Tables{}, wrap("tell the current schema", err)
 		}
 	}
 	var b strings.Builder
-	for _, m := range known {
-		text, err := render(cfg, m, "up")
-		if err != nil {
-			return "", tables{}, err
-		}
-		b.WriteString(text)
-	}
-	return b.String(), cfg.Names.tables(), nil
+	err := WriteSQL(&b, cfg, "up")
+	return b.String(), dialect.TablesOf(cfg.Names.Schema, cfg.Names.Prefix), err
 }
 
 func (s *Store) presentIndexes(ctx context.Context) ([]Index, error) {

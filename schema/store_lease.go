@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 )
 
 // ErrGroupConflict is returned by [Store.Join] when a living forwarder serves some of the same events under another definition.
@@ -160,7 +162,7 @@ func (s *Store) Release(ctx context.Context, id string, slots []int) error {
 
 // SlotCount returns how many slots this database deals in: [Slots], or 1 on SQLite.
 func (s *Store) SlotCount() int {
-	if s.d == SQLite {
+	if s.d == dialect.SQLite {
 		return 1
 	}
 	return Slots

@@ -117,7 +117,7 @@ func (s *Store) AddPartitions(ctx context.Context, ahead int) (added []Partition
 			}
 			from := max(newest.To, mark.Last+1) // what was given out is in the default partition
 			p = Partition{schema: newest.schema, From: from, To: from + size}
-			p.Name = s.cfg.Names.partition(p.From)
+			p.Name = s.t.PartitionName(p.From)
 			for _, query := range s.q.partition.add(p) {
 				if _, err := tx.ExecContext(ctx, query); err != nil {
 					return err
@@ -149,7 +149,7 @@ func (s *Store) DropPartition(ctx context.Context, b CleanupBatch, p Partition) 
 	const tries, wait = 20, time.Second
 	for try := 1; ; try++ {
 		kept, err = s.detach(ctx, p)
-		if err == nil || try == tries || !s.d.lockTimeout(err) {
+		if err == nil || try == tries || !s.d.LockTimeout(err) {
 			break
 		}
 		select {
@@ -175,7 +175,7 @@ func (s *Store) CheckPartition(ctx context.Context, b CleanupBatch, p Partition)
 	}
 	var last int64
 	var newer bool
-	if err := s.db.QueryRowContext(ctx, s.q.partition.newer(p), s.d.time(b.Sent)).Scan(&last, &newer); err != nil {
+	if err := s.db.QueryRowContext(ctx, s.q.partition.newer(p), s.d.Time(b.Sent)).Scan(&last, &newer); err != nil {
 		return 0, wrap("look at partition "+p.Name, err)
 	}
 	if last < p.To-1 || newer {
@@ -226,7 +226,7 @@ func (s *Store) detach(ctx context.Context, p Partition) (kept int64, err error)
 			}
 		}
 		if kept > 0 {
-			_, err = tx.ExecContext(ctx, s.q.partition.move(p, list[at]), s.d.ints(seqs))
+			_, err = tx.ExecContext(ctx, s.q.partition.move(p, list[at]), s.d.Ints(seqs))
 		}
 		return err
 	})

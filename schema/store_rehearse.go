@@ -21,7 +21,7 @@ func (s *Store) Rehearse(ctx context.Context) error {
 	}
 	return s.transact(ctx, "settle", func(tx *sqlx.Tx) error {
 		const none = "[]"
-		noInts, noStrings := s.d.ints(nil), s.d.strs(nil)
+		noInts, noStrings := s.d.Ints(nil), s.d.Strs(nil)
 		for _, statement := range []struct {
 			query string
 			args  []any

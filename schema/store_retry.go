@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
+
 	"github.com/jmoiron/sqlx"
 )
 
@@ -20,10 +22,10 @@ const (
 )
 
 // retry runs f, again when the database asks for it: at once, then after random waits that grow to a tenth of a second, for about half a second.
-func retry(ctx context.Context, d Dialect, f func() error) error {
+func retry(ctx context.Context, d dialect.Dialect, f func() error) error {
 	for try := 0; ; try++ {
 		err := f()
-		if err == nil || try == retries || !d.retryable(err) {
+		if err == nil || try == retries || !d.Retryable(err) {
 			return err
 		}
 		if try == 0 {
@@ -39,10 +41,15 @@ func retry(ctx context.Context, d Dialect, f func() error) error {
 	}
 }
 
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
 // retryingDB runs single statements again when the database asks for it.
 type retryingDB struct {
 	*sqlx.DB
-	d Dialect
+	d dialect.Dialect
 }
 
 // ExecContext implements sqlx.ExecerContext.
@@ -78,7 +85,7 @@ func (s *Store) transact(ctx context.Context, what string, f func(*sqlx.Tx) erro
 }
 
 func (s *Store) once(ctx context.Context, f func(*sqlx.Tx) error) error {
-	tx, err := s.db.BeginTxx(ctx, s.d.txOptions())
+	tx, err := s.db.BeginTxx(ctx, s.d.TxOptions())
 	if err != nil {
 		return err
 	}

@@ -146,7 +146,7 @@ func (s *Store) done(ctx context.Context, db sqlx.ExecerContext, events []Ref) e
 		return nil
 	}
 	slots, seqs := refs(events, nil)
-	_, err := db.ExecContext(ctx, s.q.done, s.d.ints(slots), s.d.ints(seqs))
+	_, err := db.ExecContext(ctx, s.q.done, s.d.Ints(slots), s.d.Ints(seqs))
 	return err
 }
 
@@ -156,7 +156,7 @@ func (s *Store) ended(ctx context.Context, db sqlx.ExecerContext, list []Deliver
 		return nil
 	}
 	seqs, targets := names(list)
-	_, err := db.ExecContext(ctx, s.q.ended, s.d.ints(seqs), s.d.strs(targets))
+	_, err := db.ExecContext(ctx, s.q.ended, s.d.Ints(seqs), s.d.Strs(targets))
 	return err
 }
 
@@ -179,7 +179,7 @@ func (s *Store) passed(ctx context.Context, tx *sqlx.Tx, b Settlement, lost map[
 	if len(seqs) == 0 {
 		return first, nil
 	}
-	return first, mark(ctx, tx, first, s.q.passed, s.d.ints(slots), s.d.ints(seqs))
+	return first, mark(ctx, tx, first, s.q.passed, s.d.Ints(slots), s.d.Ints(seqs))
 }
 
 // routed ends deliveries that stood for events which could not be routed, and marks those that were there: the event of another was deleted.
@@ -188,7 +188,7 @@ func (s *Store) routed(ctx context.Context, tx *sqlx.Tx, list []Delivery, first 
 		return nil
 	}
 	seqs, targets := names(list)
-	return mark(ctx, tx, first, s.q.ended+` RETURNING seq`, s.d.ints(seqs), s.d.strs(targets))
+	return mark(ctx, tx, first, s.q.ended+` RETURNING seq`, s.d.Ints(seqs), s.d.Strs(targets))
 }
 
 // mark sets every number that query returns.
@@ -283,7 +283,7 @@ func (s *Store) fence(ctx context.Context, tx *sqlx.Tx, b Settlement) (map[int]b
 	for slot := range lost {
 		slots, epochs = append(slots, int64(slot)), append(epochs, b.Epochs[slot])
 	}
-	rows, err := tx.QueryContext(ctx, s.q.fence, b.Group, s.d.ints(slots), s.d.ints(epochs))
+	rows, err := tx.QueryContext(ctx, s.q.fence, b.Group, s.d.Ints(slots), s.d.Ints(epochs))
 	if err != nil {
 		return nil, err
 	}

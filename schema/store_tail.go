@@ -23,7 +23,7 @@ func (s *Store) Look(ctx context.Context, l Look) ([]Glance, error) {
 	query, from := s.q.glance.after, any(l.After)
 	switch {
 	case l.Seqs != nil:
-		query, from = s.q.glance.these, s.d.ints(l.Seqs)
+		query, from = s.q.glance.these, s.d.Ints(l.Seqs)
 	case l.Last > 0:
 		query, from = s.q.glance.last, l.Last
 	}

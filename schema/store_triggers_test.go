@@ -38,7 +38,7 @@ func TestTriggers(t *testing.T) {
 			return list
 		}
 		require.Empty(t, broken())
-		before := objects(t, db)
+		before := testdb.Objects(t, db)
 		all, err := s.Triggers(t.Context())
 		require.NoError(t, err)
 		for _, tr := range all {
@@ -60,7 +60,7 @@ func TestTriggers(t *testing.T) {
 			exec(found[0].Fix)
 			require.Empty(t, broken())
 		}
-		require.Equal(t, len(before), len(objects(t, db)))
+		require.Equal(t, len(before), len(testdb.Objects(t, db)))
 		hanging(t, db)
 		exec(`DELETE FROM outbox`)
 		require.Empty(t, left(t, db))

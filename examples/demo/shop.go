@@ -49,8 +49,8 @@ var errDeclined = errors.New("card declined")
 // shop sells things.
 type shop struct {
 	db      *database
-	routes  forwarder.Resolver // checks routing configs before they are stored
-	routing []byte             // of events about products
+	routes  forwarder.ConfigChecker // checks routing configs before they are stored
+	routing []byte                  // of events about products
 
 	committed, events, rolledBack atomic.Int64 // orders; events that were committed, and that were not
 }
