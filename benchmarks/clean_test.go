@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/benchmarks/internal/backlog"
 	"github.com/bento-outbox/watermill-outbox/benchmarks/internal/sink"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
@@ -68,7 +69,7 @@ func startCleaner(b *testing.B, db *sql.DB, removed *int64, took *time.Duration)
 	var n atomic.Int64
 	began := time.Now()
 	var last atomic.Int64 // when the last batch ended
-	cleaner, err := forwarder.NewCleaner(ctx, db, forwarder.CleanerConfig{Retention: time.Nanosecond, Progress: func(p forwarder.CleanerProgress) {
+	cleaner, err := admin.NewCleaner(ctx, db, admin.CleanerConfig{Retention: time.Nanosecond, Progress: func(p admin.CleanerProgress) {
 		n.Store(p.Removed.Sent)
 		last.Store(int64(time.Since(began)))
 	}}, nil)

@@ -13,9 +13,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/benchmarks/internal/backlog"
 	"github.com/bento-outbox/watermill-outbox/benchmarks/internal/sink"
-	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -40,7 +40,7 @@ func publish(b *testing.B, db *sql.DB, dialect schema.Dialect, writers []int) {
 	require.NoError(b, err)
 	var order atomic.Int64
 	byPublisher := func(ctx context.Context, tx *sql.Tx, first, events int) error {
-		p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect}}},
+		p, err := outbox.NewPublisher(tx, outbox.Config{Dialect: dialect},
 			watermill.NopLogger{})
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func publish(b *testing.B, db *sql.DB, dialect schema.Dialect, writers []int) {
 			key := (first + i) % keys
 			m := message.NewMessage(sink.ID(key, first+i), backlog.Payload(key, first+i))
 			m.Metadata.Set("correlation_id", m.UUID)
-			schema.SetAggregate(m, "order", strconv.Itoa(key))
+			outbox.SetAggregate(m, "order", strconv.Itoa(key))
 			messages[i] = m
 		}
 		return p.PublishContext(ctx, backlog.Topic, messages...)

@@ -17,11 +17,11 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // breakers remembers which breakers opened and closed.
@@ -71,7 +71,7 @@ func TestPublisherThatIsDownHasOneBreaker(t *testing.T) {
 				for i := range topics {
 					m := keyed(fmt.Sprint(i%7), fmt.Sprint(i))
 					if i%2 == 0 { // some name the publisher, others leave it out
-						schema.SetRoutingKey(m, fmt.Sprint("x://topic", i))
+						outbox.SetRoutingKey(m, fmt.Sprint("x://topic", i))
 					}
 					publish(t, db, fmt.Sprint("topic", i), m)
 				}
@@ -240,7 +240,7 @@ func TestDestinationThatAsksForTimeIsLeftAlone(t *testing.T) {
 		eventually(t, "it is held", func() bool { return held(t, db) == 1 })
 		for i := range 20 { // as a clock: any of these would let a probe pass
 			m := keyed("b", fmt.Sprint(i))
-			schema.SetRoutingKey(m, "y://other")
+			outbox.SetRoutingKey(m, "y://other")
 			publish(t, db, "t", keyed("c", fmt.Sprint(i)))
 			publish(t, db, "other", m)
 			eventually(t, "others flow", func() bool { return len(rec.payloads("other")) == i+1 })

@@ -6,7 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // breakerChanged notes for people what is out of reach or back, and goes on with what was held. Calls for one breaker may overtake each other: what
@@ -31,13 +31,13 @@ func (f *Forwarder) breakerChanged(b *breaker) {
 	case open:
 		cause := b.lastFailure()
 		f.logger.Error("A destination takes nothing for now; its deliveries are held", cause, fields)
-		err = f.subscriber.store.Pause(ctx, schema.Unreachable, b.scope, errorText(cause))
+		err = f.subscriber.store.Pause(ctx, store.Unreachable, b.scope, errorText(cause))
 	case b.shut():
 		f.logger.Info("Nothing is left to try a destination with; it is not watched any more", fields)
-		err = f.subscriber.store.Resume(ctx, schema.Unreachable, b.scope)
+		err = f.subscriber.store.Resume(ctx, store.Unreachable, b.scope)
 	default:
 		f.logger.Info("A destination is back; its deliveries go on", fields)
-		err = f.subscriber.store.Resume(ctx, schema.Unreachable, b.scope)
+		err = f.subscriber.store.Resume(ctx, store.Unreachable, b.scope)
 	}
 	if err != nil {
 		f.logger.Info("Cannot note the state of a destination for people to see", watermill.LogFields{"destination": shortName(b.scope), "err": err})

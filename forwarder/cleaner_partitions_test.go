@@ -12,8 +12,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -45,14 +47,14 @@ func TestCleanerDropsPartitions(t *testing.T) {
 	drain(t, db, forwarder.Config{}, map[string]message.Publisher{"default": first})
 	require.Equal(t, map[string]int{"SENT": 25, "DEAD": 2}, statuses(t, db))
 
-	names := func(c forwarder.Cleaned) (names []string) {
+	names := func(c admin.Cleaned) (names []string) {
 		for _, p := range c.Partitions {
 			names = append(names, p.Name)
 			require.Equal(t, int64(1), p.Kept)
 		}
 		return names
 	}
-	one := cleaner(t, db, forwarder.CleanerConfig{Retention: time.Nanosecond})
+	one := cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond})
 	dry, err := one.DryRun(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"outbox_p1", "outbox_p11"}, names(dry))
@@ -64,22 +66,22 @@ func TestCleanerDropsPartitions(t *testing.T) {
 	require.Equal(t, []int64{3, 14, 21, 22, 23, 24, 25, 26, 27}, seqs(t, db))
 
 	// What moved to the default partition is delivered and removed as anywhere.
-	store, err := schema.OpenStore(t.Context(), db, schema.Config{})
+	st, err := store.Open(t.Context(), db, schema.Config{})
 	require.NoError(t, err)
-	_, err = store.Replay(t.Context(), schema.DeadFilter{Seqs: []int64{14}})
+	_, err = st.Replay(t.Context(), store.DeadFilter{Seqs: []int64{14}})
 	require.NoError(t, err)
 	second := newRecorder()
 	drain(t, db, forwarder.Config{}, map[string]message.Publisher{"default": second})
 	require.Equal(t, []string{`{"n":14}`}, second.payloads("orders"))
 	result, err = one.Once(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, schema.Removed{Sent: 1}, result.Removed)
+	require.Equal(t, store.Removed{Sent: 1}, result.Removed)
 	require.Equal(t, []int64{3, 21, 22, 23, 24, 25, 26, 27}, seqs(t, db))
 
 	// Of one tenant only, no partition can go.
-	result, err = cleaner(t, db, forwarder.CleanerConfig{Retention: time.Nanosecond, DeadRetention: time.Nanosecond, Tenants: []string{""}}).Once(t.Context())
+	result, err = cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond, DeadRetention: time.Nanosecond, Tenants: []string{""}}).Once(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, schema.Removed{Sent: 7, Dead: 1}, result.Removed)
+	require.Equal(t, store.Removed{Sent: 7, Dead: 1}, result.Removed)
 	require.Empty(t, seqs(t, db))
 }
 
@@ -103,7 +105,7 @@ func TestPartitionsComeAndGoBesideForwarders(t *testing.T) {
 		})
 	}
 	dropped := 0
-	one := cleaner(t, db, forwarder.CleanerConfig{Retention: time.Nanosecond})
+	one := cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond})
 	others.Go(func() {
 		for running.Err() == nil {
 			result, err := one.Once(running)
@@ -149,14 +151,14 @@ func TestCleanerAddsPartitionsWhileItWaits(t *testing.T) {
 	for i := range 15 {
 		publish(t, db, "orders", keyed(fmt.Sprint(i), "{}"))
 	}
-	store, err := schema.OpenStore(t.Context(), db, schema.Config{})
+	st, err := store.Open(t.Context(), db, schema.Config{})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	one := cleaner(t, db, forwarder.CleanerConfig{})
+	one := cleaner(t, db, admin.CleanerConfig{})
 	go func() { done <- one.Run(ctx) }()
 	await.That(t, func() bool {
-		parts, err := store.Partitions(t.Context())
+		parts, err := st.Partitions(t.Context())
 		return err == nil && len(parts) == 5
 	})
 	cancel()

@@ -12,18 +12,20 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-func cleaner(t testing.TB, db *sql.DB, cfg forwarder.CleanerConfig) *forwarder.Cleaner {
+func cleaner(t testing.TB, db *sql.DB, cfg admin.CleanerConfig) *admin.Cleaner {
 	t.Helper()
 	if cfg.Pause == 0 {
 		cfg.Pause = time.Microsecond
 	}
-	c, err := forwarder.NewCleaner(t.Context(), db, cfg, logger(t))
+	c, err := admin.NewCleaner(t.Context(), db, cfg, logger(t))
 	require.NoError(t, err)
 	return c
 }
@@ -49,7 +51,7 @@ func seqs(t testing.TB, db *sql.DB) (list []int64) {
 func everyStatus(t testing.TB, db *sql.DB) {
 	t.Helper()
 	ctx := context.Background()
-	store, err := schema.OpenStore(ctx, db, schema.Config{})
+	st, err := store.Open(ctx, db, schema.Config{})
 	require.NoError(t, err)
 	for i := 1; i <= 8; i++ {
 		key := fmt.Sprint(i)
@@ -63,10 +65,10 @@ func everyStatus(t testing.TB, db *sql.DB) {
 		_, err := db.ExecContext(ctx, `INSERT INTO outbox (topic, payload, tenant_id, aggregate_type, aggregate_id) VALUES ('orders', '{}', $1, 'order', $2)`, tenant, key)
 		require.NoError(t, err)
 	}
-	require.NoError(t, store.Join(ctx, "g", "me", schema.Filter{}, time.Minute))
-	leases, err := store.Acquire(ctx, "g", "me", 64)
+	require.NoError(t, st.Join(ctx, "g", "me", store.Filter{}, time.Minute))
+	leases, err := st.Acquire(ctx, "g", "me", 64)
 	require.NoError(t, err)
-	b := schema.Settlement{Group: "g", Epochs: map[int]int64{}}
+	b := store.Settlement{Group: "g", Epochs: map[int]int64{}}
 	for _, l := range leases {
 		b.Epochs[l.Slot] = l.Epoch
 	}
@@ -74,33 +76,33 @@ func everyStatus(t testing.TB, db *sql.DB) {
 	for i := int64(1); i <= 8; i++ {
 		all = append(all, i)
 	}
-	events, err := store.Events(ctx, all, 0)
+	events, err := st.Events(ctx, all, 0)
 	require.NoError(t, err)
 	for _, e := range events {
-		key := schema.KeyHash(e.TenantID, e.Key())
-		d := schema.Delivery{Seq: e.Seq, Slot: e.Slot, Target: "orders", Destination: "orders", Error: "why"}
+		key := store.KeyHash(e.TenantID, e.Key())
+		d := store.Delivery{Seq: e.Seq, Slot: e.Slot, Target: "orders", Destination: "orders", Error: "why"}
 		switch e.Seq {
 		case 1, 7:
-			b.Done = append(b.Done, schema.Ref{Slot: e.Slot, Seq: e.Seq})
+			b.Done = append(b.Done, store.Ref{Slot: e.Slot, Seq: e.Seq})
 			continue
 		case 8:
 			continue
 		case 2:
-			d.State = schema.Skipped
+			d.State = store.Skipped
 		case 3:
-			d.State = schema.Dead
+			d.State = store.Dead
 		case 4:
-			d.State, d.KeyHash = schema.Dead, &key
+			d.State, d.KeyHash = store.Dead, &key
 		case 5:
-			d.State, d.KeyHash = schema.Held, &key
+			d.State, d.KeyHash = store.Held, &key
 		case 6:
-			d.State, d.KeyHash, d.Attempts, d.Wait = schema.Waiting, &key, 1, 3600
+			d.State, d.KeyHash, d.Attempts, d.Wait = store.Waiting, &key, 1, 3600
 		}
-		b.Passed, b.New = append(b.Passed, schema.Ref{Slot: e.Slot, Seq: e.Seq}), append(b.New, d)
+		b.Passed, b.New = append(b.Passed, store.Ref{Slot: e.Slot, Seq: e.Seq}), append(b.New, d)
 	}
-	_, err = store.Settle(ctx, b)
+	_, err = st.Settle(ctx, b)
 	require.NoError(t, err)
-	require.NoError(t, store.Leave(ctx, "me"))
+	require.NoError(t, st.Leave(ctx, "me"))
 	require.Equal(t, map[string]int{"NEW": 2, "SENT": 2, "SKIPPED": 1, "DEAD": 2, "FAILED": 1}, statuses(t, db))
 }
 
@@ -108,19 +110,19 @@ func TestCleanerRemovesWhatIsFinishedAndOld(t *testing.T) {
 	t.Parallel()
 	const now = time.Nanosecond
 	for name, c := range map[string]struct {
-		cfg     forwarder.CleanerConfig
-		removed schema.Removed
+		cfg     admin.CleanerConfig
+		removed store.Removed
 		held    int64
 		left    []int64
 	}{
-		"nothing is old":    {forwarder.CleanerConfig{}, schema.Removed{}, 0, []int64{1, 2, 3, 4, 5, 6, 7, 8}},
-		"dead ones stay":    {forwarder.CleanerConfig{Retention: now}, schema.Removed{Sent: 2, Skipped: 1}, 0, []int64{3, 4, 5, 6, 8}},
-		"dead ones go":      {forwarder.CleanerConfig{Retention: now, DeadRetention: now}, schema.Removed{Sent: 2, Skipped: 1, Dead: 1}, 1, []int64{4, 5, 6, 8}},
-		"only dead ones":    {forwarder.CleanerConfig{Retention: forwarder.Forever, DeadRetention: now}, schema.Removed{Dead: 1}, 1, []int64{1, 2, 4, 5, 6, 7, 8}},
-		"only sent ones":    {forwarder.CleanerConfig{Retention: now, SkippedRetention: forwarder.Forever}, schema.Removed{Sent: 2}, 0, []int64{2, 3, 4, 5, 6, 8}},
-		"skipped ones wait": {forwarder.CleanerConfig{Retention: now, SkippedRetention: time.Hour}, schema.Removed{Sent: 2}, 0, []int64{2, 3, 4, 5, 6, 8}},
-		"of a tenant":       {forwarder.CleanerConfig{Retention: now, DeadRetention: now, Tenants: []string{"zoo", "none"}}, schema.Removed{Sent: 1}, 0, []int64{1, 2, 3, 4, 5, 6, 8}},
-		"nothing at all": {forwarder.CleanerConfig{Retention: forwarder.Forever, SkippedRetention: forwarder.Forever}, schema.Removed{}, 0,
+		"nothing is old":    {admin.CleanerConfig{}, store.Removed{}, 0, []int64{1, 2, 3, 4, 5, 6, 7, 8}},
+		"dead ones stay":    {admin.CleanerConfig{Retention: now}, store.Removed{Sent: 2, Skipped: 1}, 0, []int64{3, 4, 5, 6, 8}},
+		"dead ones go":      {admin.CleanerConfig{Retention: now, DeadRetention: now}, store.Removed{Sent: 2, Skipped: 1, Dead: 1}, 1, []int64{4, 5, 6, 8}},
+		"only dead ones":    {admin.CleanerConfig{Retention: admin.Forever, DeadRetention: now}, store.Removed{Dead: 1}, 1, []int64{1, 2, 4, 5, 6, 7, 8}},
+		"only sent ones":    {admin.CleanerConfig{Retention: now, SkippedRetention: admin.Forever}, store.Removed{Sent: 2}, 0, []int64{2, 3, 4, 5, 6, 8}},
+		"skipped ones wait": {admin.CleanerConfig{Retention: now, SkippedRetention: time.Hour}, store.Removed{Sent: 2}, 0, []int64{2, 3, 4, 5, 6, 8}},
+		"of a tenant":       {admin.CleanerConfig{Retention: now, DeadRetention: now, Tenants: []string{"zoo", "none"}}, store.Removed{Sent: 1}, 0, []int64{1, 2, 3, 4, 5, 6, 8}},
+		"nothing at all": {admin.CleanerConfig{Retention: admin.Forever, SkippedRetention: admin.Forever}, store.Removed{}, 0,
 			[]int64{1, 2, 3, 4, 5, 6, 7, 8}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -146,7 +148,7 @@ func TestCleanerRemovesWhatIsFinishedAndOld(t *testing.T) {
 				require.Equal(t, c.left, seqs(t, db))
 				again, err := one.Once(t.Context())
 				require.NoError(t, err)
-				require.Equal(t, schema.Removed{}, again.Removed)
+				require.Equal(t, store.Removed{}, again.Removed)
 				require.Equal(t, c.left, seqs(t, db))
 				var orphans int
 				require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_deliveries WHERE seq NOT IN (SELECT seq FROM outbox)`).Scan(&orphans))
@@ -161,12 +163,12 @@ func TestCleanerComesBackToWhatItKept(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		everyStatus(t, db)
-		one := cleaner(t, db, forwarder.CleanerConfig{Retention: time.Nanosecond, BatchSize: 2})
+		one := cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond, BatchSize: 2})
 		_, err := one.Once(t.Context())
 		require.NoError(t, err)
-		store, err := schema.OpenStore(t.Context(), db, schema.Config{})
+		st, err := store.Open(t.Context(), db, schema.Config{})
 		require.NoError(t, err)
-		_, err = store.Replay(t.Context(), schema.DeadFilter{})
+		_, err = st.Replay(t.Context(), store.DeadFilter{})
 		require.NoError(t, err)
 		_, err = db.ExecContext(t.Context(), `UPDATE outbox_deliveries SET due = created_at`)
 		require.NoError(t, err)
@@ -176,8 +178,8 @@ func TestCleanerComesBackToWhatItKept(t *testing.T) {
 		require.Equal(t, map[string]int{"SENT": 5}, statuses(t, db))
 		result, err := one.Once(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, schema.Removed{Sent: 5}, result.Removed)
-		last, err := store.LastCleanup(t.Context())
+		require.Equal(t, store.Removed{Sent: 5}, result.Removed)
+		last, err := st.LastCleanup(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, last.Owner)
 		require.Equal(t, result.Removed, last.Removed)
@@ -203,7 +205,7 @@ func TestCleanerPassesOddTimes(t *testing.T) {
 		}
 		_, err := db.ExecContext(t.Context(), `DELETE FROM outbox_pending`)
 		require.NoError(t, err)
-		result, err := cleaner(t, db, forwarder.CleanerConfig{BatchSize: 2}).Once(t.Context())
+		result, err := cleaner(t, db, admin.CleanerConfig{BatchSize: 2}).Once(t.Context())
 		require.NoError(t, err)
 		want := []int64{2, 4}
 		if dialect(db) == schema.SQLite {
@@ -219,11 +221,11 @@ func TestOneCleanerAtATime(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		everyStatus(t, db)
 		var once sync.Once
-		second := cleaner(t, db, forwarder.CleanerConfig{Retention: time.Nanosecond})
-		first := cleaner(t, db, forwarder.CleanerConfig{Retention: time.Nanosecond, BatchSize: 1, Progress: func(forwarder.CleanerProgress) {
+		second := cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond})
+		first := cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond, BatchSize: 1, Progress: func(admin.CleanerProgress) {
 			once.Do(func() {
 				_, err := second.Once(t.Context())
-				require.ErrorIs(t, err, schema.ErrCleanupRunning)
+				require.ErrorIs(t, err, store.ErrCleanupRunning)
 				require.ErrorContains(t, err, "process")
 				_, err = second.DryRun(t.Context())
 				require.NoError(t, err)
@@ -239,7 +241,7 @@ func TestOneCleanerAtATime(t *testing.T) {
 		_, err = db.ExecContext(t.Context(), `DELETE FROM outbox_pending`)
 		require.NoError(t, err)
 		once = sync.Once{}
-		robbed := cleaner(t, db, forwarder.CleanerConfig{Retention: time.Nanosecond, BatchSize: 1, Progress: func(forwarder.CleanerProgress) {
+		robbed := cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond, BatchSize: 1, Progress: func(admin.CleanerProgress) {
 			once.Do(func() {
 				_, err := db.ExecContext(t.Context(), `UPDATE outbox_cleanup SET expires_at = '2020-01-01T00:00:00.000000Z'`)
 				require.NoError(t, err)
@@ -248,7 +250,7 @@ func TestOneCleanerAtATime(t *testing.T) {
 			})
 		}})
 		_, err = robbed.Once(t.Context())
-		require.ErrorIs(t, err, schema.ErrCleanupLost)
+		require.ErrorIs(t, err, store.ErrCleanupLost)
 	})
 }
 
@@ -257,7 +259,7 @@ func TestCleanerStopsWithItsContext(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		everyStatus(t, db)
 		ctx, cancel := context.WithCancel(t.Context())
-		one := cleaner(t, db, forwarder.CleanerConfig{Retention: time.Nanosecond, BatchSize: 1, Progress: func(forwarder.CleanerProgress) { cancel() }})
+		one := cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond, BatchSize: 1, Progress: func(admin.CleanerProgress) { cancel() }})
 		result, err := one.Once(ctx)
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, int64(1), result.Removed.Sent)
@@ -274,7 +276,7 @@ func TestCleanerRunsOnASchedule(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		runs := make(chan struct{})
-		one := cleaner(t, db, forwarder.CleanerConfig{Every: time.Millisecond, Retention: time.Nanosecond, Progress: func(forwarder.CleanerProgress) {
+		one := cleaner(t, db, admin.CleanerConfig{Every: time.Millisecond, Retention: time.Nanosecond, Progress: func(admin.CleanerProgress) {
 			select {
 			case runs <- struct{}{}:
 			case <-ctx.Done():
@@ -302,7 +304,7 @@ func TestCleanerAndReplay(t *testing.T) {
 	refusing.setFail(func(string, *message.Message) error { return middleware.Permanent(errors.New("no")) })
 	drain(t, db, forwarder.Config{}, map[string]message.Publisher{"default": refusing})
 	require.Equal(t, map[string]int{"DEAD": events}, statuses(t, db))
-	store, err := schema.OpenStore(t.Context(), db, schema.Config{})
+	st, err := store.Open(t.Context(), db, schema.Config{})
 	require.NoError(t, err)
 	var replayed int
 	var wg sync.WaitGroup
@@ -312,14 +314,14 @@ func TestCleanerAndReplay(t *testing.T) {
 			for n := i; n > i-10; n-- {
 				some = append(some, n)
 			}
-			n, err := store.Replay(context.Background(), schema.DeadFilter{Seqs: some})
+			n, err := st.Replay(context.Background(), store.DeadFilter{Seqs: some})
 			if err != nil {
 				t.Error(err)
 			}
 			replayed += n
 		}
 	})
-	result, err := cleaner(t, db, forwarder.CleanerConfig{DeadRetention: time.Nanosecond, BatchSize: 10, Pause: time.Millisecond}).Once(t.Context())
+	result, err := cleaner(t, db, admin.CleanerConfig{DeadRetention: time.Nanosecond, BatchSize: 10, Pause: time.Millisecond}).Once(t.Context())
 	wg.Wait()
 	require.NoError(t, err)
 	t.Logf("%d replayed, %d removed", replayed, result.Removed.Dead)
@@ -333,10 +335,10 @@ func TestCleanerAndReplay(t *testing.T) {
 func TestCleanerConfigFaults(t *testing.T) {
 	t.Parallel()
 	db := testdb.SQLite(t)
-	_, err := forwarder.NewCleaner(t.Context(), db, forwarder.CleanerConfig{Retention: -time.Hour, At: "2 am", BatchSize: -1, Pause: -1}, nil)
+	_, err := admin.NewCleaner(t.Context(), db, admin.CleanerConfig{Retention: -time.Hour, At: "2 am", BatchSize: -1, Pause: -1}, nil)
 	for _, part := range []string{"Retention is -1h", `At is "2 am"`, "BatchSize is -1", "Pause is -1ns"} {
 		require.ErrorContains(t, err, part)
 	}
-	_, err = forwarder.NewCleaner(t.Context(), nil, forwarder.CleanerConfig{}, nil)
+	_, err = admin.NewCleaner(t.Context(), nil, admin.CleanerConfig{}, nil)
 	require.ErrorContains(t, err, "database is nil")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -38,7 +39,7 @@ type SubscriberConfig struct {
 	SleepIdle time.Duration
 	// SleepIdleMax is the longest wait between two looks at the database. Defaults to 50 ms.
 	SleepIdleMax time.Duration
-	// Listen wakes the subscriber by the notifications of publishers with PublisherConfig.Notify, so that SleepIdleMax can be long. It needs
+	// Listen wakes the subscriber by the notifications of publishers with outbox.Config.Notify, so that SleepIdleMax can be long. It needs
 	// PostgreSQL, the driver pgx and a connection more, and does not work through PgBouncer in transaction mode.
 	Listen bool
 	// SweepInterval is how often all pending work is read again, in case something was missed. Sweeps take at most 0.5 % of the time. Defaults to 1 minute.
@@ -119,6 +120,6 @@ func (c SubscriberConfig) withDefaults() (SubscriberConfig, error) {
 	return c, errors.Join(faults...)
 }
 
-func (c SubscriberConfig) filter() schema.Filter {
-	return schema.Filter{Tenants: c.Tenants, Topics: c.Topics}
+func (c SubscriberConfig) filter() store.Filter {
+	return store.Filter{Tenants: c.Tenants, Topics: c.Topics}
 }

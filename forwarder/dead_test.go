@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
@@ -19,7 +20,7 @@ func TestReplayOfDeadLettersSendsToUnfinishedTargetsOnly(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		ctx := context.Background()
-		store, err := schema.OpenStore(ctx, db, schema.Config{})
+		st, err := store.Open(ctx, db, schema.Config{})
 		require.NoError(t, err)
 		table := routes(t)
 		rec := newRecorder()
@@ -31,24 +32,24 @@ func TestReplayOfDeadLettersSendsToUnfinishedTargetsOnly(t *testing.T) {
 		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
 		eventually(t, "three are dead", func() bool { return statuses(t, db)["DEAD"] == 3 })
 
-		list, err := store.Dead(ctx, schema.DeadFilter{}, nil, 10)
+		list, err := st.Dead(ctx, store.DeadFilter{}, nil, 10)
 		require.NoError(t, err)
 		require.Len(t, list, 3)
 		require.Equal(t, "down", list[0].Error)
 		require.Equal(t, 1, list[0].Attempts)
-		page, err := store.Dead(ctx, schema.DeadFilter{}, &list[0], 1)
+		page, err := st.Dead(ctx, store.DeadFilter{}, &list[0], 1)
 		require.NoError(t, err)
 		require.Equal(t, list[1:2], page)
-		for _, f := range []schema.DeadFilter{
+		for _, f := range []store.DeadFilter{
 			{Tenant: "x"}, {Topic: "x"}, {Target: "x"}, {Destination: "x"}, {Error: "x"}, {Seqs: []int64{99}}, {Until: list[0].CreatedAt},
 		} {
-			none, err := store.Dead(ctx, f, nil, 10)
+			none, err := st.Dead(ctx, f, nil, 10)
 			require.NoError(t, err)
 			require.Empty(t, none, "%+v", f)
 		}
 
 		rec.setFail(nil)
-		n, err := store.Replay(ctx, schema.DeadFilter{Topic: "t", Error: "down", Since: list[0].CreatedAt})
+		n, err := st.Replay(ctx, store.DeadFilter{Topic: "t", Error: "down", Since: list[0].CreatedAt})
 		require.NoError(t, err)
 		require.Equal(t, 3, n)
 		eventually(t, "all are sent", func() bool { return statuses(t, db)["SENT"] == 3 })
@@ -62,18 +63,18 @@ func TestTheKeyGoesOnWhenItsDeadOneIsGone(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		act    func(*schema.Store, context.Context, schema.DeadFilter) (int, error)
+		act    func(*store.Store, context.Context, store.DeadFilter) (int, error)
 		sent   []string
 		status map[string]int
 	}{
-		{"discarded", (*schema.Store).Discard, []string{"2", "3"}, map[string]int{"SKIPPED": 1, "SENT": 2}},
-		{"replayed", (*schema.Store).Replay, []string{"1", "2", "3"}, map[string]int{"SENT": 3}},
+		{"discarded", (*store.Store).Discard, []string{"2", "3"}, map[string]int{"SKIPPED": 1, "SENT": 2}},
+		{"replayed", (*store.Store).Replay, []string{"1", "2", "3"}, map[string]int{"SENT": 3}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			testdb.Each(t, func(t *testing.T, db *sql.DB) {
 				ctx := context.Background()
-				store, err := schema.OpenStore(ctx, db, schema.Config{})
+				st, err := store.Open(ctx, db, schema.Config{})
 				require.NoError(t, err)
 				const config = `{"targets":[{"destination":"a","on_dead":"hold_key"}]}`
 				table := routes(t)
@@ -85,7 +86,7 @@ func TestTheKeyGoesOnWhenItsDeadOneIsGone(t *testing.T) {
 					return statuses(t, db)["DEAD"] == 1 && count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) == 2
 				})
 				rec.setFail(nil)
-				n, err := test.act(store, ctx, schema.DeadFilter{})
+				n, err := test.act(st, ctx, store.DeadFilter{})
 				require.NoError(t, err)
 				require.Equal(t, 1, n)
 				eventually(t, "the others are sent", func() bool { return statuses(t, db)["SENT"] == len(test.sent) })
@@ -102,7 +103,7 @@ func TestReplayOfAnEventThatWasNeverRoutedIsItsFirstPass(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		ctx := context.Background()
-		store, err := schema.OpenStore(ctx, db, schema.Config{})
+		st, err := store.Open(ctx, db, schema.Config{})
 		require.NoError(t, err)
 		// The tables of the publisher know the policy "mine", those of the first forwarder do not.
 		with, err := router.NewTable(router.Config{Policies: map[string]middleware.RetryPolicy{"mine": {MaxAttempts: 1, Multiplier: 1}}})
@@ -113,12 +114,12 @@ func TestReplayOfAnEventThatWasNeverRoutedIsItsFirstPass(t *testing.T) {
 		pubs := map[string]message.Publisher{"x": rec}
 		drain(t, db, forwarder.Config{}, pubs)
 		require.Equal(t, map[string]int{"DEAD": 1}, statuses(t, db))
-		n, err := store.Replay(ctx, schema.DeadFilter{Target: schema.Unrouted})
+		n, err := st.Replay(ctx, store.DeadFilter{Target: store.Unrouted})
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		drain(t, db, forwarder.Config{}, pubs)
 		require.Equal(t, map[string]int{"DEAD": 1}, statuses(t, db), "as invalid as before")
-		_, err = store.Replay(ctx, schema.DeadFilter{})
+		_, err = st.Replay(ctx, store.DeadFilter{})
 		require.NoError(t, err)
 		drain(t, db, forwarder.Config{Routes: with}, pubs)
 		require.Equal(t, []string{"1"}, rec.payloads("a"))

@@ -9,8 +9,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/middleware"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // ErrUnknownDestination is wrapped by the error of a delivery whose destination names no publisher of the forwarder.
@@ -54,9 +54,9 @@ func newPublishers(byName map[string]message.Publisher, standard string) (publis
 // find cuts a destination at the first :// into the name of a publisher and a topic. A bare topic is the default publisher's. The error is
 // permanent.
 func (p publishers) find(destination string) (*publisher, string, error) {
-	if len(destination) > schema.MaxTarget {
+	if len(destination) > store.MaxTarget {
 		return nil, "", middleware.Permanent(fmt.Errorf("%w %.100q...: it has %d bytes, more than %d", ErrUnknownDestination, destination,
-			len(destination), schema.MaxTarget))
+			len(destination), store.MaxTarget))
 	}
 	name, topic, named := strings.Cut(destination, "://")
 	if !named {

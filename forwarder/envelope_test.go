@@ -13,10 +13,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // What came out of one outbox goes into another: its attributes go on, the headers of its first delivery do not.
@@ -25,9 +25,9 @@ func TestDeliveredMessageIsPublishedAgain(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		first := keyed("17", `{"n":1}`)
 		first.Metadata.Set("own", "goes on")
-		schema.SetTenant(first, "acme")
-		schema.SetSchema(first, "order", "2")
-		schema.SetOccurredAt(first, time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC))
+		outbox.SetTenant(first, "acme")
+		outbox.SetSchema(first, "order", "2")
+		outbox.SetOccurredAt(first, time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC))
 		publish(t, db, "orders", first)
 		rec := newRecorder()
 		drain(t, db, forwarder.Config{}, map[string]message.Publisher{"sink": rec})
@@ -41,18 +41,18 @@ func TestDeliveredMessageIsPublishedAgain(t *testing.T) {
 		drain(t, db, forwarder.Config{}, map[string]message.Publisher{"sink": rec})
 		require.Len(t, rec.got["shipments"], 1)
 		second := rec.got["shipments"][0]
-		require.Equal(t, "shipments", schema.Topic(second))
-		require.NotEqual(t, schema.OutboxID(received), schema.OutboxID(second))
-		require.EqualValues(t, 2, schema.Seq(second))
+		require.Equal(t, "shipments", outbox.Topic(second))
+		require.NotEqual(t, outbox.OutboxID(received), outbox.OutboxID(second))
+		require.EqualValues(t, 2, outbox.Seq(second))
 		require.NotContains(t, second.Metadata, "outbox_of_a_later_version")
 		for _, key := range []string{
-			"own", schema.KeyTenantID, schema.KeyAggregateType, schema.KeyAggregateID, schema.KeySchemaID, schema.KeySchemaVersion, schema.KeyOccurredAt,
+			"own", outbox.KeyTenantID, outbox.KeyAggregateType, outbox.KeyAggregateID, outbox.KeySchemaID, outbox.KeySchemaVersion, outbox.KeyOccurredAt,
 		} {
 			require.NotEmpty(t, second.Metadata[key], key)
 			require.Equal(t, received.Metadata[key], second.Metadata[key], key)
 		}
 
-		schema.StripHeaders(received)
+		outbox.StripHeaders(received)
 		require.Equal(t, message.Metadata{"own": "goes on"}, received.Metadata)
 	})
 }
@@ -61,7 +61,7 @@ func TestDeliveredMessageIsPublishedAgain(t *testing.T) {
 func TestPoisonQueueIsAnOutbox(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
-		pub, err := forwarder.NewPublisher(db, publisherConfig(db), nil)
+		pub, err := outbox.NewPublisher(db, publisherConfig(db), nil)
 		require.NoError(t, err)
 		poison, err := middleware.PoisonQueue(pub, "poison")
 		require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestPoisonQueueIsAnOutbox(t *testing.T) {
 func TestEnvelopeOfTheStockForwarderIsTakenOff(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
-		pub, err := forwarder.NewPublisher(db, publisherConfig(db), nil)
+		pub, err := outbox.NewPublisher(db, publisherConfig(db), nil)
 		require.NoError(t, err)
 		decorated := stock.NewPublisher(pub, stock.PublisherConfig{ForwarderTopic: "events_to_forward"})
 		m := keyed("17", "\x00\xff")
@@ -98,7 +98,7 @@ func TestEnvelopeOfTheStockForwarderIsTakenOff(t *testing.T) {
 		require.Empty(t, rec.got["events_to_forward"])
 		require.Len(t, rec.got["orders"], 2)
 		for _, got := range rec.got["orders"] {
-			require.Equal(t, "orders", schema.Topic(got))
+			require.Equal(t, "orders", outbox.Topic(got))
 			if got.UUID == "2" {
 				require.Empty(t, got.Payload)
 				continue
@@ -106,13 +106,13 @@ func TestEnvelopeOfTheStockForwarderIsTakenOff(t *testing.T) {
 			require.Equal(t, m.UUID, got.UUID)
 			require.Equal(t, "\x00\xff", string(got.Payload))
 			require.Equal(t, "value", got.Metadata["own"])
-			_, id := schema.Aggregate(got)
+			_, id := outbox.Aggregate(got)
 			require.Equal(t, "17", id)
 		}
 
 		bad := message.NewMessage("3", nil)
 		bad.Metadata.Set("outbox_tennant", "acme")
-		var refused *forwarder.MessageError
+		var refused *outbox.MessageError
 		require.ErrorAs(t, decorated.Publish("orders", bad), &refused)
 		require.Equal(t, "orders", refused.Topic)
 

@@ -13,19 +13,19 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/forwarder"
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 func TestPublisherRefusesATransactionThatIsNil(t *testing.T) {
 	t.Parallel()
-	for name, tx := range map[string]forwarder.Executor{
+	for name, tx := range map[string]outbox.Executor{
 		"nil": nil, "sql.Tx": (*sql.Tx)(nil), "sqlx.Tx": (*sqlx.Tx)(nil), "sql.DB": (*sql.DB)(nil), "sql.Conn": (*sql.Conn)(nil),
-		"Pgx": forwarder.Pgx(nil), "Pgx of a nil Tx": forwarder.Pgx((*pgxpool.Tx)(nil)),
+		"Pgx": outbox.Pgx(nil), "Pgx of a nil Tx": outbox.Pgx((*pgxpool.Tx)(nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+			_, err := outbox.NewPublisher(tx, outbox.Config{}, nil)
 			require.ErrorContains(t, err, "transaction is nil")
 		})
 	}
@@ -39,7 +39,7 @@ func TestPublisherTakesAConnection(t *testing.T) {
 		defer conn.Close()
 		_, err = conn.ExecContext(t.Context(), "BEGIN")
 		require.NoError(t, err)
-		p, err := forwarder.NewPublisher(conn, publisherConfig(db), nil)
+		p, err := outbox.NewPublisher(conn, publisherConfig(db), nil)
 		require.NoError(t, err)
 		require.NoError(t, p.Publish("orders", keyed("a", "x")))
 		_, err = conn.ExecContext(t.Context(), "COMMIT")
@@ -59,7 +59,7 @@ func TestPgxPublisherIsSharedByGoroutines(t *testing.T) {
 	defer func() { _ = conn.Close(ctx) }()
 	tx, err := conn.Begin(ctx)
 	require.NoError(t, err)
-	p, err := forwarder.NewPublisher(forwarder.Pgx(tx), forwarder.PublisherConfig{}, nil)
+	p, err := outbox.NewPublisher(outbox.Pgx(tx), outbox.Config{}, nil)
 	require.NoError(t, err)
 	errs := make([]error, 20)
 	var wg sync.WaitGroup
@@ -78,7 +78,7 @@ func TestPgxPublisherIsSharedByGoroutines(t *testing.T) {
 func TestPublisherFindsSQLite(t *testing.T) {
 	t.Parallel()
 	db := testdb.SQLite(t)
-	p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{}, nil)
+	p, err := outbox.NewPublisher(db, outbox.Config{}, nil)
 	require.NoError(t, err)
 	require.NoError(t, p.Publish("orders", keyed("a", "x")))
 
@@ -88,7 +88,7 @@ func TestPublisherFindsSQLite(t *testing.T) {
 	testdb.Migrated(t, x.DB)
 	txx, err := x.Beginx()
 	require.NoError(t, err)
-	p, err = forwarder.NewPublisher(txx, forwarder.PublisherConfig{}, nil)
+	p, err = outbox.NewPublisher(txx, outbox.Config{}, nil)
 	require.NoError(t, err)
 	require.NoError(t, p.Publish("orders", keyed("a", "x")))
 	require.NoError(t, txx.Commit())
@@ -96,7 +96,7 @@ func TestPublisherFindsSQLite(t *testing.T) {
 	tx, err := db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback() }()
-	p, err = forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+	p, err = outbox.NewPublisher(tx, outbox.Config{}, nil)
 	require.NoError(t, err)
-	require.ErrorContains(t, p.Publish("orders", keyed("a", "x")), "set PublisherConfig.Dialect to schema.SQLite")
+	require.ErrorContains(t, p.Publish("orders", keyed("a", "x")), "set Dialect of outbox.Config to schema.SQLite")
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // onlyX are the destinations of a forwarder with the publisher x.
@@ -63,7 +63,7 @@ func TestExplainShowsWhatIsSent(t *testing.T) {
 		defer rec.mu.Unlock()
 		for topic, msgs := range rec.got {
 			for _, m := range msgs {
-				got = append(got, strings.Join([]string{m.UUID, topic, m.Metadata.Get(schema.KeyTarget), string(m.Payload)}, " "))
+				got = append(got, strings.Join([]string{m.UUID, topic, m.Metadata.Get(outbox.KeyTarget), string(m.Payload)}, " "))
 			}
 		}
 		slices.Sort(got)

@@ -7,8 +7,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 var (
@@ -25,7 +25,7 @@ func (f *Forwarder) finish(u *unit, acked bool) {
 	o := u.outcome.Outcome()
 	if acked && u.repeat && o.Kind == delivery.None {
 		f.logger.Error("A retry was not handled and stays due", errPassedBy, watermill.LogFields{
-			schema.KeySeq: u.event.Seq, "topic": u.event.Topic, "remedy": "add no middleware that remembers messages, such as Deduplicator, to the forwarder",
+			outbox.KeySeq: u.event.Seq, "topic": u.event.Topic, "remedy": "add no middleware that remembers messages, such as Deduplicator, to the forwarder",
 		})
 	}
 	for _, t := range f.unfinished(u) {

@@ -6,9 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // Escapes get a reserved key past the check of an INSERT. What arrives is what the columns say.
@@ -21,7 +21,7 @@ func TestMetadataOfAnInsertForgesNoHeader(t *testing.T) {
 		start(t, db, forwarder.SubscriberConfig{}, rec)
 		rec.arrives(t, "t", "1")
 		msg := rec.got["t"][0]
-		require.Empty(t, schema.Tenant(msg))
+		require.Empty(t, outbox.Tenant(msg))
 		require.Equal(t, "mine", msg.Metadata["outbox"])
 	})
 }

@@ -2,7 +2,7 @@
 // [Subscriber] that reads them in order, and the [Forwarder] that delivers them from a Watermill Router.
 //
 // A forwarder loses nothing and gives no order away when it is closed, killed, paused or cut off from its database; what it may do then
-// is to send an event again. Consumers that must not see one twice deduplicate on the metadata key [schema.KeyID].
+// is to send an event again. Consumers that must not see one twice deduplicate on the metadata key [outbox.KeyID].
 package forwarder
 
 import (
@@ -42,7 +42,7 @@ type Config struct {
 	// HandlerName is the name of the handler on the Router. Defaults to "outbox". Two forwarders on one Router need two names.
 	HandlerName string
 	// TracerProvider makes spans of reads that found something, of the routing of each event and of each attempt to publish, which hang below
-	// the span that the event was published under where PublisherConfig.Propagator had it stored. Messages carry the span of their attempt.
+	// the span that the event was published under where outbox.Config.Propagator had it stored. Messages carry the span of their attempt.
 	// Nil switches tracing off, whatever OpenTelemetry's global provider is; stored trace contexts are passed on as they are.
 	TracerProvider trace.TracerProvider
 	// Propagator reads and writes trace contexts in metadata. Defaults to W3C: traceparent, tracestate and baggage.

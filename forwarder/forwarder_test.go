@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
@@ -72,7 +73,7 @@ func publish(t testing.TB, db *sql.DB, topic string, msgs ...*message.Message) {
 	t.Helper()
 	tx, err := db.Begin()
 	require.NoError(t, err)
-	p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}}, nil)
+	p, err := outbox.NewPublisher(tx, outbox.Config{Dialect: dialect(db)}, nil)
 	require.NoError(t, err)
 	require.NoError(t, p.Publish(topic, msgs...))
 	require.NoError(t, tx.Commit())
@@ -80,7 +81,7 @@ func publish(t testing.TB, db *sql.DB, topic string, msgs ...*message.Message) {
 
 func keyed(key, payload string) *message.Message {
 	m := message.NewMessage(watermill.NewUUID(), []byte(payload))
-	schema.SetAggregate(m, "order", key)
+	outbox.SetAggregate(m, "order", key)
 	return m
 }
 
@@ -131,7 +132,7 @@ func TestDrainDeliversInOrderOfTheKey(t *testing.T) {
 		drain(t, db, forwarder.Config{Subscriber: forwarder.SubscriberConfig{BatchSize: 100}}, map[string]message.Publisher{"kafka": rec})
 		next := map[string]int{}
 		for _, m := range rec.got["orders"] {
-			key := m.Metadata.Get(schema.KeyAggregateID)
+			key := m.Metadata.Get(outbox.KeyAggregateID)
 			require.Equal(t, fmt.Sprint(next[key]), string(m.Payload), "key %s", key)
 			next[key]++
 		}
@@ -146,7 +147,7 @@ func TestRolledBackEventsAreNotSent(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		tx, err := db.Begin()
 		require.NoError(t, err)
-		p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}}, nil)
+		p, err := outbox.NewPublisher(tx, outbox.Config{Dialect: dialect(db)}, nil)
 		require.NoError(t, err)
 		require.NoError(t, p.Publish("orders", keyed("1", "gone")))
 		require.NoError(t, tx.Rollback())
@@ -190,7 +191,7 @@ func TestUnknownDestinationIsDeadAtOnce(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		m := keyed("a", "1")
-		schema.SetRoutingKey(m, "nowhere://x")
+		outbox.SetRoutingKey(m, "nowhere://x")
 		publish(t, db, "orders", m, keyed("a", "2"))
 		rec := newRecorder()
 		drain(t, db, forwarder.Config{}, map[string]message.Publisher{"kafka": rec})

@@ -9,7 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // gates say where nothing is delivered to for now: publishers and topics that take nothing, by circuit breakers, and what operators have paused.
@@ -31,7 +31,7 @@ type gates struct {
 }
 
 type pause struct {
-	kind schema.ControlKind
+	kind store.ControlKind
 	name string
 }
 
@@ -107,20 +107,20 @@ func (g *gates) isPaused(u *unit, destination string) bool {
 	if !named {
 		publisher = g.standard
 	}
-	is := func(kind schema.ControlKind, name string) bool { return (*paused)[pause{kind, name}] }
-	return is(schema.PausedDestination, destination) || is(schema.PausedDestination, publisher+"://") ||
-		is(schema.PausedTenant, u.event.TenantID) || is(schema.PausedKey, u.event.Key())
+	is := func(kind store.ControlKind, name string) bool { return (*paused)[pause{kind, name}] }
+	return is(store.PausedDestination, destination) || is(store.PausedDestination, publisher+"://") ||
+		is(store.PausedTenant, u.event.TenantID) || is(store.PausedKey, u.event.Key())
 }
 
 // pause takes what operators have paused now, and what forwarders noted, and reports whether anything was resumed.
-func (g *gates) pause(controls []schema.Control) (resumed bool) {
+func (g *gates) pause(controls []store.Control) (resumed bool) {
 	now, noted := map[pause]bool{}, map[string]*atomic.Bool{}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.noted.Load()
 	for _, c := range controls {
 		switch {
-		case c.Kind != schema.Unreachable:
+		case c.Kind != store.Unreachable:
 			now[pause{c.Kind, c.Name}] = true
 		case !strings.HasSuffix(c.Name, "://"):
 			noted[c.Name] = new(atomic.Bool)

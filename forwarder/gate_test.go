@@ -13,7 +13,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -42,7 +44,7 @@ func requireOrder(t *testing.T, rec *recorder, topic string) {
 	defer rec.mu.Unlock()
 	next := map[string]int{}
 	for _, m := range rec.got[topic] {
-		if key := m.Metadata.Get(schema.KeyAggregateID); key != "" {
+		if key := m.Metadata.Get(outbox.KeyAggregateID); key != "" {
 			require.Equal(t, fmt.Sprint(next[key]), string(m.Payload), "key %s", key)
 			next[key]++
 		}
@@ -68,7 +70,7 @@ func TestDestinationOutOfReachUsesNoAttemptsAndResumesInOrder(t *testing.T) {
 		}
 		for range loose {
 			m := message.NewMessage(watermill.NewUUID(), []byte("loose"))
-			schema.SetRoutingConfig(m, []byte(config), "1")
+			outbox.SetRoutingConfig(m, []byte(config), "1")
 			publishRouted(t, db, table, "t", m)
 		}
 		const all = keys*each + loose
@@ -116,30 +118,30 @@ func TestWhatWasHeldForADestinationIsTakenOverByAnotherForwarder(t *testing.T) {
 func TestPauseHoldsAndResumeGoesOn(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		kind schema.ControlKind
+		kind store.ControlKind
 		name string
-	}{{schema.PausedDestination, "t"}, {schema.PausedDestination, "x://"}, {schema.PausedTenant, "acme"}, {schema.PausedKey, "order:a"}} {
+	}{{store.PausedDestination, "t"}, {store.PausedDestination, "x://"}, {store.PausedTenant, "acme"}, {store.PausedKey, "order:a"}} {
 		t.Run(fmt.Sprint(test.kind, " ", test.name), func(t *testing.T) {
 			t.Parallel()
 			testdb.Each(t, func(t *testing.T, db *sql.DB) {
 				ctx := context.Background()
-				store, err := schema.OpenStore(ctx, db, schema.Config{})
+				st, err := store.Open(ctx, db, schema.Config{})
 				require.NoError(t, err)
-				require.NoError(t, store.Pause(ctx, test.kind, test.name, "maintenance"))
+				require.NoError(t, st.Pause(ctx, test.kind, test.name, "maintenance"))
 				rec := newRecorder()
 				run(t, db, forwarder.Config{DefaultPublisher: "x"}, map[string]message.Publisher{"x": rec, "y": rec})
 				for i := range 20 {
 					m := keyed("a", fmt.Sprint(i))
-					schema.SetTenant(m, "acme")
+					outbox.SetTenant(m, "acme")
 					publish(t, db, "t", m)
 				}
 				other := keyed("b", "flows")
-				schema.SetRoutingKey(other, "y://other")
+				outbox.SetRoutingKey(other, "y://other")
 				publish(t, db, "other", other)
 				eventually(t, "others flow", func() bool { return len(rec.payloads("other")) == 1 })
 				eventually(t, "everything is held", func() bool { return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) == 20 })
 				require.Empty(t, rec.payloads("t"))
-				require.NoError(t, store.Resume(ctx, test.kind, test.name))
+				require.NoError(t, st.Resume(ctx, test.kind, test.name))
 				eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == 21 })
 				require.Len(t, rec.payloads("t"), 20)
 				requireOrder(t, rec, "t")
@@ -210,10 +212,10 @@ func TestWhatOtherGroupsHoldDoesNotStopAScan(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		const foreign = 1100
 		ctx := context.Background()
-		store, err := schema.OpenStore(ctx, db, schema.Config{})
+		st, err := store.Open(ctx, db, schema.Config{})
 		require.NoError(t, err)
 		for _, tenant := range []string{"ours", "theirs"} {
-			require.NoError(t, store.Pause(ctx, schema.PausedTenant, tenant, ""))
+			require.NoError(t, st.Pause(ctx, store.PausedTenant, tenant, ""))
 		}
 		rec := newRecorder()
 		group := func(tenant string) {
@@ -225,11 +227,11 @@ func TestWhatOtherGroupsHoldDoesNotStopAScan(t *testing.T) {
 		group("ours")
 		of := func(tenant string) *message.Message {
 			key := 0
-			for schema.Slot(tenant, fmt.Sprint("order:", key)) != 0 {
+			for store.Slot(tenant, fmt.Sprint("order:", key)) != 0 {
 				key++
 			}
 			m := keyed(fmt.Sprint(key), tenant)
-			schema.SetTenant(m, tenant)
+			outbox.SetTenant(m, tenant)
 			return m
 		}
 		batch := make([]*message.Message, foreign)
@@ -240,7 +242,7 @@ func TestWhatOtherGroupsHoldDoesNotStopAScan(t *testing.T) {
 		publish(t, db, "t", of("ours"))
 		held := func() int { return count(t, db, `SELECT count(*) FROM outbox_deliveries WHERE state = 'held'`) }
 		eventually(t, "everything is held", func() bool { return held() == foreign+1 })
-		require.NoError(t, store.Resume(ctx, schema.PausedTenant, "ours"))
+		require.NoError(t, st.Resume(ctx, store.PausedTenant, "ours"))
 		eventually(t, "ours is sent", func() bool { return len(rec.payloads("t")) == 1 })
 		require.Equal(t, []string{"ours"}, rec.payloads("t"))
 	})

@@ -15,11 +15,12 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/internal/fault"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/tracing"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 var (
@@ -54,7 +55,7 @@ func (f *Forwarder) handle(msg *message.Message) error {
 		defer c.change(func() { c.handled = true })
 		if late {
 			f.logger.Error("An event is sent that was recorded as skipped: add what acks early after AddTo, or nothing that waits behind it", errPassedBy,
-				watermill.LogFields{schema.KeySeq: u.event.Seq})
+				watermill.LogFields{outbox.KeySeq: u.event.Seq})
 		}
 	}
 	growStack()
@@ -180,7 +181,7 @@ func (f *Forwarder) fallBack(u *unit, msg *message.Message, e *router.Event, pla
 }
 
 // standsIn tells whether d has become, or was from the start, a delivery to the plan's fallback.
-func standsIn(d *schema.Delivery, plan *router.Plan) bool {
+func standsIn(d *store.Delivery, plan *router.Plan) bool {
 	rt := find(plan, d.Target)
 	if rt == nil && d.Target == targetName(plan.Fallback.Name) {
 		return true
@@ -258,7 +259,7 @@ func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j 
 		out = outgoing(ctx, u, msg, j.name, j.payload)
 	}
 	if j.cause != "" {
-		out.Metadata[schema.KeyCause] = j.cause
+		out.Metadata[outbox.KeyCause] = j.cause
 	}
 	var begun, ended time.Time
 	if f.subscriber.cfg.Hooks.Published != nil {
@@ -333,8 +334,8 @@ func outgoing(ctx context.Context, u *unit, msg *message.Message, target string,
 
 // address puts the headers on out that one target gets.
 func address(out *message.Message, u *unit, target string) {
-	out.Metadata[schema.KeyTarget] = target
-	out.Metadata[schema.KeyEpoch] = strconv.FormatInt(u.epoch, 10)
+	out.Metadata[outbox.KeyTarget] = target
+	out.Metadata[outbox.KeyEpoch] = strconv.FormatInt(u.epoch, 10)
 }
 
 const fallbackMark = "; the fallback failed: "
@@ -346,8 +347,8 @@ func (f *Forwarder) gaveUp(u *unit, plan *router.Plan, t target, cause string, e
 	switch {
 	case cause != "":
 		res.err = storable(cause+fallbackMark+res.err, maxErrorText)
-	case res.state == schema.Dead && plan.FallsBack(t.destination):
-		res = result{target: t, state: schema.Waiting, err: res.err, fellBack: true}
+	case res.state == store.Dead && plan.FallsBack(t.destination):
+		res = result{target: t, state: store.Waiting, err: res.err, fellBack: true}
 		res.destination = plan.Fallback.Destination
 	}
 	u.record(res)

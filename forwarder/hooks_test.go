@@ -11,9 +11,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // What a hook was told is compared with what the tables and the destinations say.
@@ -63,7 +63,7 @@ func TestHooksAreToldWhatHappens(t *testing.T) {
 		cfg := forwarder.Config{BreakerFailures: 1, BreakerProbe: 10 * time.Millisecond, Routes: routes(t), Subscriber: forwarder.SubscriberConfig{Hooks: hooks}}
 		run(t, db, cfg, map[string]message.Publisher{"x": rec})
 		m := keyed("a", "1")
-		schema.SetTenant(m, "acme")
+		outbox.SetTenant(m, "acme")
 		publish(t, db, "good", m)
 		publish(t, db, "bad", keyed("b", "2"))
 		publish(t, db, "down", keyed("c", "3"))

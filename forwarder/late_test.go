@@ -16,8 +16,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -52,7 +54,7 @@ func begin(t testing.TB, db *sql.DB) *sql.Tx {
 
 func publishIn(t testing.TB, tx *sql.Tx, topic string, msgs ...*message.Message) {
 	t.Helper()
-	p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+	p, err := outbox.NewPublisher(tx, outbox.Config{}, nil)
 	require.NoError(t, err)
 	require.NoError(t, p.Publish(topic, msgs...))
 }
@@ -264,7 +266,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+						p, err := outbox.NewPublisher(tx, outbox.Config{}, nil)
 						if err == nil {
 							err = p.Publish("orders", msgs...)
 						}
@@ -335,7 +337,7 @@ func holdOpen(t testing.TB, db *sql.DB) {
 func TestPreparedTransactionIsAWriterToo(t *testing.T) {
 	t.Parallel()
 	db := testdb.Postgres(t)
-	s, err := schema.OpenStore(context.Background(), db, schema.Config{})
+	s, err := store.Open(context.Background(), db, schema.Config{})
 	require.NoError(t, err)
 	tx := begin(t, db)
 	publishIn(t, tx, "orders", keyed("a", "1"))

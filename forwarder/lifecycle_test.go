@@ -14,6 +14,7 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -102,7 +103,7 @@ func TestForwarderRunsBesideItself(t *testing.T) {
 		rec := newRecorder()
 		var owned atomic.Int64
 		f := newForwarder(t, db, rec, forwarder.SubscriberConfig{Hooks: forwarder.Hooks{Slots: func(n int) { owned.Store(int64(n)) }}})
-		slots := int64(schema.Slots)
+		slots := int64(store.Slots)
 		if dialect(db) == schema.SQLite {
 			slots = 1
 		}

@@ -3,7 +3,7 @@ package forwarder
 import (
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // marks finds what commits late, by the rule of writers' locks.
@@ -32,13 +32,13 @@ type marks struct {
 func (m *marks) reset() { *m = marks{} }
 
 // quiet tells whether nothing can have changed since the last poll: no number was given out since, and nobody who had one is open.
-func (m *marks) quiet(mark schema.Mark) bool {
+func (m *marks) quiet(mark store.Mark) bool {
 	return m.known && m.server == mark.Server && m.last == mark.Last && len(m.floors) == 0
 }
 
 // advance takes what a poll found, mark asked before writers were listed, and returns the number above which everything must be read
 // now, and the writers for which more must be if they are seen to have committed.
-func (m *marks) advance(mark schema.Mark, writers []schema.Writer) (from int64, late []schema.Late) {
+func (m *marks) advance(mark store.Mark, writers []store.Writer) (from int64, late []store.Late) {
 	if !m.known || m.server != mark.Server || mark.Last < m.last {
 		m.reset()
 	}
@@ -62,7 +62,7 @@ func (m *marks) advance(mark schema.Mark, writers []schema.Writer) (from int64, 
 			}
 		}
 		if floor := floors[w.Name]; floor < from && w.XID != 0 {
-			late = append(late, schema.Late{XID: w.XID, After: floor})
+			late = append(late, store.Late{XID: w.XID, After: floor})
 		}
 	}
 	m.known, m.server, m.last, m.floors = true, mark.Server, mark.Last, floors

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // world is a model of PostgreSQL as far as writers and one reader of one slot see it.
@@ -26,9 +26,9 @@ type world struct {
 	marks   marks
 	next    int64
 	stage   stage
-	mark    schema.Mark
+	mark    store.Mark
 	asked   int // time of the ask
-	writers []schema.Writer
+	writers []store.Writer
 	taken   map[int64]bool
 
 	now int
@@ -171,7 +171,7 @@ func (w *world) restart(t *rapid.T) {
 func (w *world) poll(*rapid.T) {
 	switch w.stage {
 	case resting:
-		w.mark, w.asked = schema.Mark{Last: w.last, Server: fmt.Sprint(w.server)}, w.now
+		w.mark, w.asked = store.Mark{Last: w.last, Server: fmt.Sprint(w.server)}, w.now
 		if w.marks.quiet(w.mark) {
 			w.check()
 			return
@@ -181,7 +181,7 @@ func (w *world) poll(*rapid.T) {
 		w.writers = nil
 		for _, tx := range w.txs {
 			if tx.locked {
-				w.writers = append(w.writers, schema.Writer{Name: tx.name, XID: tx.xid})
+				w.writers = append(w.writers, store.Writer{Name: tx.name, XID: tx.xid})
 			}
 		}
 		w.stage = hasListed
@@ -258,14 +258,14 @@ func TestMarksMissNothing(t *testing.T) {
 func TestMarksAreQuietOnlyWhenNothingCanHaveChanged(t *testing.T) {
 	t.Parallel()
 	var m marks
-	at := func(last int64) schema.Mark { return schema.Mark{Last: last, Server: "a"} }
+	at := func(last int64) store.Mark { return store.Mark{Last: last, Server: "a"} }
 	require.False(t, m.quiet(at(0)), "before the first poll")
-	m.advance(at(5), []schema.Writer{{Name: "3/1"}})
+	m.advance(at(5), []store.Writer{{Name: "3/1"}})
 	require.False(t, m.quiet(at(5)), "a writer is open")
 	m.advance(at(5), nil)
 	require.True(t, m.quiet(at(5)))
 	require.False(t, m.quiet(at(6)))
-	require.False(t, m.quiet(schema.Mark{Last: 5, Server: "b"}))
+	require.False(t, m.quiet(store.Mark{Last: 5, Server: "b"}))
 	from, _ := m.advance(at(4), nil)
 	require.Zero(t, from, "numbers that go back belong to another database")
 }

@@ -10,7 +10,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // messageOf returns e as a message: its payload, its own metadata, and its attributes under the reserved prefix. identity is
@@ -18,7 +19,7 @@ import (
 //
 // Metadata that plain SQL stored with values other than strings is carried as JSON text. Keys of the reserved prefix are left out: what a
 // message says of its event, the columns of the event say. The error says that the stored metadata is no JSON object.
-func messageOf(e *schema.Event, identity string) (*message.Message, error) {
+func messageOf(e *store.Event, identity string) (*message.Message, error) {
 	metadata, err := decodeMetadata(e.Metadata)
 	msg := message.NewMessage(e.ID, e.Payload)
 	msg.Metadata = metadata
@@ -28,19 +29,19 @@ func messageOf(e *schema.Event, identity string) (*message.Message, error) {
 		}
 	}
 	seq := strconv.FormatInt(e.Seq, 10)
-	metadata[schema.KeyID] = identity + "." + seq + "." + strconv.FormatInt(e.CreatedAt.UnixMicro(), 36)
-	metadata[schema.KeySeq] = seq
-	metadata[schema.KeyTopic] = e.Topic
-	metadata[schema.KeyCreatedAt] = e.CreatedAt.UTC().Format(time.RFC3339Nano)
+	metadata[outbox.KeyID] = identity + "." + seq + "." + strconv.FormatInt(e.CreatedAt.UnixMicro(), 36)
+	metadata[outbox.KeySeq] = seq
+	metadata[outbox.KeyTopic] = e.Topic
+	metadata[outbox.KeyCreatedAt] = e.CreatedAt.UTC().Format(time.RFC3339Nano)
 	if !e.OccurredAt.IsZero() {
-		metadata[schema.KeyOccurredAt] = e.OccurredAt.UTC().Format(time.RFC3339Nano)
+		metadata[outbox.KeyOccurredAt] = e.OccurredAt.UTC().Format(time.RFC3339Nano)
 	}
-	put(schema.KeyTenantID, e.TenantID)
-	put(schema.KeyAggregateType, e.AggregateType)
-	put(schema.KeyAggregateID, e.AggregateID)
-	put(schema.KeySchemaID, e.SchemaID)
-	put(schema.KeySchemaVersion, e.SchemaVersion)
-	put(schema.KeyOrdering, e.PartitionKey())
+	put(outbox.KeyTenantID, e.TenantID)
+	put(outbox.KeyAggregateType, e.AggregateType)
+	put(outbox.KeyAggregateID, e.AggregateID)
+	put(outbox.KeySchemaID, e.SchemaID)
+	put(outbox.KeySchemaVersion, e.SchemaVersion)
+	put(outbox.KeyOrdering, e.PartitionKey())
 	return msg, err
 }
 
@@ -77,7 +78,7 @@ func flatObject(text string, m message.Metadata) bool {
 		if end < 0 || end >= len(text) {
 			return false
 		}
-		if !strings.HasPrefix(key, schema.MetadataPrefix) {
+		if !strings.HasPrefix(key, outbox.MetadataPrefix) {
 			m[key] = value
 		}
 		switch i = end; text[i] {
@@ -119,7 +120,7 @@ func decodeMetadata(text string) (message.Metadata, error) {
 
 func withoutReserved(m message.Metadata) message.Metadata {
 	for k := range m {
-		if strings.HasPrefix(k, schema.MetadataPrefix) {
+		if strings.HasPrefix(k, outbox.MetadataPrefix) {
 			delete(m, k)
 		}
 	}

@@ -5,7 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // A message says of its event what the columns say, whatever metadata says. Escapes get it past the check of an INSERT.
@@ -15,21 +16,21 @@ func TestMetadataForgesNoHeader(t *testing.T) {
 		`{"outbox_tenant_id":"forged","outbox_key":"forged","outbox_cause":"forged","outbox_target":"forged","mine":"1"}`,
 		`{"\u006futbox_tenant_id":"forged","outbox\u005fkey":"forged","mine":"1"}`, `{ "outbox_tenant_id" : "forged", "outbox_aggregate_id": {"a":1}, "mine": 1 }`,
 	} {
-		e := schema.Event{Seq: 1, ID: "1", Topic: "t", Metadata: metadata}
+		e := store.Event{Seq: 1, ID: "1", Topic: "t", Metadata: metadata}
 		msg, err := messageOf(&e, "identity")
 		require.NoError(t, err)
 		for k, v := range msg.Metadata {
 			require.NotContains(t, v, "forged", k)
 		}
 		require.Equal(t, "1", msg.Metadata["mine"])
-		require.Empty(t, schema.Tenant(msg))
-		require.NotContains(t, msg.Metadata, schema.KeyAggregateID)
+		require.Empty(t, outbox.Tenant(msg))
+		require.NotContains(t, msg.Metadata, outbox.KeyAggregateID)
 	}
 }
 
 func TestMetadataOfOtherTypesIsCarriedAsJSON(t *testing.T) {
 	t.Parallel()
-	e := schema.Event{Seq: 1, ID: "1", Topic: "t", Metadata: `{"n":1,"s":"t"}`}
+	e := store.Event{Seq: 1, ID: "1", Topic: "t", Metadata: `{"n":1,"s":"t"}`}
 	msg, err := messageOf(&e, "identity")
 	require.NoError(t, err)
 	require.Equal(t, "1", msg.Metadata["n"])

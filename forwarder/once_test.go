@@ -14,11 +14,11 @@ import (
 	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // seen remembers messages for a Deduplicator, until it is cleared.
@@ -114,7 +114,7 @@ func TestDeduplicatorDoesNotLoseWhatIsDelayed(t *testing.T) {
 		var memory seen
 		on(newForwarder(t, db, rec, forwarder.SubscriberConfig{}), memory.middleware())
 		msg := keyed("a", "1")
-		schema.SetRoutingConfig(msg, []byte(`{"targets":[{"destination":"orders","delay_seconds":1}]}`), "")
+		outbox.SetRoutingConfig(msg, []byte(`{"targets":[{"destination":"orders","delay_seconds":1}]}`), "")
 		publish(t, db, "orders", msg)
 		await.That(t, func() bool { return memory.duplicates() > 0 })
 		memory.clear()
@@ -190,7 +190,7 @@ type crowd struct {
 }
 
 func (c *crowd) Publish(topic string, msgs ...*message.Message) error {
-	key := msgs[0].Metadata.Get(schema.KeyAggregateID)
+	key := msgs[0].Metadata.Get(outbox.KeyAggregateID)
 	c.mu.Lock()
 	c.now++
 	c.keys[key]++
@@ -228,7 +228,7 @@ func TestInstantAck(t *testing.T) {
 					publish(t, db, "orders", keyed(fmt.Sprint(i%10), fmt.Sprint(i)))
 				}
 				bad := keyed("bad", "bad")
-				schema.SetRoutingConfig(bad, []byte(`{"targets":[{"destination":"orders","retry_policy":"none"}]}`), "")
+				outbox.SetRoutingConfig(bad, []byte(`{"targets":[{"destination":"orders","retry_policy":"none"}]}`), "")
 				publish(t, db, "orders", bad)
 				on(newForwarder(t, db, to, forwarder.SubscriberConfig{MaxConcurrent: 4}), wm.InstantAck, inner)
 				waitForStatuses(t, db, map[string]int{"SENT": 60, "DEAD": 1})

@@ -17,10 +17,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // The server crashes while events are delivered, stays away for a while and comes back.
@@ -147,7 +147,7 @@ func TestRestoredBackupIsForwarded(t *testing.T) {
 					return nil
 				}
 				dead := keyed("d", "dead")
-				schema.SetRoutingKey(dead, "nowhere://x")
+				outbox.SetRoutingKey(dead, "nowhere://x")
 				publish(t, db, "orders", keyed("s", "sent"), dead, keyed("w", "waiting"), keyed("w", "held"))
 				drain(t, db, forwarder.Config{}, map[string]message.Publisher{"kafka": before})
 				require.Equal(t, []string{"sent"}, before.payloads("orders"))

@@ -7,7 +7,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
 )
 
 // bury publishes an event to the poison destination, once for each target that gave up just now.
@@ -31,7 +31,7 @@ func (f *Forwarder) bury(ctx context.Context, u *unit, msg *message.Message) {
 		}
 		if err != nil {
 			f.logger.Error("Cannot publish a dead event to the poison destination; it is in the table", err, watermill.LogFields{
-				schema.KeySeq: u.event.Seq, schema.KeyTarget: res.name, "destination": f.poison,
+				outbox.KeySeq: u.event.Seq, outbox.KeyTarget: res.name, "destination": f.poison,
 			})
 		}
 	}

@@ -6,8 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/middleware"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // event is one committed event.
@@ -21,7 +21,7 @@ type event struct {
 
 // delivery is a row of outbox_deliveries.
 type deliveryRow struct {
-	state    schema.State
+	state    store.State
 	attempts int
 	holds    bool // its key
 }
@@ -48,7 +48,7 @@ type slotRow struct {
 // over tells whether nothing is left to do for an event and a target.
 func (s *stored) over(e *event, target string) bool {
 	d, ok := s.deliveries[deliveryID{e.seq, target}]
-	return !s.pending[e.seq] && (!ok || d.state == schema.Dead || d.state == schema.Skipped)
+	return !s.pending[e.seq] && (!ok || d.state == store.Dead || d.state == store.Skipped)
 }
 
 // holds tells whether later events of its key wait for e.
@@ -79,7 +79,7 @@ func (w *protocolWorld) load() *stored {
 		case "slot":
 			s.slots[int(a)] = slotRow{owned: flag, epoch: b, left: time.Duration(left * float64(time.Second))}
 		default:
-			s.deliveries[deliveryID{a, text}] = deliveryRow{state: schema.State(kind), attempts: int(b), holds: flag}
+			s.deliveries[deliveryID{a, text}] = deliveryRow{state: store.State(kind), attempts: int(b), holds: flag}
 		}
 	}
 	require.NoError(w.t, rows.Err())
@@ -194,7 +194,7 @@ func (w *protocolWorld) final() {
 		for _, target := range e.route.targets {
 			d, ok := w.stored.deliveries[deliveryID{e.seq, target}]
 			require.True(w.t, ok || e.arrived[target], "event %d is lost: it did not arrive at %s", e.n, target)
-			require.True(w.t, !ok || d.state == schema.Dead || d.state == schema.Skipped, "event %d to %s is left open: %+v", e.n, target, d)
+			require.True(w.t, !ok || d.state == store.Dead || d.state == store.Skipped, "event %d to %s is left open: %+v", e.n, target, d)
 		}
 	}
 	require.Empty(w.t, w.stored.pending)

@@ -14,7 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
 )
 
 // member is a forwarder with a process of its own: its statements and its publishes wait for the test, and it has clocks of its own.
@@ -121,7 +121,7 @@ func (m *member) Publish(topic string, msgs ...*message.Message) error {
 	if err != nil {
 		return err
 	}
-	epoch, err := strconv.ParseInt(msgs[0].Metadata.Get(schema.KeyEpoch), 10, 64)
+	epoch, err := strconv.ParseInt(msgs[0].Metadata.Get(outbox.KeyEpoch), 10, 64)
 	if err != nil {
 		return err
 	}

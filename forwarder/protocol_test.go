@@ -22,6 +22,7 @@ import (
 	"modernc.org/sqlite"
 	"pgregory.net/rapid"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
@@ -122,7 +123,7 @@ func raceDetector() bool {
 type protocolWorld struct {
 	t         *rapid.T
 	db        *sql.DB
-	store     *schema.Store
+	store     *store.Store
 	connector driver.Connector
 	routes    *router.Table
 	sql       protocolSQL
@@ -452,7 +453,7 @@ func (w *protocolWorld) operate(t *rapid.T) {
 	var dead []deliveryID
 	for _, e := range w.events {
 		for _, target := range e.route.targets {
-			if id := (deliveryID{e.seq, target}); w.stored.deliveries[id].state == schema.Dead {
+			if id := (deliveryID{e.seq, target}); w.stored.deliveries[id].state == store.Dead {
 				dead = append(dead, id)
 			}
 		}
@@ -462,13 +463,13 @@ func (w *protocolWorld) operate(t *rapid.T) {
 		w.replay(id)
 		return
 	}
-	_, err := w.store.Discard(context.Background(), schema.DeadFilter{Seqs: []int64{id.seq}, Target: id.target})
+	_, err := w.store.Discard(context.Background(), store.DeadFilter{Seqs: []int64{id.seq}, Target: id.target})
 	require.NoError(t, err)
 	w.check()
 }
 
 func (w *protocolWorld) replay(id deliveryID) {
-	_, err := w.store.Replay(context.Background(), schema.DeadFilter{Seqs: []int64{id.seq}, Target: id.target})
+	_, err := w.store.Replay(context.Background(), store.DeadFilter{Seqs: []int64{id.seq}, Target: id.target})
 	require.NoError(w.t, err)
 	w.replayed[id] = true
 	w.check()
@@ -487,7 +488,7 @@ func (w *protocolWorld) heal() {
 		}
 		require.Less(w.t, round, 200, "it does not come to an end: %+v", w.stored)
 		for id, d := range w.stored.deliveries {
-			if d.state == schema.Dead && d.holds {
+			if d.state == store.Dead && d.holds {
 				w.replay(id)
 			}
 		}
@@ -514,7 +515,7 @@ func (w *protocolWorld) heal() {
 // idle tells whether nothing is left to do.
 func (w *protocolWorld) idle() bool {
 	for _, d := range w.stored.deliveries {
-		if d.state == schema.Waiting || d.state == schema.Held {
+		if d.state == store.Waiting || d.state == store.Held {
 			return false
 		}
 	}
@@ -569,7 +570,7 @@ func protocol(t *rapid.T, c driver.Connector, statements protocolSQL) {
 	require.NoError(t, err)
 	w := &protocolWorld{t: t, db: sql.OpenDB(c), connector: c, routes: routes, sql: statements, replayed: map[deliveryID]bool{}}
 	defer w.end()
-	w.store, err = schema.OpenStore(context.Background(), w.db, schema.Config{})
+	w.store, err = store.Open(context.Background(), w.db, schema.Config{})
 	require.NoError(t, err)
 	w.stored, w.alone = w.load(), rapid.Bool().Draw(t, "alone")
 	for range 2 {

@@ -14,13 +14,13 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-func publisherConfig(db *sql.DB) forwarder.PublisherConfig {
-	return forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}}
+func publisherConfig(db *sql.DB) outbox.Config {
+	return outbox.Config{Dialect: dialect(db)}
 }
 
 func stored(t testing.TB, db *sql.DB) (n int) {
@@ -38,7 +38,7 @@ func TestPublisherStoresWhateverWatermillAllows(t *testing.T) {
 	for name, msgs := range map[string][]*message.Message{
 		"empty UUID":       {message.NewMessage("", []byte("x"))},
 		"repeated UUIDs":   {message.NewMessage("1", []byte("a")), message.NewMessage("1", []byte("b"))},
-		"long UUID":        {message.NewMessage(strings.Repeat("u", forwarder.MaxText), []byte("x"))},
+		"long UUID":        {message.NewMessage(strings.Repeat("u", outbox.MaxText), []byte("x"))},
 		"strange UUID":     {message.NewMessage("Ünï'\"\\ ?$1 %s", []byte("x"))},
 		"binary payload":   {message.NewMessage("1", every)},
 		"empty payload":    {message.NewMessage("1", []byte{})},
@@ -100,8 +100,8 @@ func TestPublisherRefusesWhatCannotBeStored(t *testing.T) {
 	with := func(k, v string) *message.Message {
 		return &message.Message{UUID: "bad", Metadata: message.Metadata{k: v}}
 	}
-	long := strings.Repeat("x", forwarder.MaxText+1)
-	huge := strings.Repeat("x", forwarder.MaxMetadata+1)
+	long := strings.Repeat("x", outbox.MaxText+1)
+	huge := strings.Repeat("x", outbox.MaxMetadata+1)
 	for name, c := range map[string]struct {
 		topic string
 		msg   *message.Message
@@ -122,15 +122,15 @@ func TestPublisherRefusesWhatCannotBeStored(t *testing.T) {
 		"metadata key no UTF-8":   {"orders", with("\xff", "v"), "UTF-8"},
 		"metadata too large":      {"orders", with("k", huge), "more than"},
 		"metadata large in all": {"orders", &message.Message{UUID: "bad", Metadata: message.Metadata{
-			"a": huge[:forwarder.MaxMetadata/2], "b": huge[:forwarder.MaxMetadata/2], "c": "x"}}, "more than"},
+			"a": huge[:outbox.MaxMetadata/2], "b": huge[:outbox.MaxMetadata/2], "c": "x"}}, "more than"},
 		"reserved key":       {"orders", with("outbox_topic", "x"), "StripHeaders"},
 		"reserved and free":  {"orders", with("outbox_anything", "x"), "StripHeaders"},
-		"long tenant":        {"orders", with(schema.KeyTenantID, long), "more than 1024"},
-		"no time":            {"orders", with(schema.KeyOccurredAt, "yesterday"), "RFC 3339"},
-		"routing config":     {"orders", with(schema.KeyRoutingConfig, "{no json"), ""},
-		"long routing key":   {"orders", with(schema.KeyRoutingKey, long), "more than 1024"},
-		"long aggregate id":  {"orders", with(schema.KeyAggregateID, long), "more than 1024"},
-		"aggregate with NUL": {"orders", with(schema.KeyAggregateType, "\x00"), "NUL"},
+		"long tenant":        {"orders", with(outbox.KeyTenantID, long), "more than 1024"},
+		"no time":            {"orders", with(outbox.KeyOccurredAt, "yesterday"), "RFC 3339"},
+		"routing config":     {"orders", with(outbox.KeyRoutingConfig, "{no json"), ""},
+		"long routing key":   {"orders", with(outbox.KeyRoutingKey, long), "more than 1024"},
+		"long aggregate id":  {"orders", with(outbox.KeyAggregateID, long), "more than 1024"},
+		"aggregate with NUL": {"orders", with(outbox.KeyAggregateType, "\x00"), "NUL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -138,12 +138,12 @@ func TestPublisherRefusesWhatCannotBeStored(t *testing.T) {
 				tx := begin(t, db)
 				cfg := publisherConfig(db)
 				cfg.MaxPayload = 100
-				p, err := forwarder.NewPublisher(tx, cfg, nil)
+				p, err := outbox.NewPublisher(tx, cfg, nil)
 				require.NoError(t, err)
 				err = p.Publish(c.topic, message.NewMessage("good", []byte("x")), c.msg)
-				var refused *forwarder.MessageError
+				var refused *outbox.MessageError
 				require.ErrorAs(t, err, &refused)
-				require.ErrorIs(t, err, forwarder.ErrInvalidMessage)
+				require.ErrorIs(t, err, outbox.ErrInvalidMessage)
 				if c.topic != "" && strings.ToValidUTF8(c.topic, "") == c.topic && !strings.Contains(c.topic, "\x00") && len(c.topic) < 1024 {
 					require.Equal(t, 1, refused.Index)
 				}
@@ -162,12 +162,12 @@ func TestPublisherWorksInEveryKindOfTransaction(t *testing.T) {
 	t.Run("sql.DB", func(t *testing.T) {
 		t.Parallel()
 		testdb.Each(t, func(t *testing.T, db *sql.DB) {
-			p, err := forwarder.NewPublisher(db, publisherConfig(db), nil)
+			p, err := outbox.NewPublisher(db, publisherConfig(db), nil)
 			require.NoError(t, err)
 			require.NoError(t, p.Publish("orders", msg()))
 			require.Equal(t, 1, stored(t, db))
 			require.NoError(t, p.Close())
-			require.ErrorIs(t, p.Publish("orders", msg()), forwarder.ErrPublisherClosed)
+			require.ErrorIs(t, p.Publish("orders", msg()), outbox.ErrClosed)
 		})
 	})
 	t.Run("sqlx.Tx", func(t *testing.T) {
@@ -176,7 +176,7 @@ func TestPublisherWorksInEveryKindOfTransaction(t *testing.T) {
 			for _, commit := range []bool{false, true} {
 				tx, err := sqlx.NewDb(db, "any").Beginx()
 				require.NoError(t, err)
-				p, err := forwarder.NewPublisher(tx, publisherConfig(db), nil)
+				p, err := outbox.NewPublisher(tx, publisherConfig(db), nil)
 				require.NoError(t, err)
 				require.NoError(t, p.Publish("orders", msg()))
 				if commit {
@@ -203,7 +203,7 @@ func TestPublisherWorksInEveryKindOfTransaction(t *testing.T) {
 			for _, commit := range []bool{false, true} {
 				tx, err := conn.Begin(ctx)
 				require.NoError(t, err)
-				p, err := forwarder.NewPublisher(forwarder.Pgx(tx), forwarder.PublisherConfig{}, nil)
+				p, err := outbox.NewPublisher(outbox.Pgx(tx), outbox.Config{}, nil)
 				require.NoError(t, err)
 				m := message.NewMessage("1", []byte("\x00\xff'\\"))
 				m.Metadata.Set("k", `v"\`)
@@ -228,7 +228,7 @@ func TestPublisherHonoursTheCallersContext(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		p, err := forwarder.NewPublisher(db, publisherConfig(db), nil)
+		p, err := outbox.NewPublisher(db, publisherConfig(db), nil)
 		require.NoError(t, err)
 		m := keyed("a", "x")
 		require.ErrorIs(t, p.PublishContext(ctx, "orders", m), context.Canceled)
@@ -261,7 +261,7 @@ func TestPublisherStoresAllOrNothingWithoutATransaction(t *testing.T) {
 	for range 1300 {
 		msgs = append(msgs, keyed("a", "x"))
 	}
-	p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{}, nil)
+	p, err := outbox.NewPublisher(db, outbox.Config{}, nil)
 	require.NoError(t, err)
 	require.ErrorContains(t, p.Publish("orders", msgs...), "the network is down")
 	require.Equal(t, 3, inserts)

@@ -10,7 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // reader is one subscription: one member of a group. Its goroutines share its state under mu: the poll loop reads (reader_poll.go, and
@@ -18,11 +18,11 @@ import (
 // (reader_settle.go), and the lease loop keeps the slots (reader_lease.go).
 type reader struct {
 	sub    *Subscriber
-	store  *schema.Store
+	store  *store.Store
 	cfg    SubscriberConfig
 	logger watermill.LoggerAdapter
 	group  string
-	filter schema.Filter
+	filter store.Filter
 	now    func() instant // what leases are counted by
 	// alone reports whether the forwarder runs on a Router of its own: no middleware of an application sees a message before or instead of its
 	// handler.
@@ -66,10 +66,10 @@ type reader struct {
 	// leaseFails and readFails tell that the last attempt to keep the lease, or to read, failed.
 	leaseFails, readFails bool
 	nextDue               time.Time
-	turn                  int            // of the slots, when deliveries are due; the poll loop's own
-	batch                 []schema.Event // memory of the last read; the poll loop's own
-	held                  []schema.Due   // the same, of what was held
-	quiet                 chan struct{}  // closed when the last worker has gone after halted
+	turn                  int           // of the slots, when deliveries are due; the poll loop's own
+	batch                 []store.Event // memory of the last read; the poll loop's own
+	held                  []store.Due   // the same, of what was held
+	quiet                 chan struct{} // closed when the last worker has gone after halted
 }
 
 // slot is a slot that the reader owns.
@@ -113,7 +113,7 @@ func (s signal) give() {
 	}
 }
 
-func newReader(s *Subscriber, group string, filter schema.Filter, alone bool) *reader {
+func newReader(s *Subscriber, group string, filter store.Filter, alone bool) *reader {
 	r := &reader{
 		sub: s, store: s.store, cfg: s.cfg, group: group, filter: filter, now: s.now, alone: alone,
 		logger: s.logger.With(watermill.LogFields{"outbox_group": group}),

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // scan reads what is held for a destination, for a publisher, or all that is held, in the order of its numbers.
@@ -73,7 +73,7 @@ func (r *reader) lookForDue(ctx context.Context, slots []int, room int) (int, er
 //
 // A later delivery of a key must not be taken after an earlier one was passed by, or was left in memory, because something was shut for a
 // moment. So a scan begins anew where a gate has moved since the scan came to the first delivery behind it.
-func (r *reader) takeAgain(list []schema.Due, sc *scan) (taken int) {
+func (r *reader) takeAgain(list []store.Due, sc *scan) (taken int) {
 	passed := map[heldID]bool{}
 	for i := range list {
 		d := &list[i].Delivery
@@ -83,7 +83,7 @@ func (r *reader) takeAgain(list []schema.Due, sc *scan) (taken int) {
 		}
 		own := *d // the list is long and must not be kept for one of it
 		u := &unit{event: list[i].Event, retry: &own, epoch: s.epoch, reader: r}
-		if d.State == schema.Held && r.sub.gates != nil && (sc == nil || !sc.probe) {
+		if d.State == store.Held && r.sub.gates != nil && (sc == nil || !sc.probe) {
 			shut, moves := r.sub.gates.shut(u, d.Destination)
 			if sc != nil && sc.moved(r.sub.gates.of(d.Destination), moves) {
 				sc.restart()
@@ -144,9 +144,9 @@ func (r *reader) lookForHeld(ctx context.Context, slots []int, room int) (taken 
 	}
 	sc := r.scans[0]
 	restarts := sc.restarts
-	ranges := make([]schema.Range, len(slots))
+	ranges := make([]store.Range, len(slots))
 	for i, n := range slots {
-		ranges[i] = schema.Range{Slot: n, After: sc.after[n]}
+		ranges[i] = store.Range{Slot: n, After: sc.after[n]}
 	}
 	r.mu.Unlock()
 

@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/middleware"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // enqueue takes u into memory: behind the others of its key, or ready to run. The caller holds mu.
 func (r *reader) enqueue(u *unit, s *slot) {
 	if key := u.event.Key(); key != "" && !r.cfg.Unordered && (u.retry == nil || u.retry.KeyHash != nil) {
-		u.key, u.keyed = schema.KeyHash(u.event.TenantID, key), true
+		u.key, u.keyed = store.KeyHash(u.event.TenantID, key), true
 	}
 	r.known[u.id()] = u
 	s.units++
@@ -161,7 +161,7 @@ func fallbackTarget(u *unit) target {
 	if destination == "" {
 		destination = u.event.Topic
 	}
-	return target{name: schema.Unrouted, destination: targetName(destination), policy: middleware.Policies()["default"]}
+	return target{name: store.Unrouted, destination: targetName(destination), policy: middleware.Policies()["default"]}
 }
 
 // load fetches a payload that was too long to come with its batch, when there is memory for it.

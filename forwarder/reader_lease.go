@@ -9,7 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // join makes the reader a member of its group under a new id.
@@ -80,7 +80,7 @@ func (r *reader) keep() error {
 	r.mu.Unlock()
 	sent := r.now()
 	slots, err := r.store.Renew(ctx, id, r.cfg.Lease)
-	if errors.Is(err, schema.ErrNotMember) {
+	if errors.Is(err, store.ErrNotMember) {
 		r.logger.Info("The lease had ended and others may have the slots; joining again", nil)
 		r.loseAll()
 		return r.join(ctx)
@@ -162,7 +162,7 @@ func (r *reader) lookAtControls(ctx context.Context) error {
 		r.mu.Unlock()
 	}
 	for _, c := range controls {
-		if c.Kind == schema.Unreachable && gates.proven(c.Name) { // a note that a forwarder left behind
+		if c.Kind == store.Unreachable && gates.proven(c.Name) { // a note that a forwarder left behind
 			if err := r.store.Resume(ctx, c.Kind, c.Name); err != nil {
 				return err
 			}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // pollLoop reads until the reader stops.
@@ -239,7 +239,7 @@ func (s *slot) reread() { s.fresh, s.next = true, 0 }
 // ranges says what to read: every slot above its mark and not above from, and the slots of swept from the start. Slots known to have more share
 // the room. What a sweep finds above rule was not missed. Of slots that must be read from the start for other reasons no more than atOnce are
 // read now. Whole is how many are read from the start.
-func (r *reader) ranges(from, rule int64, room, atOnce int, swept []int) (list []schema.Range, whole int) {
+func (r *reader) ranges(from, rule int64, room, atOnce int, swept []int) (list []store.Range, whole int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	backlogged := 0
@@ -248,7 +248,7 @@ func (r *reader) ranges(from, rule int64, room, atOnce int, swept []int) (list [
 			backlogged++
 		}
 	}
-	list = make([]schema.Range, 0, len(r.slots))
+	list = make([]store.Range, 0, len(r.slots))
 	for n, s := range r.slots {
 		if s.draining {
 			continue
@@ -271,15 +271,15 @@ func (r *reader) ranges(from, rule int64, room, atOnce int, swept []int) (list [
 			limit = room / backlogged
 		}
 		s.fresh = false
-		list = append(list, schema.Range{Slot: n, After: s.next, Limit: max(limit, 8)})
+		list = append(list, store.Range{Slot: n, After: s.next, Limit: max(limit, 8)})
 	}
-	slices.SortFunc(list, func(a, b schema.Range) int { return cmp.Compare(a.Slot, b.Slot) })
+	slices.SortFunc(list, func(a, b store.Range) int { return cmp.Compare(a.Slot, b.Slot) })
 	return list, whole
 }
 
 // take queues what was read. It returns how many events are new, and whether more is waiting.
-func (r *reader) take(events []schema.Event, ranges []schema.Range, mark schema.Mark) (taken int, more bool) {
-	bySlotAndSeq := func(a, b schema.Event) int { return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Seq, b.Seq)) }
+func (r *reader) take(events []store.Event, ranges []store.Range, mark store.Mark) (taken int, more bool) {
+	bySlotAndSeq := func(a, b store.Event) int { return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Seq, b.Seq)) }
 	if !slices.IsSortedFunc(events, bySlotAndSeq) {
 		slices.SortFunc(events, bySlotAndSeq)
 	}

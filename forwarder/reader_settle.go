@@ -7,7 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // settleLoop writes outcomes down until the reader has stopped and nothing is left. What cannot be written stays in memory and is tried
@@ -104,11 +104,11 @@ func (r *reader) settle(batch []*unit) bool {
 }
 
 // tell tells the hooks what was written.
-func (r *reader) tell(b schema.Settlement, events int, took time.Duration) {
+func (r *reader) tell(b store.Settlement, events int, took time.Duration) {
 	r.cfg.Hooks.Settled(events, took)
-	for _, list := range [][]schema.Delivery{b.New, b.Failed} {
+	for _, list := range [][]store.Delivery{b.New, b.Failed} {
 		for i := range list {
-			if list[i].State == schema.Dead {
+			if list[i].State == store.Dead {
 				r.cfg.Hooks.Died(list[i].Destination)
 			}
 		}
@@ -132,18 +132,18 @@ func (r *reader) setBroken(broken bool) {
 }
 
 // settlement turns what became of units into rows.
-func (r *reader) settlement(batch []*unit) schema.Settlement {
-	b := schema.Settlement{Group: r.group, Epochs: map[int]int64{}}
+func (r *reader) settlement(batch []*unit) store.Settlement {
+	b := store.Settlement{Group: r.group, Epochs: map[int]int64{}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, u := range batch {
 		e := &u.event
 		b.Epochs[e.Slot] = u.epoch
 		open := len(b.New)
-		routed := u.retry != nil && u.whole() && !slices.ContainsFunc(u.results, func(r result) bool { return r.name == schema.Unrouted })
+		routed := u.retry != nil && u.whole() && !slices.ContainsFunc(u.results, func(r result) bool { return r.name == store.Unrouted })
 		for i := range u.results {
 			res := &u.results[i]
-			d := schema.Delivery{
+			d := store.Delivery{
 				Seq: e.Seq, Target: res.name, Slot: e.Slot, Destination: targetName(res.destination), State: res.state, Attempts: res.attempts,
 				Wait: res.wait.Seconds(), Error: res.err, Parked: res.parked,
 			}
@@ -157,7 +157,7 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 				}
 			case res.state == "":
 				if b.Ended == nil {
-					b.Ended = make([]schema.Delivery, 0, len(batch))
+					b.Ended = make([]store.Delivery, 0, len(batch))
 				}
 				b.Ended = append(b.Ended, d)
 			default:
@@ -170,15 +170,15 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 			// With another of the key in memory behind it, that one will free the key. A scan comes by the next one without its being made due.
 			if u.retry != nil && u.keyed && (res.state == "" || res.free) && r.tails[u.tail()] == u {
 				if u.passed = u.scan != nil && slices.Contains(r.scans, u.scan); !u.passed {
-					b.Freed = append(b.Freed, schema.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key})
+					b.Freed = append(b.Freed, store.HeldKey{Slot: e.Slot, Target: res.name, KeyHash: u.key})
 				}
 			}
 		}
 		if routed {
-			b.Routed = append(b.Routed, schema.Delivery{Seq: e.Seq, Target: u.retry.Target, Slot: e.Slot})
+			b.Routed = append(b.Routed, store.Delivery{Seq: e.Seq, Target: u.retry.Target, Slot: e.Slot})
 		}
 		if u.retry == nil {
-			ref := schema.Ref{Slot: e.Slot, Seq: e.Seq}
+			ref := store.Ref{Slot: e.Slot, Seq: e.Seq}
 			if len(b.New) == open {
 				b.Done = append(b.Done, ref)
 			} else {
@@ -190,7 +190,7 @@ func (r *reader) settlement(batch []*unit) schema.Settlement {
 }
 
 // applied brings what is in memory up to what was written.
-func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settled) {
+func (r *reader) applied(batch []*unit, b store.Settlement, found store.Settled) {
 	now, opened := time.Now(), map[heldScope]bool{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -218,9 +218,9 @@ func (r *reader) applied(batch []*unit, b schema.Settlement, found schema.Settle
 		for i := range u.results {
 			res := &u.results[i]
 			switch res.state {
-			case schema.Waiting:
+			case store.Waiting:
 				r.dueBy(now.Add(res.wait))
-			case schema.Held:
+			case store.Held:
 				if res.parked {
 					// A scan since it opened has not seen this row.
 					if !r.sub.gates.closed(u, res.destination) {

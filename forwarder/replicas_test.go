@@ -14,8 +14,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -86,7 +88,7 @@ func flow(t testing.TB, db *sql.DB) (stop func() int) {
 				t.Error(err)
 				return
 			}
-			p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+			p, err := outbox.NewPublisher(tx, outbox.Config{}, nil)
 			for k := 0; err == nil && k < 10; k++ {
 				err = p.Publish("orders", keyed(fmt.Sprint(k), fmt.Sprintf("%d.%d.0", k, i)))
 			}
@@ -154,7 +156,7 @@ func TestSlotInFlightIsNotHandedOver(t *testing.T) {
 	t.Parallel()
 	db := testdb.Postgres(t)
 	key := 0
-	for schema.Slot("", fmt.Sprint("order:", key)) < 32 { // of those that the first gives away
+	for store.Slot("", fmt.Sprint("order:", key)) < 32 { // of those that the first gives away
 		key++
 	}
 	rec := newRecorder()
@@ -216,7 +218,7 @@ func TestEventThatFailsAfterItsLeaseComesAgainInOrder(t *testing.T) {
 	t.Parallel()
 	dsn := testdb.PostgresDSN(t)
 	db := testdb.Migrated(t, testdb.Open(t, dsn))
-	s, err := schema.OpenStore(context.Background(), db, schema.Config{})
+	s, err := store.Open(context.Background(), db, schema.Config{})
 	require.NoError(t, err)
 	hook, rec := new(testdb.Hook), newRecorder()
 	stuck := &stuckPublisher{Publisher: rec, began: make(chan struct{}), fail: make(chan struct{})}

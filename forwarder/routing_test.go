@@ -2,25 +2,24 @@ package forwarder_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
-	"database/sql"
-
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 var errDown = errors.New("down")
@@ -53,15 +52,13 @@ func routes(t *testing.T, list ...router.Route) *router.Table {
 
 func configured(key, payload, config string) *message.Message {
 	m := keyed(key, payload)
-	schema.SetRoutingConfig(m, []byte(config), "1")
+	outbox.SetRoutingConfig(m, []byte(config), "1")
 	return m
 }
 
 func publishRouted(t *testing.T, db *sql.DB, table *router.Table, topic string, msgs ...*message.Message) {
 	t.Helper()
-	p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{
-		AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}, Routes: table,
-	}, nil)
+	p, err := outbox.NewPublisher(db, outbox.Config{Dialect: dialect(db), Routes: table}, nil)
 	require.NoError(t, err)
 	require.NoError(t, p.Publish(topic, msgs...))
 }
@@ -162,8 +159,8 @@ func TestFallback(t *testing.T) {
 		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
 		eventually(t, "the fallback has both", func() bool { return len(rec.payloads("f")) == 2 })
 		require.Equal(t, []string{`{"n":2,"m":1}`, `{"n":1,"m":2}`}, rec.payloads("f"), "untransformed")
-		require.Equal(t, "no target matched", rec.got["f"][0].Metadata.Get(schema.KeyCause))
-		require.Equal(t, "down", rec.got["f"][1].Metadata.Get(schema.KeyCause))
+		require.Equal(t, "no target matched", rec.got["f"][0].Metadata.Get(outbox.KeyCause))
+		require.Equal(t, "down", rec.got["f"][1].Metadata.Get(outbox.KeyCause))
 		eventually(t, "both are sent", func() bool { return statuses(t, db)["SENT"] == 2 })
 	})
 }
@@ -214,7 +211,7 @@ func TestDelayIsDurableAndHoldsNobody(t *testing.T) {
 		require.Equal(t, map[string]int{"SENT": 1, "NEW": 1}, statuses(t, db))
 		run(t, db, forwarder.Config{Routes: table}, map[string]message.Publisher{"x": rec})
 		eventually(t, "the delayed one arrives", func() bool { return len(rec.payloads("a")) == 2 })
-		created, err := time.Parse(time.RFC3339Nano, rec.got["a"][1].Metadata.Get(schema.KeyCreatedAt))
+		created, err := time.Parse(time.RFC3339Nano, rec.got["a"][1].Metadata.Get(outbox.KeyCreatedAt))
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, time.Since(created), time.Second)
 	})
@@ -253,11 +250,18 @@ func TestConfigThatIsInvalidWhereItIsStoredIsDeadAndOthersFlow(t *testing.T) {
 		require.Contains(t, text, "$gtt")
 		require.Contains(t, text, "/targets/0/conditions")
 
-		p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: dialect(db)}}}, nil)
+		p, err := outbox.NewPublisher(db, outbox.Config{Routes: routes(t)}, nil)
 		require.NoError(t, err)
 		err = p.Publish("t", configured("k", "{}", `{"targets":[{}]}`))
 		require.ErrorIs(t, err, router.ErrInvalidConfig)
-		require.ErrorIs(t, err, forwarder.ErrInvalidMessage)
+		require.ErrorIs(t, err, outbox.ErrInvalidMessage)
+
+		p, err = outbox.NewPublisher(db, outbox.Config{}, nil) // without routes
+		require.NoError(t, err)
+		for _, config := range []string{`[]`, `{"targets":`, `{} {}`, `null`} {
+			require.ErrorIs(t, p.Publish("t", configured("k", "{}", config)), outbox.ErrInvalidMessage, config)
+		}
+		require.NoError(t, p.Publish("t", configured("k", "{}", `{"targets":[{}]}`)))
 	})
 }
 
@@ -353,7 +357,7 @@ func TestWhatIsHeldIsDeliveredInOrderWhenTheDestinationIsBack(t *testing.T) {
 		})
 		require.Len(t, rec.payloads("b"), keys*each, "the other target has them all")
 		rec.setFail(func(_ string, m *message.Message) error { // and not all at once
-			if m.Metadata.Get(schema.KeyAggregateID) == "3" && string(m.Payload) == "17" && rec.failures < 3 {
+			if m.Metadata.Get(outbox.KeyAggregateID) == "3" && string(m.Payload) == "17" && rec.failures < 3 {
 				rec.failures++
 				return errDown
 			}
@@ -362,7 +366,7 @@ func TestWhatIsHeldIsDeliveredInOrderWhenTheDestinationIsBack(t *testing.T) {
 		eventually(t, "everything is sent", func() bool { return statuses(t, db)["SENT"] == keys*each })
 		next := map[string]int{}
 		for _, m := range rec.got["a"] {
-			key := m.Metadata.Get(schema.KeyAggregateID)
+			key := m.Metadata.Get(outbox.KeyAggregateID)
 			require.Equal(t, fmt.Sprint(next[key]), string(m.Payload), "key %s", key)
 			next[key]++
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // ErrSubscriberClosed is returned by Subscribe after Close.
@@ -30,7 +30,7 @@ var ErrSubscriberClosed = errors.New("subscriber closed")
 // Subscriber is safe for concurrent use.
 type Subscriber struct {
 	db     *sql.DB
-	store  *schema.Store
+	store  *store.Store
 	cfg    SubscriberConfig
 	logger watermill.LoggerAdapter
 
@@ -64,7 +64,7 @@ func NewSubscriber(ctx context.Context, db *sql.DB, cfg SubscriberConfig, logger
 	if err != nil {
 		return nil, fmt.Errorf("outbox subscriber: %w", err)
 	}
-	store, err := schema.OpenStore(ctx, db, cfg.Schema)
+	st, err := store.Open(ctx, db, cfg.Schema)
 	if err != nil {
 		return nil, fmt.Errorf("outbox subscriber: %w", err)
 	}
@@ -76,7 +76,7 @@ func NewSubscriber(ctx context.Context, db *sql.DB, cfg SubscriberConfig, logger
 	if logger == nil {
 		logger = watermill.NopLogger{}
 	}
-	s := &Subscriber{db: db, store: store, cfg: cfg, logger: logger, now: systemNow}
+	s := &Subscriber{db: db, store: st, cfg: cfg, logger: logger, now: systemNow}
 	s.finish, s.plain = s.finishPlain, true
 	return s, nil
 }
@@ -85,7 +85,7 @@ func NewSubscriber(ctx context.Context, db *sql.DB, cfg SubscriberConfig, logger
 // is a group of its own, named after both. The channel is closed when ctx ends or Close was called, after what is in flight has been acked and
 // written down, or CloseTimeout has passed.
 //
-// The error wraps [schema.ErrGroupConflict] when another group serves some of the same events.
+// The error wraps [store.ErrGroupConflict] when another group serves some of the same events.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	r, err := s.subscribe(ctx, topic, false)
 	if err != nil {

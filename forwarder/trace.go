@@ -9,8 +9,9 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/tracing"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // tracer makes the spans of a forwarder. A forwarder that is not traced has none: whoever asks it looks for nil first, which is all that
@@ -93,7 +94,7 @@ func (t *tracer) begin(u *unit, msg *message.Message) trace.Span {
 // describe returns what tells one event from others, and one attempt from others of the event.
 func describe(u *unit, msg *message.Message) []attribute.KeyValue {
 	list := make([]attribute.KeyValue, 0, 5)
-	list = append(list, tracing.MessageID.String(tracing.Text(u.event.ID)), tracing.OutboxID.String(msg.Metadata[schema.KeyID]),
+	list = append(list, tracing.MessageID.String(tracing.Text(u.event.ID)), tracing.OutboxID.String(msg.Metadata[outbox.KeyID]),
 		tracing.Attempt.Int(u.attempts()+1), tracing.BodySize.Int(len(msg.Payload)))
 	if u.event.TenantID != "" {
 		list = append(list, tracing.OutboxTenant.String(tracing.Name(u.event.TenantID)))
@@ -139,19 +140,19 @@ func (u *unit) summary() (outcome, failure string) {
 	for _, r := range u.results {
 		rank, name, text := 0, "delivered", ""
 		switch {
-		case r.state == schema.Dead:
+		case r.state == store.Dead:
 			rank, name, text = 6, "dead", r.err
 		case r.fellBack:
 			rank, name, text = 5, "fallback", r.err
 		case r.untried:
 			rank, name = 3, undecided
-		case r.state == schema.Waiting && r.err != "":
+		case r.state == store.Waiting && r.err != "":
 			rank, name, text = 4, "retry", r.err
-		case r.state == schema.Held:
+		case r.state == store.Held:
 			rank, name = 3, "held"
-		case r.state == schema.Waiting:
+		case r.state == store.Waiting:
 			rank, name = 2, "delayed"
-		case r.state == schema.Skipped:
+		case r.state == store.Skipped:
 			rank, name = 1, "skipped"
 		}
 		if rank > worst {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 type nowhere struct{}
@@ -21,7 +21,7 @@ func (nowhere) Close() error                              { return nil }
 func TestTracingIsFreeWhenItIsOff(t *testing.T) {
 	allocations := func(cfg Config) float64 {
 		f := &Forwarder{subscriber: &Subscriber{}, logger: watermill.NopLogger{}, tracer: newTracer(cfg, cfg.Subscriber)}
-		u := &unit{event: schema.Event{ID: "1", Topic: "orders"}, reader: &reader{ctx: context.Background()}}
+		u := &unit{event: store.Event{ID: "1", Topic: "orders"}, reader: &reader{ctx: context.Background()}}
 		msg := message.NewMessage("1", []byte(`{}`))
 		j := job{target: target{name: "x", destination: "x"}, topic: "x", publisher: &publisher{Publisher: nowhere{}}}
 		return testing.AllocsPerRun(100, func() {

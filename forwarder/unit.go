@@ -10,14 +10,14 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
 	"github.com/bento-outbox/watermill-outbox/internal/redact"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/middleware"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // unit is what is worked on at once: an event on its first pass to all its targets, or one delivery of it that is tried again.
 type unit struct {
-	event   schema.Event
-	retry   *schema.Delivery // nil on the first pass
+	event   store.Event
+	retry   *store.Delivery // nil on the first pass
 	key     int64
 	keyed   bool // whether it stands in the order of its key
 	epoch   int64
@@ -55,7 +55,7 @@ func (u *unit) id() unitID {
 func (u *unit) tail() heldID { return heldID{u.event.Slot, blockID{u.retry.Target, u.key}} }
 
 // whole tells whether the unit is to go to all its targets: on its first pass, or when that failed because it could not be routed.
-func (u *unit) whole() bool { return u.retry == nil || u.retry.Target == schema.Unrouted }
+func (u *unit) whole() bool { return u.retry == nil || u.retry.Target == store.Unrouted }
 
 // attempts returns how often the unit was tried before.
 func (u *unit) attempts() int {
@@ -75,7 +75,7 @@ type target struct {
 // result is what became of a unit for one target.
 type result struct {
 	target
-	state    schema.State // empty: delivered
+	state    store.State // empty: delivered
 	attempts int
 	wait     time.Duration
 	err      string
@@ -104,7 +104,7 @@ func (u *unit) decided() bool {
 }
 
 // gaveUp tells whether the target will not get the event any more.
-func (res *result) gaveUp() bool { return res.state == schema.Dead || res.fellBack }
+func (res *result) gaveUp() bool { return res.state == store.Dead || res.fellBack }
 
 // together applies all_or_nothing to a first pass: when one target gave up, what is unfinished is cancelled. A fallback takes the event
 // once.
@@ -121,10 +121,10 @@ func (u *unit) together() {
 	cause, kept := u.results[first], u.results[:0]
 	for i, r := range u.results {
 		switch {
-		case i == first || r.state == "" || r.state == schema.Dead:
+		case i == first || r.state == "" || r.state == store.Dead:
 			kept = append(kept, r)
 		case !cause.fellBack:
-			r.state, r.free, r.err = schema.Dead, !r.holdKey, cancelText(cause.name)
+			r.state, r.free, r.err = store.Dead, !r.holdKey, cancelText(cause.name)
 			kept = append(kept, r)
 		}
 	}
@@ -141,7 +141,7 @@ func (u *unit) dead() []result {
 	defer u.mu.Unlock()
 	var list []result
 	for _, r := range u.results {
-		if r.state == schema.Dead {
+		if r.state == store.Dead {
 			list = append(list, r)
 		}
 	}
@@ -171,23 +171,23 @@ func (u *unit) seal() {
 
 // held says that an earlier event of the key is not through to t.
 func (u *unit) held(t target) {
-	u.record(result{target: t, state: schema.Held})
+	u.record(result{target: t, state: store.Held})
 }
 
 // park says that t is closed for now. The delivery is held without an attempt.
 func (u *unit) park(t target, reason string) {
-	if u.retry != nil && u.retry.State == schema.Held {
+	if u.retry != nil && u.retry.State == store.Held {
 		u.leave(true)
 		return
 	}
-	u.record(result{target: t, state: schema.Held, attempts: u.attempts(), err: reason, parked: true})
+	u.record(result{target: t, state: store.Held, attempts: u.attempts(), err: reason, parked: true})
 }
 
 // postponed tries the delivery again without an attempt, after as long as the policy waits the nth time, or as the destination asks.
 func (u *unit) postponed(t target, err error, n int) {
 	wait, _ := t.policy.Next(min(n, t.policy.MaxAttempts-1))
 	wait = min(max(wait, minPostponed<<min(n-1, 16)), maxPostponed)
-	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), wait: max(wait, retryAfter(err)), err: errorText(err)})
+	u.record(result{target: t, state: store.Waiting, attempts: u.attempts(), wait: max(wait, retryAfter(err)), err: errorText(err)})
 }
 
 // The wait of a delivery that is postponed. The least keeps a broken connection from being tried in a busy loop before its breaker opens.
@@ -198,12 +198,12 @@ const (
 
 // skipped says that t does not want the event any more, or that nobody does when t is the zero target.
 func (u *unit) skipped(t target, reason string) {
-	u.record(result{target: t, state: schema.Skipped, attempts: u.attempts(), err: reason, free: true})
+	u.record(result{target: t, state: store.Skipped, attempts: u.attempts(), err: reason, free: true})
 }
 
 // delayed puts the delivery off, outside order and without an attempt.
 func (u *unit) delayed(t target, wait time.Duration) {
-	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), wait: wait, free: true})
+	u.record(result{target: t, state: store.Waiting, attempts: u.attempts(), wait: wait, free: true})
 }
 
 // failed counts an attempt, and gives up when the policy does or when err cannot be cured.
@@ -213,9 +213,9 @@ func (u *unit) failure(t target, err error) result {
 	r := result{target: t, attempts: u.attempts() + 1, err: errorText(err)}
 	wait, again := t.policy.Next(r.attempts)
 	if !again || middleware.IsPermanent(err) {
-		r.state, r.free = schema.Dead, !t.holdKey
+		r.state, r.free = store.Dead, !t.holdKey
 	} else {
-		r.state, r.wait = schema.Waiting, max(wait, retryAfter(err))
+		r.state, r.wait = store.Waiting, max(wait, retryAfter(err))
 	}
 	return r
 }
@@ -224,7 +224,7 @@ func (u *unit) failure(t target, err error) result {
 func (u *unit) passedBy(t target) {
 	wait, _ := t.policy.Next(0)
 	wait = max(wait, minPassedBy, min(time.Since(u.event.CreatedAt)/2, maxPassedBy))
-	r := result{target: t, state: schema.Waiting, attempts: u.attempts(), wait: wait, err: errPassedBy.Error()}
+	r := result{target: t, state: store.Waiting, attempts: u.attempts(), wait: wait, err: errPassedBy.Error()}
 	if u.retry != nil && u.retry.Error != "" {
 		r.err = u.retry.Error
 	}
@@ -239,7 +239,7 @@ const (
 
 // undecided says that t was not tried. With other targets tried already it is written down as to be done; else the unit is abandoned.
 func (u *unit) undecided(t target) {
-	u.record(result{target: t, state: schema.Waiting, attempts: u.attempts(), untried: true})
+	u.record(result{target: t, state: store.Waiting, attempts: u.attempts(), untried: true})
 }
 
 // through tells whether a sealed unit's delivery ended, or left the order of its key.
@@ -315,10 +315,10 @@ func storable(s string, limit int) string {
 
 // targetName returns the name that a target is stored under: the name itself, or its start and a hash when it is longer than an index takes.
 func targetName(name string) string {
-	if len(name) <= schema.MaxTarget {
-		return storable(name, schema.MaxTarget)
+	if len(name) <= store.MaxTarget {
+		return storable(name, store.MaxTarget)
 	}
-	return storable(name, schema.MaxTarget-20) + "#" + strconv.FormatUint(uint64(schema.KeyHash("", name)), 36)
+	return storable(name, store.MaxTarget-20) + "#" + strconv.FormatUint(uint64(store.KeyHash("", name)), 36)
 }
 
 // unitContext carries a unit and its outcome in one context.

@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -49,7 +50,7 @@ func TestNotifyWakesThoseWhoListen(t *testing.T) {
 		tx, err := db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		defer func() { _ = tx.Rollback() }()
-		p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{Notify: true}, logger(t))
+		p, err := outbox.NewPublisher(tx, outbox.Config{Notify: true}, logger(t))
 		require.NoError(t, err)
 		require.NoError(t, p.Publish("t", keyed("a", payload)))
 		require.NoError(t, tx.Commit())
@@ -73,7 +74,7 @@ func TestNotifyAndListenNeedPostgreSQL(t *testing.T) {
 	db := testdb.SQLite(t)
 	_, err := forwarder.NewSubscriber(t.Context(), db, forwarder.SubscriberConfig{Listen: true}, nil)
 	require.ErrorContains(t, err, "Listen needs PostgreSQL and the driver pgx")
-	cfg := forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: schema.SQLite}}, Notify: true}
-	_, err = forwarder.NewPublisher(db, cfg, nil)
+	cfg := outbox.Config{Dialect: schema.SQLite, Notify: true}
+	_, err = outbox.NewPublisher(db, cfg, nil)
 	require.ErrorContains(t, err, "Notify is for PostgreSQL")
 }

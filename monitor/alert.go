@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/internal/english"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // Level is how bad something is.
@@ -68,7 +68,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 			list = append(list, Alert{Rule: rule, Subject: subject, Level: l, Message: fmt.Sprintf(message, args...), Action: action})
 		}
 	}
-	about := func(states ...schema.State) string {
+	about := func(states ...store.State) string {
 		if s.IsEstimated(states...) {
 			return "about "
 		}
@@ -81,7 +81,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 			l = Critical
 		}
 		add(RuleNoForwarders, "", l, "Start outbox run. If it is running, its log says why it cannot reach the database or join its group.",
-			"No forwarder is alive; %s%s.", about(schema.Pending, schema.Waiting, schema.Held), waiting(s.Totals.Open()))
+			"No forwarder is alive; %s%s.", about(store.Pending, store.Waiting, store.Held), waiting(s.Totals.Open()))
 	}
 	for _, c := range s.Unreachable {
 		gone := s.Time.Sub(c.Since)
@@ -99,7 +99,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 
 	l, limit := level(s.Totals.Backlog(), t.BacklogWarning, t.BacklogCritical)
 	add(RuleBacklog, "", l, "See the bottlenecks: they say what holds it up.",
-		"%s%s to go: at or above %d.", capital(about(schema.Pending, schema.Held)), waiting(s.Totals.Backlog()), limit)
+		"%s%s to go: at or above %d.", capital(about(store.Pending, store.Held)), waiting(s.Totals.Backlog()), limit)
 
 	oldest := time.Duration(s.OldestSeconds * float64(time.Second))
 	l, age := level(oldest, t.OldestAgeWarning, t.OldestAgeCritical)
@@ -111,7 +111,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 
 	if s.Rates != nil && t.MinRate > 0 && t.RateBacklog >= 0 && s.Totals.Pending >= t.RateBacklog && s.Rates.Out < t.MinRate {
 		add(RuleLowRate, "", Warning, "See the bottlenecks: a slow destination, a slow database, or too few forwarders.",
-			"%.1f events a second get through while %s%d are pending: below %g.", s.Rates.Out, about(schema.Pending), s.Totals.Pending, t.MinRate)
+			"%.1f events a second get through while %s%d are pending: below %g.", s.Rates.Out, about(store.Pending), s.Totals.Pending, t.MinRate)
 	}
 
 	took := time.Duration(s.QueryMillis * float64(time.Millisecond))
@@ -126,7 +126,7 @@ func (t Thresholds) alerts(s Snapshot) []Alert {
 
 	l, dead := level(s.Totals.Dead, t.DeadWarning, t.DeadCritical)
 	add(RuleDeadLetters, "", l, "outbox dead list shows them. Put the cause right, then: outbox dead replay --all",
-		"%s%s gave up: at or above %d.", capital(about(schema.Dead)), deliveries(s.Totals.Dead), dead)
+		"%s%s gave up: at or above %d.", capital(about(store.Dead)), deliveries(s.Totals.Dead), dead)
 
 	slices.SortStableFunc(list, func(a, b Alert) int {
 		return cmp.Or(b.Level.rank()-a.Level.rank(), slices.Index(Rules, a.Rule)-slices.Index(Rules, b.Rule), cmp.Compare(a.Subject, b.Subject))

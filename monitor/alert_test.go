@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 func defaults(t *testing.T, set Thresholds) Thresholds {
@@ -37,13 +37,13 @@ func TestAlerts(t *testing.T) {
 		{name: "backlog warning", make: func(s *Snapshot) { s.Totals.Pending, s.Totals.Held = 4_000, 6_000 }, rule: RuleBacklog, want: Warning,
 			says: "10000 events and deliveries wait to go: at or above 10000."},
 		{name: "backlog critical", make: func(s *Snapshot) { s.Totals.Held = 50_000 }, rule: RuleBacklog, want: Critical},
-		{name: "backlog estimated", make: func(s *Snapshot) { s.Totals.Held, s.Estimated = 50_000, []schema.State{schema.Held} }, rule: RuleBacklog, want: Critical, says: "About 50000"},
+		{name: "backlog estimated", make: func(s *Snapshot) { s.Totals.Held, s.Estimated = 50_000, []store.State{store.Held} }, rule: RuleBacklog, want: Critical, says: "About 50000"},
 		{name: "what waits for its time is no backlog", make: func(s *Snapshot) { s.Totals.Waiting = 1_000_000 }},
 		{name: "backlog of one's own", set: Thresholds{BacklogWarning: 5}, make: func(s *Snapshot) { s.Totals.Held = 5 }, rule: RuleBacklog, want: Warning},
 		{name: "critical alone", set: Thresholds{BacklogCritical: 5}, make: func(s *Snapshot) { s.Totals.Held = 5 }, rule: RuleBacklog, want: Critical},
 		{name: "no warning", set: Thresholds{BacklogWarning: -1}, make: func(s *Snapshot) { s.Totals.Held = 49_999 }},
 		{name: "off", set: Thresholds{BacklogWarning: -1, BacklogCritical: -1}, make: func(s *Snapshot) { s.Totals.Held = 1 << 40 }},
-		{name: "dead counted beside a backlog estimated", make: func(s *Snapshot) { s.Totals.Dead, s.Estimated = 2, []schema.State{schema.Pending} },
+		{name: "dead counted beside a backlog estimated", make: func(s *Snapshot) { s.Totals.Dead, s.Estimated = 2, []store.State{store.Pending} },
 			rule: RuleDeadLetters, want: Warning, says: "2 deliveries gave up"},
 		{name: "query time below", make: func(s *Snapshot) { s.QueryMillis = 499 }},
 		{name: "query time warning", make: func(s *Snapshot) { s.QueryMillis = 500 }, rule: RuleQueryTime, want: Warning},
@@ -62,10 +62,10 @@ func TestAlerts(t *testing.T) {
 		{name: "one dead letter", make: func(s *Snapshot) { s.Totals.Dead = 1 }, rule: RuleDeadLetters, want: Warning},
 		{name: "many dead letters", make: func(s *Snapshot) { s.Totals.Dead = 1000 }, rule: RuleDeadLetters, want: Critical},
 		{name: "unreachable", make: func(s *Snapshot) {
-			s.Unreachable = []schema.Control{{Name: "kafka://a", Since: ago(*s, time.Minute), Reason: "connection refused"}}
+			s.Unreachable = []store.Control{{Name: "kafka://a", Since: ago(*s, time.Minute), Reason: "connection refused"}}
 		}, rule: RuleUnreachable, want: Warning, says: "kafka://a has accepted nothing for 1m0s: connection refused."},
 		{name: "unreachable for long", make: func(s *Snapshot) {
-			s.Unreachable = []schema.Control{{Name: "kafka://a", Since: ago(*s, 10*time.Minute)}}
+			s.Unreachable = []store.Control{{Name: "kafka://a", Since: ago(*s, 10*time.Minute)}}
 		}, rule: RuleUnreachable, want: Critical},
 		{name: "no forwarder, nothing to do", make: func(s *Snapshot) { s.Forwarders = nil }, rule: RuleNoForwarders, want: Warning},
 		{name: "no forwarder alive", make: func(s *Snapshot) { s.Forwarders[0].Alive, s.Totals.Waiting = false, 1 }, rule: RuleNoForwarders, want: Critical},
@@ -92,7 +92,7 @@ func TestAlertsTheWorstFirst(t *testing.T) {
 	t.Parallel()
 	s := well()
 	s.Totals = Totals{Pending: 20_000, Dead: 5000}
-	s.Unreachable = []schema.Control{{Name: "b", Since: s.Time}, {Name: "a", Since: s.Time}}
+	s.Unreachable = []store.Control{{Name: "b", Since: s.Time}, {Name: "a", Since: s.Time}}
 	var got []string
 	for _, a := range defaults(t, Thresholds{}).alerts(s) {
 		got = append(got, string(a.Rule)+" "+a.Subject)

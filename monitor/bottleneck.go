@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/internal/english"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // Bottleneck is something that holds events up, or will.
@@ -56,7 +56,7 @@ func (t Thresholds) bottlenecks(s Snapshot) []Bottleneck {
 	for _, c := range s.Paused {
 		gone[c.Name] = true
 		action := "Resume it when its time has come: outbox resume --" + string(c.Kind) + " " + english.ShellWord(c.Name)
-		if c.Kind == schema.PausedKey { // nothing counts by key
+		if c.Kind == store.PausedKey { // nothing counts by key
 			add("operators", Info, action, "The key %s has been paused for %s.", c.Name, round(s.Time.Sub(c.Since)))
 			continue
 		}
@@ -119,13 +119,13 @@ func max2(a, b Level) Level {
 func short(name string) string { return cut(name, 200) }
 
 // heldBy is what a control holds, as far as it is named. A destination without a topic is all of its publisher's.
-func (s Snapshot) heldBy(c schema.Control) (held int64) {
+func (s Snapshot) heldBy(c store.Control) (held int64) {
 	list := s.Destinations
-	if c.Kind == schema.PausedTenant {
+	if c.Kind == store.PausedTenant {
 		list = s.Tenants
 	}
 	for _, g := range list {
-		if g.Name == c.Name || c.Kind != schema.PausedTenant && s.covers(c.Name, g.Name) {
+		if g.Name == c.Name || c.Kind != store.PausedTenant && s.covers(c.Name, g.Name) {
 			held += g.Totals.Held
 		}
 	}

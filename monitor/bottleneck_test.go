@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 func TestBottlenecks(t *testing.T) {
@@ -21,19 +21,19 @@ func TestBottlenecks(t *testing.T) {
 		{name: "nobody forwards", make: func(s *Snapshot) { s.Forwarders, s.Totals.Held = nil, 1 }, where: "forwarders", want: Critical, says: "No forwarder"},
 		{name: "slots without owner", make: func(s *Snapshot) { s.FreeSlots = 3 }, where: "forwarders", want: Warning, says: "wait: 3."},
 		{name: "destination gone", make: func(s *Snapshot) {
-			s.Unreachable = []schema.Control{{Kind: schema.Unreachable, Name: "a", Since: s.Time}}
+			s.Unreachable = []store.Control{{Kind: store.Unreachable, Name: "a", Since: s.Time}}
 			s.Destinations = []Group{{Name: "a", Totals: Totals{Held: 20_000, Waiting: 5}}}
 		}, where: "destination", want: Critical, says: "holds 20000"},
 		{name: "publisher paused", make: func(s *Snapshot) {
-			s.Paused = []schema.Control{{Kind: schema.PausedDestination, Name: "kafka://", Since: s.Time}}
+			s.Paused = []store.Control{{Kind: store.PausedDestination, Name: "kafka://", Since: s.Time}}
 			s.Destinations = []Group{{Name: "kafka://a", Totals: Totals{Held: 600}}, {Name: "kafka://b", Totals: Totals{Held: 500}}, {Name: "b", Totals: Totals{Held: 1}}}
 		}, where: "operators", want: Warning, says: "holds 1100"},
 		{name: "tenant paused", make: func(s *Snapshot) {
-			s.Paused = []schema.Control{{Kind: schema.PausedTenant, Name: "acme", Since: s.Time}}
+			s.Paused = []store.Control{{Kind: store.PausedTenant, Name: "acme", Since: s.Time}}
 			s.Tenants = []Group{{Name: "acme", Totals: Totals{Held: 6}}}
 		}, where: "operators", want: Info, says: "holds 6"},
 		{name: "key paused", make: func(s *Snapshot) {
-			s.Paused = []schema.Control{{Kind: schema.PausedKey, Name: "order:1", Since: s.Time}}
+			s.Paused = []store.Control{{Kind: store.PausedKey, Name: "order:1", Since: s.Time}}
 		}, where: "operators", want: Info, says: "order:1 has been paused"},
 		{name: "retries hold keys", make: func(s *Snapshot) {
 			s.Destinations = []Group{{Name: "a", Totals: Totals{Held: 1500, Waiting: 7}}}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // collector exports what is in the database. Every process that has one exports the same: take the maximum, not the sum, over processes.
@@ -82,14 +82,14 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(upDesc, 1)
 	gauge(ageDesc, time.Since(s.Time).Seconds())
 	gauge(exactDesc, number(s.Exact))
-	s.Totals.each(func(state schema.State, n int64) { gauge(openDesc, float64(n), string(state)) })
+	s.Totals.each(func(state store.State, n int64) { gauge(openDesc, float64(n), string(state)) })
 	for _, part := range []struct {
 		desc   *prometheus.Desc
 		groups []Group
 	}{{destinationDesc, s.Destinations}, {tenantDesc, s.Tenants}, {topicDesc, s.Topics}} {
 		for _, g := range part.groups {
-			g.Totals.each(func(state schema.State, n int64) {
-				if part.desc != destinationDesc || state != schema.Pending {
+			g.Totals.each(func(state store.State, n int64) {
+				if part.desc != destinationDesc || state != store.Pending {
 					gauge(part.desc, float64(n), label(g.Name), string(state))
 				}
 			})
@@ -106,7 +106,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(forwardersDesc, float64(alive), "alive")
 	gauge(forwardersDesc, float64(len(s.Forwarders)-alive), "dead")
 	gauge(freeDesc, float64(s.FreeSlots))
-	for _, kind := range []schema.ControlKind{schema.PausedDestination, schema.PausedTenant, schema.PausedKey} {
+	for _, kind := range []store.ControlKind{store.PausedDestination, store.PausedTenant, store.PausedKey} {
 		n := 0
 		for _, p := range s.Paused {
 			n += int(number(p.Kind == kind))
@@ -139,8 +139,8 @@ func (m *Monitor) failures() uint64 {
 	return m.errors
 }
 
-func (t Totals) each(f func(schema.State, int64)) {
-	for _, state := range []schema.State{schema.Pending, schema.Waiting, schema.Held, schema.Dead, schema.Skipped} {
+func (t Totals) each(f func(store.State, int64)) {
+	for _, state := range []store.State{store.Pending, store.Waiting, store.Held, store.Dead, store.Skipped} {
 		f(state, *t.of(state))
 	}
 }

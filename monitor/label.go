@@ -5,7 +5,7 @@ import (
 	"hash/fnv"
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // Bounds of what data may put into a scrape. Names come with events, and whoever makes them up must not fill memory with them.
@@ -21,7 +21,7 @@ const (
 func label(name string) string { return cut(name, MaxLabelLength) }
 
 // printable is a name as JSON and pages can have it. It is whole, unless an older table let it be longer than names may be now.
-func printable(name string) string { return cut(name, schema.MaxTarget) }
+func printable(name string) string { return cut(name, store.MaxTarget) }
 
 func cut(name string, limit int) string {
 	if len(name) <= limit {

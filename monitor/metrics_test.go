@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // gather returns the values of a registry: counters, gauges, and the number of observations of histograms.
@@ -119,7 +119,7 @@ func TestScrapeIsBounded(t *testing.T) {
 			m.Published(name, 1, 0, 0, true, nil)
 			m.Died(name + strings.Repeat("x", 1_000_000*(i%2)))
 			m.Breaker(name, true)
-			require.NoError(t, watch.Store().Pause(ctx, schema.Unreachable, name, ""))
+			require.NoError(t, watch.Store().Pause(ctx, store.Unreachable, name, ""))
 			tenant, topic := fmt.Sprint(long, i, "tenant"), fmt.Sprint(long, i, "topic")
 			execute(t, db, fmt.Sprintf(`INSERT INTO outbox (tenant_id, topic, payload) VALUES ('%s', '%s', '1')`, tenant, topic))
 		}
@@ -183,9 +183,9 @@ func exported(t testing.TB, db *sql.DB) *prometheus.Registry {
 	m := open(t, db, monitor.Config{})
 	execute(t, db, `INSERT INTO outbox (tenant_id, topic, payload) VALUES ('a', 'orders', '1'), ('b', 'orders', '1')`, `DELETE FROM outbox_pending WHERE seq = 2`,
 		`INSERT INTO outbox_deliveries (seq, target, slot, destination, state) SELECT seq, 'x', slot, 'kafka://x', 'dead' FROM outbox WHERE seq = 2`)
-	require.NoError(t, m.Store().Pause(ctx, schema.Unreachable, "kafka://x", ""))
-	require.NoError(t, m.Store().Pause(ctx, schema.PausedTenant, "a", ""))
-	require.NoError(t, m.Store().Join(ctx, "g", "me", schema.Filter{}, time.Hour))
+	require.NoError(t, m.Store().Pause(ctx, store.Unreachable, "kafka://x", ""))
+	require.NoError(t, m.Store().Pause(ctx, store.PausedTenant, "a", ""))
+	require.NoError(t, m.Store().Join(ctx, "g", "me", store.Filter{}, time.Hour))
 	take(t, m)
 	begin := time.Now()
 	await.That(t, func() bool { return time.Since(begin) > 60*time.Millisecond })

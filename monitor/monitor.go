@@ -14,6 +14,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -65,7 +66,7 @@ func (c Config) withDefaults() (Config, error) {
 // Monitor takes snapshots of one outbox. It is safe for concurrent use.
 type Monitor struct {
 	db    *sql.DB
-	store *schema.Store
+	store *store.Store
 	cfg   Config
 	log   watermill.LoggerAdapter
 
@@ -89,7 +90,7 @@ func New(ctx context.Context, db *sql.DB, cfg Config, logger watermill.LoggerAda
 	if err != nil {
 		return nil, fmt.Errorf("invalid monitor config: %w", err)
 	}
-	store, err := schema.OpenStore(ctx, db, cfg.Schema)
+	st, err := store.Open(ctx, db, cfg.Schema)
 	if err != nil {
 		return nil, err
 	}
@@ -97,13 +98,13 @@ func New(ctx context.Context, db *sql.DB, cfg Config, logger watermill.LoggerAda
 		logger = watermill.NopLogger{}
 	}
 	return &Monitor{
-		db: db, store: store, cfg: cfg, log: logger, taking: make(chan struct{}, 1), since: map[alertKey]time.Time{},
+		db: db, store: st, cfg: cfg, log: logger, taking: make(chan struct{}, 1), since: map[alertKey]time.Time{},
 		history: history{limit: int(historyTime / cfg.Interval)},
 	}, nil
 }
 
 // Store returns the store that m looks at.
-func (m *Monitor) Store() *schema.Store { return m.store }
+func (m *Monitor) Store() *store.Store { return m.store }
 
 // Recent returns the last snapshot when it is not older than the interval of the config, else a new one. Those who ask while one is taken wait for it.
 // A failure is returned for as long as a snapshot would be, so that nobody who asks often troubles a database that is in trouble.

@@ -3,7 +3,7 @@ package monitor
 import (
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // mark is what rates are counted from.
@@ -11,12 +11,12 @@ type mark struct {
 	at      time.Time
 	last    int64
 	head    float64
-	pending schema.Count
+	pending store.Count
 }
 
 // rates compares with the snapshot before, and makes this one what the next compares with.
-func (m *Monitor) rates(at time.Time, b schema.Backlog) *Rates {
-	before, now := m.mark, mark{at: at, last: b.Last, head: b.Head, pending: b.State(schema.Pending)}
+func (m *Monitor) rates(at time.Time, b store.Backlog) *Rates {
+	before, now := m.mark, mark{at: at, last: b.Last, head: b.Head, pending: b.State(store.Pending)}
 	const least = 50 * time.Millisecond // less says more about chance than about the rate
 	over := at.Sub(before.at)
 	if !before.at.IsZero() && over < least {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // Others is the name under which a snapshot sums what it does not name.
@@ -17,10 +17,10 @@ const Others = "(others)"
 // Snapshot is the state of an outbox at one time.
 type Snapshot struct {
 	Time time.Time `json:"time"`
-	// Exact is false when some numbers are estimates, see [schema.Store.Backlog].
+	// Exact is false when some numbers are estimates, see [store.Store.Backlog].
 	Exact bool `json:"exact"`
 	// Estimated are the states whose totals are estimates. Tenants and topics may be estimates beside totals that are exact.
-	Estimated []schema.State `json:"estimated"`
+	Estimated []store.State `json:"estimated"`
 	// Totals of all events and deliveries.
 	Totals Totals `json:"totals"`
 	// Inserted is the last event number that was given out.
@@ -36,11 +36,11 @@ type Snapshot struct {
 	Tenants      []Group `json:"tenants"`
 	Topics       []Group `json:"topics"`
 
-	Paused      []schema.Control `json:"paused"`
-	Unreachable []schema.Control `json:"unreachable"` // publishers, as kafka://, and destinations whose breaker is open, in any forwarder
-	Forwarders  []Forwarder      `json:"forwarders"`
-	FreeSlots   int              `json:"free_slots"` // that nobody owns, of groups that have a forwarder alive
-	Pool        Pool             `json:"pool"`
+	Paused      []store.Control `json:"paused"`
+	Unreachable []store.Control `json:"unreachable"` // publishers, as kafka://, and destinations whose breaker is open, in any forwarder
+	Forwarders  []Forwarder     `json:"forwarders"`
+	FreeSlots   int             `json:"free_slots"` // that nobody owns, of groups that have a forwarder alive
+	Pool        Pool            `json:"pool"`
 
 	Alerts      []Alert      `json:"alerts"`      // the worst first
 	Bottlenecks []Bottleneck `json:"bottlenecks"` // the worst first
@@ -63,15 +63,15 @@ func (t Totals) Backlog() int64 { return t.Pending + t.Held }
 // Open is what is not finished.
 func (t Totals) Open() int64 { return t.Pending + t.Held + t.Waiting }
 
-func (t *Totals) of(s schema.State) *int64 {
+func (t *Totals) of(s store.State) *int64 {
 	switch s {
-	case schema.Pending:
+	case store.Pending:
 		return &t.Pending
-	case schema.Waiting:
+	case store.Waiting:
 		return &t.Waiting
-	case schema.Held:
+	case store.Held:
 		return &t.Held
-	case schema.Dead:
+	case store.Dead:
 		return &t.Dead
 	}
 	return &t.Skipped
@@ -132,7 +132,7 @@ func (m *Monitor) TakeExact(ctx context.Context) (Snapshot, error) { return m.ta
 
 func (m *Monitor) take(ctx context.Context, exact bool) (Snapshot, error) {
 	pool := m.db.Stats() // before the snapshot needs a connection itself
-	s := Snapshot{Time: time.Now(), Pool: poolOf(pool), Paused: []schema.Control{}, Unreachable: []schema.Control{}, Forwarders: []Forwarder{}, standard: m.cfg.DefaultPublisher}
+	s := Snapshot{Time: time.Now(), Pool: poolOf(pool), Paused: []store.Control{}, Unreachable: []store.Control{}, Forwarders: []Forwarder{}, standard: m.cfg.DefaultPublisher}
 	b, err := m.store.Backlog(ctx, exact)
 	if err == nil {
 		err = m.look(ctx, &s)
@@ -145,14 +145,14 @@ func (m *Monitor) take(ctx context.Context, exact bool) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 
-	s.Exact, s.Inserted, s.Estimated = b.Exact(), b.Last, []schema.State{}
+	s.Exact, s.Inserted, s.Estimated = b.Exact(), b.Last, []store.State{}
 	for _, c := range b.States {
 		*s.Totals.of(c.State) = c.Count
 		if !c.Exact {
 			s.Estimated = append(s.Estimated, c.State)
 		}
 	}
-	s.OldestSeconds = max(b.State(schema.Pending).Oldest, b.State(schema.Held).Oldest).Seconds()
+	s.OldestSeconds = max(b.State(store.Pending).Oldest, b.State(store.Held).Oldest).Seconds()
 	s.QueryMillis = float64(b.Took) / float64(time.Millisecond)
 	s.Destinations, s.Tenants, s.Topics = grouped(b.Destinations, m.cfg.Top), grouped(b.Tenants, m.cfg.Top), grouped(b.Topics, m.cfg.Top)
 
@@ -175,7 +175,7 @@ func (m *Monitor) look(ctx context.Context, s *Snapshot) error {
 	}
 	for _, c := range controls {
 		c.Since, c.Name, c.Reason = c.Since.UTC(), printable(c.Name), printable(c.Reason)
-		if c.Kind == schema.Unreachable {
+		if c.Kind == store.Unreachable {
 			s.Unreachable = append(s.Unreachable, c)
 		} else {
 			s.Paused = append(s.Paused, c)
@@ -199,12 +199,12 @@ func (m *Monitor) look(ctx context.Context, s *Snapshot) error {
 }
 
 // IsEstimated tells whether the total of any of the states is an estimate.
-func (s Snapshot) IsEstimated(states ...schema.State) bool {
-	return slices.ContainsFunc(states, func(state schema.State) bool { return slices.Contains(s.Estimated, state) })
+func (s Snapshot) IsEstimated(states ...store.State) bool {
+	return slices.ContainsFunc(states, func(state store.State) bool { return slices.Contains(s.Estimated, state) })
 }
 
 // grouped puts the counts of a name together. It names the top ones that have most to do, and sums the rest.
-func grouped(counts []schema.Count, top int) []Group {
+func grouped(counts []store.Count, top int) []Group {
 	byName := map[string]*Group{}
 	for _, c := range counts {
 		name := printable(c.Name)
@@ -215,7 +215,7 @@ func grouped(counts []schema.Count, top int) []Group {
 		}
 		*g.Totals.of(c.State) += c.Count
 		g.Exact = g.Exact && c.Exact
-		if c.State != schema.Dead && c.State != schema.Skipped {
+		if c.State != store.Dead && c.State != store.Skipped {
 			g.OldestSeconds = max(g.OldestSeconds, c.Oldest.Seconds())
 		}
 	}
@@ -235,7 +235,7 @@ func grouped(counts []schema.Count, top int) []Group {
 	}
 	others := Group{Name: Others, Exact: true}
 	for _, g := range list[top:] {
-		g.Totals.each(func(state schema.State, n int64) { *others.Totals.of(state) += n })
+		g.Totals.each(func(state store.State, n int64) { *others.Totals.of(state) += n })
 		others.OldestSeconds = max(others.OldestSeconds, g.OldestSeconds)
 		others.Exact = others.Exact && g.Exact
 	}
@@ -243,7 +243,7 @@ func grouped(counts []schema.Count, top int) []Group {
 }
 
 // UnreachableBy returns what keeps a destination from being reached, itself or its publisher; nil when nothing does.
-func (s Snapshot) UnreachableBy(destination string) *schema.Control {
+func (s Snapshot) UnreachableBy(destination string) *store.Control {
 	for i, c := range s.Unreachable {
 		if s.covers(c.Name, destination) {
 			return &s.Unreachable[i]

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -34,9 +35,9 @@ func TestSnapshot(t *testing.T) {
 			`DELETE FROM outbox_pending WHERE seq > 20`,
 			`INSERT INTO outbox_deliveries (seq, target, slot, destination, state) SELECT seq, 'x', slot, CASE WHEN seq < 27 THEN 'kafka://a' ELSE 'kafka://b' END,
 				CASE seq WHEN 21 THEN 'waiting' WHEN 22 THEN 'held' WHEN 23 THEN 'dead' WHEN 24 THEN 'skipped' ELSE 'held' END FROM outbox WHERE seq > 20`)
-		require.NoError(t, m.Store().Pause(ctx, schema.PausedTenant, "zoo", "maintenance"))
-		require.NoError(t, m.Store().Pause(ctx, schema.Unreachable, "kafka://a", "connection refused"))
-		require.NoError(t, m.Store().Join(ctx, "g", "me", schema.Filter{}, time.Hour))
+		require.NoError(t, m.Store().Pause(ctx, store.PausedTenant, "zoo", "maintenance"))
+		require.NoError(t, m.Store().Pause(ctx, store.Unreachable, "kafka://a", "connection refused"))
+		require.NoError(t, m.Store().Join(ctx, "g", "me", store.Filter{}, time.Hour))
 		leases, err := m.Store().Acquire(ctx, "g", "me", 1)
 		require.NoError(t, err)
 
@@ -147,7 +148,7 @@ func TestWatchLogsAlerts(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); m.Watch(ctx) }()
 	require.Equal(t, "Alert: No forwarder is alive; 0 events and deliveries wait.", <-log.added)
-	require.NoError(t, m.Store().Join(ctx, "g", "me", schema.Filter{}, time.Hour))
+	require.NoError(t, m.Store().Join(ctx, "g", "me", store.Filter{}, time.Hour))
 	require.Equal(t, "Alert is over: No forwarder is alive; 0 events and deliveries wait.", <-log.added)
 	require.NoError(t, db.Close())
 	require.Equal(t, "Cannot look at the outbox", <-log.added)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -52,7 +53,7 @@ func TestMigrateUpAndDown(t *testing.T) {
 		for _, s := range status {
 			require.Zero(t, s.AppliedAt)
 		}
-		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		_, err = store.Open(ctx, db, schema.Config{})
 		require.ErrorIs(t, err, schema.ErrSchema)
 		require.ErrorContains(t, err, "migrate up")
 
@@ -68,7 +69,7 @@ func TestMigrateUpAndDown(t *testing.T) {
 		for _, s := range status {
 			require.NotZero(t, s.AppliedAt)
 		}
-		first, err := schema.OpenStore(ctx, db, schema.Config{})
+		first, err := store.Open(ctx, db, schema.Config{})
 		require.NoError(t, err)
 		require.NotEmpty(t, first.Identity())
 
@@ -87,7 +88,7 @@ func TestMigrateUpAndDown(t *testing.T) {
 		_, err = m.Up(ctx)
 		require.NoError(t, err)
 		require.Equal(t, up, testdb.Objects(t, db))
-		second, err := schema.OpenStore(ctx, db, schema.Config{})
+		second, err := store.Open(ctx, db, schema.Config{})
 		require.NoError(t, err)
 		require.NotEqual(t, first.Identity(), second.Identity(), "new tables number anew, so they are others")
 	})
@@ -112,14 +113,14 @@ func TestPrintedSQLIsWhatUpRuns(t *testing.T) {
 		_, err = db.ExecContext(ctx, text("up"))
 		require.NoError(t, err)
 		printed := testdb.Objects(t, db)
-		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		_, err = store.Open(ctx, db, schema.Config{})
 		require.NoError(t, err)
 		applied, err := migrator(t, db).Up(ctx)
 		require.NoError(t, err)
 		require.Empty(t, applied)
 		_, err = db.ExecContext(ctx, text("down"))
 		require.NoError(t, err)
-		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		_, err = store.Open(ctx, db, schema.Config{})
 		require.ErrorIs(t, err, schema.ErrSchema)
 		_, err = migrator(t, db).Up(ctx)
 		require.NoError(t, err)
@@ -167,7 +168,7 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 		ctx := context.Background()
 		_, err := db.ExecContext(ctx, "INSERT INTO outbox_migrations (version, name, identity) VALUES (999, 'future', 'x')")
 		require.NoError(t, err)
-		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		_, err = store.Open(ctx, db, schema.Config{})
 		require.ErrorIs(t, err, schema.ErrSchema)
 		require.ErrorContains(t, err, "version 999 is newer")
 		_, err = migrator(t, db).Up(ctx)
@@ -180,7 +181,7 @@ func TestTablesOfAnotherVersionAreRefused(t *testing.T) {
 
 		_, err = db.ExecContext(ctx, "DELETE FROM outbox_migrations")
 		require.NoError(t, err)
-		_, err = schema.OpenStore(ctx, db, schema.Config{})
+		_, err = store.Open(ctx, db, schema.Config{})
 		require.ErrorIs(t, err, schema.ErrSchema)
 	})
 }
@@ -197,7 +198,7 @@ func TestTableThatWasDropped(t *testing.T) {
 				require.NoError(t, err)
 				_, err = db.ExecContext(ctx, "DROP TABLE outbox_"+table)
 				require.NoError(t, err)
-				_, err = schema.OpenStore(ctx, db, schema.Config{})
+				_, err = store.Open(ctx, db, schema.Config{})
 				require.ErrorIs(t, err, schema.ErrSchema)
 				require.ErrorContains(t, err, `"outbox_`+table+`" is missing`)
 			})

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
@@ -105,7 +106,7 @@ func (h Harness) refusal(t *testing.T, r Refusal) {
 	stop()
 	next := map[string]int{}
 	for _, got := range h.Received(t, refused) {
-		if key := got.Metadata[schema.KeyAggregateID]; key != "" {
+		if key := got.Metadata[outbox.KeyAggregateID]; key != "" {
 			assert.Equal(t, fmt.Sprint(next[key]), string(got.Payload), "order of key %s", key)
 			next[key]++
 		}
@@ -139,10 +140,10 @@ func forward(t *testing.T, db *sql.DB, pub message.Publisher) (stop func()) {
 
 func insert(t *testing.T, db *sql.DB, topic, key, payload string) {
 	t.Helper()
-	p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: schema.SQLite}}}, nil)
+	p, err := outbox.NewPublisher(db, outbox.Config{Dialect: schema.SQLite}, nil)
 	require.NoError(t, err)
 	msg := message.NewMessage(watermill.NewUUID(), []byte(payload))
-	schema.SetAggregate(msg, "test", key)
+	outbox.SetAggregate(msg, "test", key)
 	require.NoError(t, p.Publish(topic, msg))
 }
 

@@ -3,6 +3,7 @@ package http_test
 import (
 	"database/sql"
 	"fmt"
+	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,7 +20,6 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
-	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 

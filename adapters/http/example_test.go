@@ -3,13 +3,13 @@ package http_test
 import (
 	"context"
 	"fmt"
+	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
 	"net/http"
 	"net/http/httptest"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
-	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
 )
 
 func Example() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
 	"io"
 	"log"
 	"math"
@@ -19,9 +20,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/adapters"
-	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 func TestOpenFaults(t *testing.T) {
@@ -76,7 +76,7 @@ func post(t *testing.T, options, topic string, msg *message.Message) (*http.Requ
 func TestRequest(t *testing.T) {
 	msg := message.NewMessage("uuid/1", []byte(`{"a":1}`))
 	msg.Metadata = message.Metadata{
-		schema.KeyID: "table:7", schema.KeyTenantID: "t-1", "correlation_id": "c", "traceparent": "00-1", "Any Key": "ü😀",
+		outbox.KeyID: "table:7", outbox.KeyTenantID: "t-1", "correlation_id": "c", "traceparent": "00-1", "Any Key": "ü😀",
 	}
 	r, body := post(t, "/hooks/?header.Authorization=Bearer%20t&query.token=x", "orders/created", msg)
 	assert.Equal(t, http.MethodPost, r.Method)

@@ -19,10 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/adapters"
 	"github.com/bento-outbox/watermill-outbox/adapters/kafka"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 func TestOpenFaults(t *testing.T) {
@@ -75,7 +75,7 @@ func TestDefaultsLoseNothing(t *testing.T) {
 // The adapter may not import schema, so the name of the key is written twice.
 func TestMarshalerTakesTheOrderingKey(t *testing.T) {
 	msg := message.NewMessage("1", nil)
-	msg.Metadata.Set(schema.KeyOrdering, "order-1")
+	msg.Metadata.Set(outbox.KeyOrdering, "order-1")
 	record, err := kafka.Marshaler{}.Marshal("t", msg)
 	require.NoError(t, err)
 	key, err := record.Key.Encode()
@@ -155,7 +155,7 @@ func TestBrokerRefusesSize(t *testing.T) {
 	send := func(key, id string, size int, check func(error)) {
 		wg.Go(func() {
 			msg := message.NewMessage(id, make([]byte, size))
-			msg.Metadata.Set(schema.KeyOrdering, key)
+			msg.Metadata.Set(outbox.KeyOrdering, key)
 			check(pub.Publish("t", msg))
 		})
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/bento-outbox/watermill-outbox/benchmarks/internal/backlog"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // held is ours when a destination that was out of reach is back: all events have had their first pass, and their deliveries are held.
@@ -30,7 +30,7 @@ func holdAll(ctx context.Context, conn *pgx.Conn) error {
 	}
 	hashes := make([]int64, len(keys))
 	for i, key := range keys {
-		hashes[i] = schema.KeyHash("", key)
+		hashes[i] = store.KeyHash("", key)
 	}
 	_, err = conn.Exec(ctx, `INSERT INTO outbox_deliveries (seq, target, slot, key_hash, destination, state)
 		SELECT e.seq, $3, e.slot, k.hash, $3, 'held' FROM outbox e JOIN unnest($1::text[], $2::bigint[]) AS k(key, hash)

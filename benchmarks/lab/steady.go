@@ -17,10 +17,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/jackc/pgx/v5"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/benchmarks/internal/backlog"
 	"github.com/bento-outbox/watermill-outbox/benchmarks/internal/sink"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // Steady is a load at a constant rate, beside which ours forwards to nothing.
@@ -269,7 +269,7 @@ func (r *steadyResult) store(ctx context.Context, db *sql.DB, a *arrivals, first
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, watermill.NopLogger{})
+	p, err := outbox.NewPublisher(tx, outbox.Config{}, watermill.NopLogger{})
 	if err != nil {
 		return err
 	}
@@ -278,7 +278,7 @@ func (r *steadyResult) store(ctx context.Context, db *sql.DB, a *arrivals, first
 		n := first + i
 		key := n % 10_000
 		messages[i] = message.NewMessage(sink.ID(key, n), backlog.Payload(key, n))
-		schema.SetAggregate(messages[i], "order", strconv.Itoa(key))
+		outbox.SetAggregate(messages[i], "order", strconv.Itoa(key))
 	}
 	if err := p.PublishContext(ctx, backlog.Topic, messages...); err != nil {
 		return err

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"log/slog"
 
-	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/admin"
 )
 
 // clean deletes old finished events at the times that are set, until the function it returns is called.
@@ -16,7 +16,7 @@ func (s *session) clean(ctx context.Context, target database, db *sql.DB) (stop 
 		return func() {}, nil
 	}
 	cfg.Schema = target.tables
-	cleaner, err := forwarder.NewCleaner(ctx, db, cfg, s.log.watermill)
+	cleaner, err := admin.NewCleaner(ctx, db, cfg, s.log.watermill)
 	if err != nil {
 		return nil, target.explain(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -101,12 +102,12 @@ func (s *session) withDatabase(open func(context.Context) (*sql.DB, error), work
 }
 
 // withStore is withDatabase for tables, which must be there.
-func (s *session) withStore(target database, work func(context.Context, *schema.Store) error) error {
+func (s *session) withStore(target database, work func(context.Context, *store.Store) error) error {
 	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
-		store, err := schema.OpenStore(ctx, db, target.tables)
+		st, err := store.Open(ctx, db, target.tables)
 		if err != nil {
 			return target.explain(err)
 		}
-		return work(ctx, store)
+		return work(ctx, st)
 	})
 }

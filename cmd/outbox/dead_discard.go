@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 type deadDiscard struct {
@@ -17,9 +17,9 @@ type deadDiscard struct {
 
 // discarded is what --json prints.
 type discarded struct {
-	DryRun    bool                `json:"dry_run"`
-	Discarded int                 `json:"discarded"`         // dead letters; those that would be, in a dry run
-	Letters   []schema.DeadLetter `json:"letters,omitempty"` // of a dry run
+	DryRun    bool               `json:"dry_run"`
+	Discarded int                `json:"discarded"`         // dead letters; those that would be, in a dry run
+	Letters   []store.DeadLetter `json:"letters,omitempty"` // of a dry run
 }
 
 // Run ends dead letters without a delivery, after somebody said yes.
@@ -29,8 +29,8 @@ func (c *deadDiscard) Run(s *session) error {
 	if !c.Yes && !c.DryRun && !ask {
 		s.faults.Add("dead discard gives events up for good: say --yes, or look first with --dry-run")
 	}
-	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
-		found, err := c.find(ctx, target, store, filter)
+	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
+		found, err := c.find(ctx, target, st, filter)
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func (c *deadDiscard) Run(s *session) error {
 		err = batches(found.seqs, func(seqs []int64) error {
 			only := filter
 			only.Seqs = seqs
-			n, err := store.Discard(ctx, only)
+			n, err := st.Discard(ctx, only)
 			result.Discarded += n
 			return err
 		})

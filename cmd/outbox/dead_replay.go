@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/bento-outbox/watermill-outbox/internal/english"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 type deadReplay struct {
@@ -18,10 +18,10 @@ type deadReplay struct {
 
 // replayed is what --json prints.
 type replayed struct {
-	DryRun   bool                `json:"dry_run"`
-	Replayed int                 `json:"replayed"`          // dead letters; those that would be, in a dry run
-	Letters  []schema.DeadLetter `json:"letters,omitempty"` // of a dry run
-	Refused  []refusal           `json:"refused"`
+	DryRun   bool               `json:"dry_run"`
+	Replayed int                `json:"replayed"`          // dead letters; those that would be, in a dry run
+	Letters  []store.DeadLetter `json:"letters,omitempty"` // of a dry run
+	Refused  []refusal          `json:"refused"`
 }
 
 // refusal is an event that would be dead again at once.
@@ -42,22 +42,22 @@ func (c *deadReplay) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
-		found, err := c.find(ctx, target, store, filter)
+	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
+		found, err := c.find(ctx, target, st, filter)
 		if err != nil {
 			return err
 		}
 		result := replayed{DryRun: c.DryRun, Refused: []refusal{}}
 		refused := map[int64]bool{}
 		err = batches(found.seqs, func(seqs []int64) error {
-			events, err := store.Events(ctx, seqs, 0)
+			events, err := st.Events(ctx, seqs, 0)
 			if err != nil {
 				return err
 			}
 			only := filter
 			only.Seqs = seqs
 			targets := map[int64][]string{} // that gave up
-			err = eachDeadPage(ctx, store, only, func(page []schema.DeadLetter) error {
+			err = eachDeadPage(ctx, st, only, func(page []store.DeadLetter) error {
 				for _, letter := range page {
 					targets[letter.Seq] = append(targets[letter.Seq], letter.Target)
 				}
@@ -78,7 +78,7 @@ func (c *deadReplay) Run(s *session) error {
 			if c.DryRun || len(only.Seqs) == 0 {
 				return nil
 			}
-			n, err := store.Replay(ctx, only)
+			n, err := st.Replay(ctx, only)
 			result.Replayed += n
 			return err
 		})
@@ -101,7 +101,7 @@ func (c *deadReplay) Run(s *session) error {
 }
 
 // routable tells why the forwarder would not deliver e to targets.
-func routable(table *router.Table, known []string, e *schema.Event, targets []string) error {
+func routable(table *router.Table, known []string, e *store.Event, targets []string) error {
 	if e.RoutingConfig == "" && e.RoutingKey != "" && len(known) > 0 {
 		config, err := router.SimpleRouting(e.RoutingKey).JSON()
 		if err != nil {
@@ -118,7 +118,7 @@ func routable(table *router.Table, known []string, e *schema.Event, targets []st
 	}
 	for _, name := range targets {
 		// The forwarder would find nobody who wants it, and skip it.
-		if name != schema.Unrouted && !slices.ContainsFunc(plan.Targets, func(t *router.Target) bool { return t.Name == name }) && (plan.Fallback == nil || plan.Fallback.Name != name) {
+		if name != store.Unrouted && !slices.ContainsFunc(plan.Targets, func(t *router.Target) bool { return t.Name == name }) && (plan.Fallback == nil || plan.Fallback.Name != name) {
 			return fmt.Errorf("routing_config has no target %q, so that a replay would deliver it to nobody; publish the event anew and discard this one", name)
 		}
 	}

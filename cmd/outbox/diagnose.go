@@ -13,8 +13,8 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 	"github.com/bento-outbox/watermill-outbox/internal/english"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 type diagnoseCommand struct {
@@ -41,7 +41,7 @@ type diagnosis struct {
 
 type oldEvents struct {
 	OlderThanSeconds float64 `json:"older_than_seconds"`
-	schema.Unfinished
+	store.Unfinished
 }
 
 // finding is something that somebody should know, and what to do about it.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // holding finds dead letters that keep later events of their keys waiting.
@@ -37,8 +37,8 @@ func (e *examiner) triggers(ctx context.Context) error {
 	list, err := e.store.Triggers(ctx)
 	for _, t := range list {
 		switch {
-		case t.State == schema.TriggerOK:
-		case t.State == schema.TriggerPartial:
+		case t.State == store.TriggerOK:
+		case t.State == store.TriggerPartial:
 			e.add(monitor.Warning, t.Fix, "The trigger that makes events pending does not fire in sessions with session_replication_role = replica: what they store is delivered to nobody.")
 		case t.Fills:
 			e.add(monitor.Critical, t.Fix, "The trigger that makes events pending is missing or disabled: what is stored now is delivered to nobody.")

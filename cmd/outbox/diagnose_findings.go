@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/internal/english"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // examiner finds out what is wrong.
 type examiner struct {
-	store    *schema.Store
+	store    *store.Store
 	snapshot monitor.Snapshot
 	*diagnosis
 }
@@ -79,11 +79,11 @@ func (e *examiner) forwarders() {
 
 // cause is an error that deliveries failed with. What differs from one to the next, such as numbers, is left out.
 type cause struct {
-	Count       int          `json:"count"` // among the newest 10,000 of the state
-	State       schema.State `json:"state"`
-	Destination string       `json:"destination"`
-	Error       string       `json:"error"`
-	Untried     bool         `json:"no_attempt_counted,omitempty"` // the destination takes nothing for now
+	Count       int         `json:"count"` // among the newest 10,000 of the state
+	State       store.State `json:"state"`
+	Destination string      `json:"destination"`
+	Error       string      `json:"error"`
+	Untried     bool        `json:"no_attempt_counted,omitempty"` // the destination takes nothing for now
 }
 
 var varying = regexp.MustCompile(`\d+(\.\d+){3}:\d+->|\d+(\.\d+){3}(:\d+)?|\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{16,}\b|\d+`)
@@ -106,12 +106,12 @@ func (e *examiner) failures(ctx context.Context) error {
 	slices.SortFunc(e.Causes, func(a, b cause) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Error, b.Error))
 	})
-	shown := map[schema.State]int{}
+	shown := map[store.State]int{}
 	for _, c := range e.Causes {
 		if shown[c.State]++; shown[c.State] > 3 {
 			continue
 		}
-		if c.State == schema.Dead {
+		if c.State == store.Dead {
 			e.add(monitor.Info, "outbox dead list --destination "+english.ShellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
 			continue
 		}
@@ -145,7 +145,7 @@ func (e *examiner) indexes(ctx context.Context) error {
 	list, err := e.store.Indexes(ctx)
 	for _, i := range list {
 		switch i.State {
-		case schema.IndexMissing, schema.IndexInvalid:
+		case store.IndexMissing, store.IndexInvalid:
 			e.add(monitor.Warning, i.Fix, "The index %s of %s is %s.", i.Name, i.Table, i.State)
 		default:
 			if i.Fix != "" {
@@ -182,7 +182,7 @@ func (e *examiner) partitions(ctx context.Context) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	newest := schema.Partition{}
+	newest := store.Partition{}
 	for _, p := range list {
 		if p.To > newest.To {
 			newest = p

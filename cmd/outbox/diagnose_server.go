@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // vacuum finds deleted rows that are not removed, and what keeps vacuum from it. Forwarders do not wait for it; what they read slows down.
@@ -37,7 +37,7 @@ func (e *examiner) vacuum(ctx context.Context) error {
 const muchLog = 1 << 30
 
 // unread tells of a replication slot that nobody reads.
-func (e *examiner) unread(s schema.ReplicationSlot) {
+func (e *examiner) unread(s store.ReplicationSlot) {
 	level, holds := monitor.Info, ""
 	if s.Holds || s.Bytes >= muchLog {
 		level = monitor.Warning

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -36,7 +37,7 @@ func TestDiagnose(t *testing.T) {
 			t.Helper()
 			return decode[diagnosis](t, b.outbox(append([]string{"diagnose", "--json", "--over", "60ms"}, args...)...).require(t, status))
 		}
-		store, err := schema.OpenStore(t.Context(), b.db, schema.Config{})
+		st, err := store.Open(t.Context(), b.db, schema.Config{})
 		require.NoError(t, err)
 
 		d := look(statusFailed)
@@ -44,12 +45,12 @@ func TestDiagnose(t *testing.T) {
 		require.True(t, d.Exact)
 		require.Equal(t, monitor.Totals{Dead: 4, Held: 1}, d.Totals)
 		require.Nil(t, d.Rates, "nothing is pending")
-		require.Equal(t, cause{3, schema.Dead, "shop://orders", "post message e# of topic orders to SERVER: server answered 422 Unprocessable Entity", false}, func() cause {
+		require.Equal(t, cause{3, store.Dead, "shop://orders", "post message e# of topic orders to SERVER: server answered 422 Unprocessable Entity", false}, func() cause {
 			c := d.Causes[0]
 			c.Error = server.ReplaceAllString(c.Error, "SERVER")
 			return c
 		}(), "one cause, whatever the numbers")
-		require.Equal(t, schema.Unfinished{}, d.Old.Unfinished)
+		require.Equal(t, store.Unfinished{}, d.Old.Unfinished)
 		require.Equal(t, monitor.Warning, d.find("4 deliveries gave up").Level)
 		require.Equal(t, monitor.Critical, look(statusFailed, "--alert-dead-critical", "4").find("4 deliveries gave up").Level)
 		require.Empty(t, look(statusFailed, "--alert-dead-warning", "0", "--alert-dead-critical", "0").find("deliveries gave up"))
@@ -61,22 +62,22 @@ func TestDiagnose(t *testing.T) {
 
 		// Old events, pending and held.
 		b.insert("e6", "zoo", "t", "{}", `{"targets":[{"destination":"shop://index"}]}`, "6")
-		require.Equal(t, schema.Unfinished{Pending: 1, Deliveries: 1}, look(statusFailed, "--older-than", "0s").Old.Unfinished)
+		require.Equal(t, store.Unfinished{Pending: 1, Deliveries: 1}, look(statusFailed, "--older-than", "0s").Old.Unfinished)
 		exec(`UPDATE outbox SET created_at = '2020-01-01T00:00:00.000000Z' WHERE seq < 6`)
 		d = look(statusFailed)
-		require.Equal(t, schema.Unfinished{Deliveries: 1}, d.Old.Unfinished)
+		require.Equal(t, store.Unfinished{Deliveries: 1}, d.Old.Unfinished)
 		require.NotNil(t, d.Rates)
 		require.Contains(t, d.find("no clean-up has come to its end yet").Action, "outbox cleanup")
 		b.outbox("cleanup").require(t, statusDone)
 		require.Empty(t, look(statusFailed).find("clean-up"))
 
 		// Somebody died, something is out of reach, something is paused, an index is gone.
-		require.NoError(t, store.Join(t.Context(), "g", "host-7", schema.Filter{}, time.Minute))
-		_, err = store.Acquire(t.Context(), "g", "host-7", 64)
+		require.NoError(t, st.Join(t.Context(), "g", "host-7", store.Filter{}, time.Minute))
+		_, err = st.Acquire(t.Context(), "g", "host-7", 64)
 		require.NoError(t, err)
 		require.Empty(t, look(statusFailed).find("No forwarder"))
 		exec(`UPDATE outbox_forwarders SET expires_at = '2020-01-01T00:00:00.000000Z'`)
-		require.NoError(t, store.Pause(t.Context(), schema.Unreachable, "shop://orders", "connection refused"))
+		require.NoError(t, st.Pause(t.Context(), store.Unreachable, "shop://orders", "connection refused"))
 		b.outbox("pause", "--tenant", "acme").require(t, statusDone)
 		exec(`DROP INDEX outbox_deliveries_held`)
 		d = look(statusFailed)
@@ -101,14 +102,14 @@ func TestDiagnose(t *testing.T) {
 		require.Regexp(t, `^outbox: not healthy: \d critical, \d warnings\n$`, r.stderr)
 
 		// And when all is done.
-		require.NoError(t, store.Leave(t.Context(), "host-7"))
-		require.NoError(t, store.Resume(t.Context(), schema.Unreachable, "shop://orders"))
+		require.NoError(t, st.Leave(t.Context(), "host-7"))
+		require.NoError(t, st.Resume(t.Context(), store.Unreachable, "shop://orders"))
 		b.outbox("resume", "--tenant", "acme").require(t, statusDone)
 		b.outbox("dead", "discard", "--all", "--yes").require(t, statusDone)
 		b.shop.heal()
 		b.shop.run(t, url)
-		require.NoError(t, store.Join(t.Context(), "g", "host-8", schema.Filter{}, time.Minute))
-		_, err = store.Acquire(t.Context(), "g", "host-8", 64)
+		require.NoError(t, st.Join(t.Context(), "g", "host-8", store.Filter{}, time.Minute))
+		_, err = st.Acquire(t.Context(), "g", "host-8", 64)
 		require.NoError(t, err)
 		d = look(statusDone)
 		require.True(t, d.Healthy)
@@ -154,7 +155,7 @@ func TestDiagnoseWrongUse(t *testing.T) {
 // A slot that nobody reads is somebody's business when it keeps rows, or 1 GiB of the log.
 func TestDiagnoseUnreadSlots(t *testing.T) {
 	t.Parallel()
-	for level, slots := range map[monitor.Level][]schema.ReplicationSlot{
+	for level, slots := range map[monitor.Level][]store.ReplicationSlot{
 		monitor.Info:    {{Name: "s"}, {Name: "s", Bytes: 1<<30 - 1}},
 		monitor.Warning: {{Name: "s", Bytes: 1 << 30}, {Name: "s", Holds: true}},
 	} {

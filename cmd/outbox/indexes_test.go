@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 func TestIndexes(t *testing.T) {
@@ -21,11 +21,11 @@ func TestIndexes(t *testing.T) {
 			_, err := db.ExecContext(t.Context(), query)
 			require.NoError(t, err, query)
 		}
-		states := func(status int) map[string]schema.Index {
+		states := func(status int) map[string]store.Index {
 			t.Helper()
-			list := map[string]schema.Index{}
+			list := map[string]store.Index{}
 			for line := range strings.Lines(outbox("indexes", "--json", "--database-url", url).require(t, status).stdout) {
-				var i schema.Index
+				var i store.Index
 				require.NoError(t, json.Unmarshal([]byte(line), &i))
 				list[i.Name] = i
 			}
@@ -33,7 +33,7 @@ func TestIndexes(t *testing.T) {
 		}
 		all := states(statusDone)
 		for name, i := range all {
-			require.Equal(t, schema.IndexOK, i.State, name)
+			require.Equal(t, store.IndexOK, i.State, name)
 			require.Empty(t, i.Fix, name)
 		}
 		require.Contains(t, all, "outbox_deliveries_due")
@@ -59,9 +59,9 @@ func TestIndexes(t *testing.T) {
 		require.Regexp(t, `outbox_created +outbox +missing +- +- +-`, r.stdout)
 		require.Contains(t, r.stderr, "indexes are missing or invalid; the statements above put that right")
 		lacking := states(statusFailed)
-		require.Equal(t, schema.IndexExtra, lacking["mine"].State)
+		require.Equal(t, store.IndexExtra, lacking["mine"].State)
 		for _, name := range dropped {
-			require.Equal(t, schema.IndexMissing, lacking[name].State)
+			require.Equal(t, store.IndexMissing, lacking[name].State)
 			exec(lacking[name].Fix)
 		}
 		require.Equal(t, before, objects(t, db, url))
@@ -73,7 +73,7 @@ func TestIndexes(t *testing.T) {
 		// As CREATE INDEX CONCURRENTLY leaves it when it is interrupted.
 		exec(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'outbox_topic'::regclass`)
 		broken := states(statusFailed)["outbox_topic"]
-		require.Equal(t, schema.IndexInvalid, broken.State)
+		require.Equal(t, store.IndexInvalid, broken.State)
 		for _, query := range strings.SplitAfter(broken.Fix, ";") {
 			exec(query)
 		}
@@ -99,15 +99,15 @@ func TestIndexesKnowBloat(t *testing.T) {
 			_, err := db.ExecContext(t.Context(), query)
 			require.NoError(t, err)
 		}
-		pending := func() schema.Index {
+		pending := func() store.Index {
 			for line := range strings.Lines(outbox("indexes", "--json", "--database-url", url).require(t, statusDone).stdout) {
-				var i schema.Index
+				var i store.Index
 				require.NoError(t, json.Unmarshal([]byte(line), &i))
 				if i.Name == "outbox_pending_pkey" {
 					return i
 				}
 			}
-			return schema.Index{}
+			return store.Index{}
 		}
 		full := pending()
 		require.Greater(t, full.Bytes, int64(10<<20))

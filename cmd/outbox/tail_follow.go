@@ -4,17 +4,17 @@ import (
 	"context"
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // follower looks at events in the order of their numbers, and comes back for what was committed late.
 //
 // A number that was passed over belongs to a transaction that is open, or to one that was rolled back. One that is open holds a write lock on
-// the table (see [schema.Store.Writers]). So a gap is looked at until all have ended that held a lock after the gap was seen.
+// the table (see [store.Store.Writers]). So a gap is looked at until all have ended that held a lock after the gap was seen.
 type follower struct {
-	store  *schema.Store
-	look   schema.Look // what of an event is looked at
-	head   int64       // everything up to it was seen, but for the gaps
+	store  *store.Store
+	look   store.Look // what of an event is looked at
+	head   int64      // everything up to it was seen, but for the gaps
 	gaps   []gap
 	missed int64 // gaps that were given up, for they were too many
 }
@@ -31,7 +31,7 @@ const (
 )
 
 // begin returns the last events that are there, lines of them if there are so many among the last.
-func (f *follower) begin(ctx context.Context, lines int) ([]schema.Glance, error) {
+func (f *follower) begin(ctx context.Context, lines int) ([]store.Glance, error) {
 	l := f.look
 	l.Last = max(lines, followPage)
 	if len(l.Filter.Tenants)+len(l.Filter.Topics) > 0 {
@@ -59,7 +59,7 @@ func (f *follower) begin(ctx context.Context, lines int) ([]schema.Glance, error
 }
 
 // next returns the events that were committed since the last call. What it returns beside an error has been seen.
-func (f *follower) next(ctx context.Context) ([]schema.Glance, error) {
+func (f *follower) next(ctx context.Context) ([]store.Glance, error) {
 	writers, err := f.store.Writers(ctx)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (f *follower) next(ctx context.Context) ([]schema.Glance, error) {
 }
 
 // late returns events that have appeared in gaps, and forgets the gaps that nobody can fill any more.
-func (f *follower) late(ctx context.Context, open map[string]bool) ([]schema.Glance, error) {
+func (f *follower) late(ctx context.Context, open map[string]bool) ([]store.Glance, error) {
 	if len(f.gaps) == 0 {
 		return nil, nil
 	}
@@ -138,7 +138,7 @@ func (g gap) fillable(open map[string]bool) bool {
 }
 
 // pass moves the head over events and notes what is missing between them.
-func (f *follower) pass(page []schema.Glance) {
+func (f *follower) pass(page []store.Glance) {
 	for _, g := range page {
 		from := max(f.head+1, g.Seq-mostGaps)
 		f.missed += from - f.head - 1
@@ -154,8 +154,8 @@ func (f *follower) pass(page []schema.Glance) {
 }
 
 // seen leaves out what the filter left out.
-func seen(list []schema.Glance) []schema.Glance {
-	kept := make([]schema.Glance, 0, len(list))
+func seen(list []store.Glance) []store.Glance {
+	kept := make([]store.Glance, 0, len(list))
 	for _, g := range list {
 		if g.Status != "" {
 			kept = append(kept, g)

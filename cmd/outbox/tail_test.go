@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/internal/await"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -93,7 +94,7 @@ func TestTailFollows(t *testing.T) {
 func TestTailFindsWhatIsCommittedLate(t *testing.T) {
 	t.Parallel()
 	db := testdb.Postgres(t)
-	store, err := schema.OpenStore(t.Context(), db, schema.Config{})
+	st, err := store.Open(t.Context(), db, schema.Config{})
 	require.NoError(t, err)
 	begin := func() *sql.Tx {
 		tx, err := db.BeginTx(context.Background(), nil)
@@ -105,8 +106,8 @@ func TestTailFindsWhatIsCommittedLate(t *testing.T) {
 	early, never := begin(), begin() // 1 and 2
 	require.NoError(t, begin().Commit())
 
-	f := follower{store: store}
-	seqs := func(list []schema.Glance, err error) (seqs []int64) {
+	f := follower{store: st}
+	seqs := func(list []store.Glance, err error) (seqs []int64) {
 		require.NoError(t, err)
 		for _, g := range list {
 			seqs = append(seqs, g.Seq)
@@ -141,9 +142,9 @@ func TestTailFindsWhatIsCommittedLate(t *testing.T) {
 func TestTailReadsMoreThanAPage(t *testing.T) {
 	t.Parallel()
 	db := testdb.Postgres(t)
-	store, err := schema.OpenStore(t.Context(), db, schema.Config{})
+	st, err := store.Open(t.Context(), db, schema.Config{})
 	require.NoError(t, err)
-	f := follower{store: store}
+	f := follower{store: st}
 	list, err := f.begin(t.Context(), 10)
 	require.NoError(t, err)
 	require.Empty(t, list)
@@ -153,7 +154,7 @@ func TestTailReadsMoreThanAPage(t *testing.T) {
 	list, err = f.next(t.Context())
 	require.NoError(t, err)
 	require.Len(t, list, many)
-	require.True(t, slices.IsSortedFunc(list, func(a, b schema.Glance) int { return int(a.Seq - b.Seq) }))
+	require.True(t, slices.IsSortedFunc(list, func(a, b store.Glance) int { return int(a.Seq - b.Seq) }))
 
 	_, err = db.ExecContext(t.Context(), `DELETE FROM outbox`)
 	require.NoError(t, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 func main() {
@@ -38,11 +38,11 @@ func run(ctx context.Context) error {
 	}
 	mails, calls := make(chan string), make(chan string)
 	router.AddConsumerHandler("mails", "orders.all", pubSub, func(msg *message.Message) error {
-		mails <- fmt.Sprintf("mail:  %s %s", schema.Topic(msg), msg.Payload)
+		mails <- fmt.Sprintf("mail:  %s %s", outbox.Topic(msg), msg.Payload)
 		return nil
 	})
 	router.AddConsumerHandler("calls", "orders.large", pubSub, func(msg *message.Message) error {
-		calls <- fmt.Sprintf("call:  %s %s", schema.Topic(msg), msg.Payload)
+		calls <- fmt.Sprintf("call:  %s %s", outbox.Topic(msg), msg.Payload)
 		return nil
 	})
 
@@ -51,11 +51,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	outbox, err := forwarder.New(ctx, db, map[string]message.Publisher{"shop": pubSub}, forwarder.Config{Routes: table}, logger)
+	publisher, err := forwarder.New(ctx, db, map[string]message.Publisher{"shop": pubSub}, forwarder.Config{Routes: table}, logger)
 	if err != nil {
 		return err
 	}
-	outbox.AddTo(router) // which closes it, too
+	publisher.AddTo(router) // which closes it, too
 	// docs:end
 
 	stopped := make(chan error, 1)

@@ -8,7 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/bento-outbox/watermill-outbox/forwarder"
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -19,19 +19,17 @@ func placeOrder(ctx context.Context, db *sql.DB, id string, total int) error {
 		return err
 	}
 	defer tx.Rollback()
-	outbox, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{
-		AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: schema.SQLite}},
-	}, nil)
+	publisher, err := outbox.NewPublisher(tx, outbox.Config{Dialect: schema.SQLite}, nil)
 	if err != nil {
 		return err
 	}
-	if err := outbox.PublishContext(ctx, "orders.placed", event(id, total)); err != nil {
+	if err := publisher.PublishContext(ctx, "orders.placed", event(id, total)); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (id, total) VALUES (?, ?)`, id, total); err != nil {
 		return err
 	}
-	if err := outbox.PublishContext(ctx, "orders.paid", event(id, total)); err != nil {
+	if err := publisher.PublishContext(ctx, "orders.paid", event(id, total)); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -39,6 +37,6 @@ func placeOrder(ctx context.Context, db *sql.DB, id string, total int) error {
 
 func event(id string, total int) *message.Message {
 	msg := message.NewMessage(watermill.NewUUID(), fmt.Appendf(nil, `{"id":%q,"total":%d}`, id, total))
-	schema.SetAggregate(msg, "order", id) // events of one order are delivered in order
+	outbox.SetAggregate(msg, "order", id) // events of one order are delivered in order
 	return msg
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	_ "modernc.org/sqlite"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/adapters/console"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -61,15 +62,13 @@ func placeOrder(ctx context.Context, db *sql.DB, id string, total int) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (id, total) VALUES (?, ?)`, id, total); err != nil {
 		return err
 	}
-	outbox, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{
-		AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: schema.SQLite}},
-	}, nil)
+	publisher, err := outbox.NewPublisher(tx, outbox.Config{Dialect: schema.SQLite}, nil)
 	if err != nil {
 		return err
 	}
 	msg := message.NewMessage(watermill.NewUUID(), fmt.Appendf(nil, `{"id":%q,"total":%d}`, id, total))
-	schema.SetAggregate(msg, "order", id) // events of one order are delivered in order
-	if err := outbox.Publish("orders.placed", msg); err != nil {
+	outbox.SetAggregate(msg, "order", id) // events of one order are delivered in order
+	if err := publisher.Publish("orders.placed", msg); err != nil {
 		return err
 	}
 	return tx.Commit()

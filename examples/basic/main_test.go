@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
 )
 
 func TestPrintsTheEventOnce(t *testing.T) {
@@ -27,5 +27,5 @@ func TestPrintsTheEventOnce(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out, &line), "%s", out)
 	require.Equal(t, "orders.placed", line.Topic)
 	require.JSONEq(t, `{"id":"order-1","total":4200}`, string(line.Payload))
-	require.Equal(t, "order-1", line.Metadata[schema.KeyOrdering])
+	require.Equal(t, "order-1", line.Metadata[outbox.KeyOrdering])
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 
+	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
+
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill"
 	wmkafka "github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
@@ -17,8 +19,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kfake"
-
-	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
 )
 
 const topic = "orders.placed"

@@ -14,14 +14,24 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/adapters"
-	_ "github.com/bento-outbox/watermill-outbox/adapters/console" // console://
-	_ "github.com/bento-outbox/watermill-outbox/adapters/http"    // http://, https://
-	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka"   // kafka://
-	_ "github.com/bento-outbox/watermill-outbox/adapters/redis"   // redis://, rediss://
+
+	_ "github.com/bento-outbox/watermill-outbox/adapters/console"
+
+	// console://
+	_ "github.com/bento-outbox/watermill-outbox/adapters/http"
+
+	// http://, https://
+	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka"
+
+	// kafka://
+	_ "github.com/bento-outbox/watermill-outbox/adapters/redis"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
+
+// redis://, rediss://
 
 func main() {
 	run := everywhere
@@ -80,11 +90,11 @@ func sell(ctx context.Context, url string) error {
 		return err
 	}
 	defer destination.Close()
-	outbox, err := forwarder.New(ctx, db, map[string]message.Publisher{"shop": destination}, forwarder.Config{}, nil)
+	publisher, err := forwarder.New(ctx, db, map[string]message.Publisher{"shop": destination}, forwarder.Config{}, nil)
 	if err != nil {
 		return err
 	}
-	return outbox.Drain(ctx)
+	return publisher.Drain(ctx)
 }
 
 // docs:end
@@ -95,16 +105,14 @@ func placeOrders(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	defer tx.Rollback()
-	outbox, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{
-		AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: schema.SQLite}},
-	}, nil)
+	publisher, err := outbox.NewPublisher(tx, outbox.Config{Dialect: schema.SQLite}, nil)
 	if err != nil {
 		return err
 	}
 	for n, total := range []int{42, 5000} {
 		msg := message.NewMessage(fmt.Sprintf("event-%d", n+1), fmt.Appendf(nil, `{"total":%d}`, total))
-		schema.SetAggregate(msg, "customer", "ann")
-		if err := outbox.PublishContext(ctx, "orders.placed", msg); err != nil {
+		outbox.SetAggregate(msg, "customer", "ann")
+		if err := publisher.PublishContext(ctx, "orders.placed", msg); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
 )
 
 // eventsPerOrder is how many events each order has.
@@ -22,7 +22,7 @@ type topicMessage struct {
 // that the event about the product says so itself.
 func newEvents(o order, routing []byte, poisoned bool) []topicMessage {
 	product := newEvent(o)
-	schema.SetRoutingConfig(product, routing, "")
+	outbox.SetRoutingConfig(product, routing, "")
 	courier := newEvent(o)
 	if poisoned {
 		courier.Payload = []byte("Express, please!") // no JSON, so nobody can tell whether the courier wants it
@@ -42,6 +42,6 @@ func newEvent(o order) *message.Message {
 		panic(err) // strings and numbers always marshal
 	}
 	msg := message.NewMessage(watermill.NewUUID(), payload)
-	schema.SetAggregate(msg, "customer", o.Customer)
+	outbox.SetAggregate(msg, "customer", o.Customer)
 	return msg
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
 )
 
 // act may do something else with a message than to publish it, and says whether it has.
@@ -80,7 +80,7 @@ func overtake() act {
 		case late == nil:
 			late = msg.Copy()
 			return true, nil
-		case msg.Metadata[schema.KeyOrdering] != late.Metadata[schema.KeyOrdering]:
+		case msg.Metadata[outbox.KeyOrdering] != late.Metadata[outbox.KeyOrdering]:
 			return false, nil
 		}
 		if err := pub.Publish(topic, msg); err != nil {

@@ -11,8 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bento-outbox/watermill-outbox/forwarder"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
 )
 
 // order is a row of the shop, and the payload of the events about it.
@@ -49,8 +48,8 @@ var errDeclined = errors.New("card declined")
 // shop sells things.
 type shop struct {
 	db      *database
-	routes  forwarder.ConfigChecker // checks routing configs before they are stored
-	routing []byte                  // of events about products
+	routes  outbox.ConfigChecker // checks routing configs before they are stored
+	routing []byte               // of events about products
 
 	committed, events, rolledBack atomic.Int64 // orders; events that were committed, and that were not
 }
@@ -121,9 +120,9 @@ func (s *shop) insertOrder(ctx context.Context, tx *sql.Tx, o order) (order, err
 
 // publishEvents stores events. Nobody sees them before the transaction is committed.
 func (s *shop) publishEvents(ctx context.Context, tx *sql.Tx, events []topicMessage) error {
-	publisher, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{
-		AdapterConfig: schema.AdapterConfig{Config: s.db.outbox},
-		Routes:        s.routes,
+	publisher, err := outbox.NewPublisher(tx, outbox.Config{
+		Dialect: s.db.outbox.Dialect, Names: s.db.outbox.Names,
+		Routes: s.routes,
 	}, nil)
 	if err != nil {
 		return err

@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"time"
 
+	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
+
 	"github.com/ThreeDotsLabs/watermill"
 
 	"github.com/bento-outbox/watermill-outbox/adapters"
-	webhook "github.com/bento-outbox/watermill-outbox/adapters/http" // http://
+	// http://
 )
 
 // startWebhook starts the courier's server, to which each message is one request.

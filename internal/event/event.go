@@ -7,21 +7,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// Names of the metadata that describes an event. They are the same as in package schema.
-const (
-	MetadataPrefix = "outbox_"
-
-	KeyID            = MetadataPrefix + "id"
-	KeyTopic         = MetadataPrefix + "topic"
-	KeyTenantID      = MetadataPrefix + "tenant_id"
-	KeyAggregateType = MetadataPrefix + "aggregate_type"
-	KeyAggregateID   = MetadataPrefix + "aggregate_id"
-	KeyOccurredAt    = MetadataPrefix + "occurred_at"
-	KeyCreatedAt     = MetadataPrefix + "created_at"
-	KeySchemaID      = MetadataPrefix + "schema_id"
-	KeySchemaVersion = MetadataPrefix + "schema_version"
-)
-
 // Event is one event. Nobody who reads it modifies it, its payload or its metadata.
 //
 // Package router documents the same struct for its users; pointers to the two convert into each other. The compiler refuses that when the

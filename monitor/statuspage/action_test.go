@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 func TestActions(t *testing.T) {
@@ -51,7 +51,7 @@ func TestActions(t *testing.T) {
 		list, err := s.store.Controls(ctx)
 		require.NoError(t, err)
 		require.Len(t, list, 1)
-		require.Equal(t, schema.PausedTenant, list[0].Kind)
+		require.Equal(t, store.PausedTenant, list[0].Kind)
 		require.Equal(t, "maintenance", list[0].Reason)
 		require.Contains(t, s.get("/"), `data-action="resume" data-kind="tenant" data-name="acme"`)
 		done("resume", `{"kind":"tenant","name":"acme"}`, 1)
@@ -114,7 +114,7 @@ func TestActionsAreProtected(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := test.site.do(http.MethodPost, "/actions/discard", all, test.header...)
 			require.Equal(t, test.want, r.StatusCode)
-			dead, err := open.store.Dead(context.Background(), schema.DeadFilter{}, nil, 10)
+			dead, err := open.store.Dead(context.Background(), store.DeadFilter{}, nil, 10)
 			require.NoError(t, err)
 			require.Len(t, dead, 1)
 		})

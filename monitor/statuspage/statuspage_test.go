@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,7 +35,7 @@ func execute(t testing.TB, db *sql.DB, statements ...string) {
 // site is a status page below a prefix.
 type site struct {
 	t     *testing.T
-	store *schema.Store
+	store *store.Store
 	h     http.Handler
 }
 
@@ -103,8 +103,8 @@ func TestPageShowsTheOutbox(t *testing.T) {
 	s := open(t, db, statuspage.Config{Title: "Shop"})
 	bury(t, db, "3")
 	execute(t, db, `INSERT INTO outbox (tenant_id, topic, payload) VALUES ('<script>alert(1)</script>', 'orders', '1')`)
-	require.NoError(t, s.store.Pause(context.Background(), schema.Unreachable, "kafka://orders", `connection <refused>`))
-	require.NoError(t, s.store.Join(context.Background(), "g", "forwarder-7", schema.Filter{}, time.Hour))
+	require.NoError(t, s.store.Pause(context.Background(), store.Unreachable, "kafka://orders", `connection <refused>`))
+	require.NoError(t, s.store.Join(context.Background(), "g", "forwarder-7", store.Filter{}, time.Hour))
 	html := s.get("/")
 	for _, want := range []string{
 		"<title>Shop</title>", "<dt>Pending</dt><dd>1</dd>", "<dt>Dead</dt><dd>3</dd>", "open since 20", "server answered 422", "forwarder-7", "alive",

@@ -13,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
@@ -24,7 +25,7 @@ type keyedByTopic struct{ message.Publisher }
 
 func (p keyedByTopic) Publish(topic string, messages ...*message.Message) error {
 	for _, m := range messages {
-		schema.SetAggregate(m, "topic", topic)
+		outbox.SetAggregate(m, "topic", topic)
 	}
 	return p.Publisher.Publish(topic, messages...)
 }
@@ -33,9 +34,7 @@ func suite(t *testing.T, db *sql.DB, keyed bool) {
 	d, err := schema.DialectOf(db)
 	require.NoError(t, err)
 	construct := func(t *testing.T) (message.Publisher, message.Subscriber) {
-		pub, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{
-			AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: d}},
-		}, nil)
+		pub, err := outbox.NewPublisher(db, outbox.Config{Dialect: d}, nil)
 		require.NoError(t, err)
 		sub, err := forwarder.NewSubscriber(context.Background(), db, forwarder.SubscriberConfig{
 			// A nack is to be answered at once, however often.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	printer "github.com/bento-outbox/watermill-outbox/adapters/console"
+
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +22,6 @@ import (
 	"golang.org/x/net/netutil"
 	_ "modernc.org/sqlite"
 
-	printer "github.com/bento-outbox/watermill-outbox/adapters/console"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"

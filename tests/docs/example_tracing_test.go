@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -31,9 +32,9 @@ func place(ctx context.Context, db *sql.DB, dialect schema.Dialect) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (id) VALUES (7)`); err != nil {
 		return err
 	}
-	cfg := forwarder.PublisherConfig{Propagator: propagation.TraceContext{}}
+	cfg := outbox.Config{Propagator: propagation.TraceContext{}}
 	cfg.Dialect = dialect
-	publisher, err := forwarder.NewPublisher(tx, cfg, nil)
+	publisher, err := outbox.NewPublisher(tx, cfg, nil)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // A child is a forwarder in a process of its own: this test binary, started with an assignment in its environment. It delivers into a file that
@@ -102,7 +102,7 @@ func (p *filePublisher) Publish(_ string, msgs ...*message.Message) error {
 
 // line is one write, which O_APPEND makes atomic.
 func (p *filePublisher) line(what string, m *message.Message) error {
-	_, err := fmt.Fprintf(p.file, "%s %s %s %s\n", p.a.Name, what, m.Metadata.Get(schema.KeyAggregateID), m.Payload)
+	_, err := fmt.Fprintf(p.file, "%s %s %s %s\n", p.a.Name, what, m.Metadata.Get(outbox.KeyAggregateID), m.Payload)
 	return err
 }
 

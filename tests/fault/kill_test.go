@@ -18,10 +18,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/forwarder"
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // seed makes a failure repeatable as far as the machine does.
@@ -42,7 +41,7 @@ func publish(db *sql.DB, msgs ...*message.Message) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+	p, err := outbox.NewPublisher(tx, outbox.Config{}, nil)
 	if err != nil {
 		return err
 	}
@@ -54,7 +53,7 @@ func publish(db *sql.DB, msgs ...*message.Message) error {
 
 func keyed(key, payload string) *message.Message {
 	m := message.NewMessage(watermill.NewUUID(), []byte(payload))
-	schema.SetAggregate(m, "order", key)
+	outbox.SetAggregate(m, "order", key)
 	return m
 }
 

@@ -18,7 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	outbox "github.com/bento-outbox/watermill-outbox"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // readJournal returns the transactions of the workload, with what the business rows say of them.
@@ -89,9 +90,9 @@ func readRefusals(file string) ([]Refusal, error) {
 func arrival(destination string, partition int, at time.Time, payload []byte, header func(string) string) (Arrival, error) {
 	a := Arrival{Destination: destination, Partition: partition, At: at, Payload: payload}
 	var err1, err2 error
-	a.Epoch, err1 = strconv.ParseInt(header(schema.KeyEpoch), 10, 64)
-	a.CreatedAt, err2 = time.Parse(time.RFC3339Nano, header(schema.KeyCreatedAt))
-	a.Slot = schema.Slot("", header(schema.KeyAggregateType)+":"+header(schema.KeyAggregateID))
+	a.Epoch, err1 = strconv.ParseInt(header(outbox.KeyEpoch), 10, 64)
+	a.CreatedAt, err2 = time.Parse(time.RFC3339Nano, header(outbox.KeyCreatedAt))
+	a.Slot = store.Slot("", header(outbox.KeyAggregateType)+":"+header(outbox.KeyAggregateID))
 	if err := errors.Join(err1, err2); err != nil {
 		return a, fmt.Errorf("headers of a message at %s: %w", destination, err)
 	}

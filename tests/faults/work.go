@@ -16,9 +16,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/bento-outbox/watermill-outbox/forwarder"
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 const (
@@ -268,15 +267,15 @@ func (w *worker) undone(ctx context.Context, tx *sql.Tx, e Event, line *journalL
 }
 
 func (w *worker) publish(ctx context.Context, tx *sql.Tx, events ...Event) error {
-	pub, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{Routes: w.routes}, nil)
+	pub, err := outbox.NewPublisher(tx, outbox.Config{Routes: w.routes}, nil)
 	if err != nil {
 		return err
 	}
 	var msgs []*message.Message
 	for _, e := range events {
 		m := message.NewMessage(e.ID, e.payload())
-		schema.SetAggregate(m, aggregate, e.Key)
-		schema.SetRoutingConfig(m, []byte(routingConfig(e.Plan, w.a.Prefix, patient)), "")
+		outbox.SetAggregate(m, aggregate, e.Key)
+		outbox.SetRoutingConfig(m, []byte(routingConfig(e.Plan, w.a.Prefix, patient)), "")
 		msgs = append(msgs, m)
 	}
 	return pub.PublishContext(ctx, "business", msgs...)

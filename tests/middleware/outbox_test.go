@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
@@ -20,7 +21,7 @@ func openOutbox(t *testing.T, db *sql.DB) pubSub {
 	t.Helper()
 	d, err := schema.DialectOf(db)
 	require.NoError(t, err)
-	pub, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: d}}}, nil)
+	pub, err := outbox.NewPublisher(db, outbox.Config{Dialect: d}, nil)
 	require.NoError(t, err)
 	sub, err := forwarder.NewSubscriber(context.Background(), db, forwarder.SubscriberConfig{
 		RetryPolicy: middleware.RetryPolicy{MaxAttempts: 10, InitialInterval: time.Millisecond, Multiplier: 1},

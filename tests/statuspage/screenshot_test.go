@@ -9,6 +9,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -28,9 +29,9 @@ func TestScreenshot(t *testing.T) {
 	insert(t, db, "b")
 	becomes(t, db, "b", "DEAD")
 	s.refuses.Store(false)
-	store, err := schema.OpenStore(t.Context(), db, schema.Config{})
+	st, err := store.Open(t.Context(), db, schema.Config{})
 	require.NoError(t, err)
-	require.NoError(t, store.Pause(t.Context(), schema.PausedTenant, "acme", "asked for by the customer"))
+	require.NoError(t, st.Pause(t.Context(), store.PausedTenant, "acme", "asked for by the customer"))
 	p := visit(t, chromium, serve(t, db, statuspage.Config{Token: token}))
 	p.do(chromedp.EmulateViewport(1000, 1500))
 	p.click("#token")

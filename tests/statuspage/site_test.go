@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
+	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
+
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 
-	webhook "github.com/bento-outbox/watermill-outbox/adapters/http"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/monitor"

@@ -22,14 +22,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/adapters"
-	_ "github.com/bento-outbox/watermill-outbox/adapters/http"  // scheme http
-	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka" // scheme kafka
-	_ "github.com/bento-outbox/watermill-outbox/adapters/redis" // scheme redis
+
+	_ "github.com/bento-outbox/watermill-outbox/adapters/http"
+
+	// scheme http
+	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka"
+
+	// scheme kafka
+	_ "github.com/bento-outbox/watermill-outbox/adapters/redis"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
+
+// scheme redis
 
 // events are stored in this order; those without a payload by SQL and by the publisher.
 var events = []string{"sql", "publisher", "empty by sql", "empty by publisher"}
@@ -41,12 +49,12 @@ func insert(t *testing.T, db *sql.DB, config string) {
 	require.NoError(t, err)
 	d, err := schema.DialectOf(db)
 	require.NoError(t, err)
-	p, err := forwarder.NewPublisher(db, forwarder.PublisherConfig{AdapterConfig: schema.AdapterConfig{Config: schema.Config{Dialect: d}}}, nil)
+	p, err := outbox.NewPublisher(db, outbox.Config{Dialect: d}, nil)
 	require.NoError(t, err)
 	for id, payload := range map[string][]byte{"publisher": nil, "empty by publisher": {}} {
 		m := message.NewMessage(id, payload)
-		schema.SetAggregate(m, "order", id)
-		schema.SetRoutingConfig(m, []byte(config), "")
+		outbox.SetAggregate(m, "order", id)
+		outbox.SetRoutingConfig(m, []byte(config), "")
 		require.NoError(t, p.Publish("t", m))
 	}
 }

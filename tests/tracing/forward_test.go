@@ -21,12 +21,12 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // A request publishes in its transaction, another process forwards, a third one consumes: one trace, each span below what caused it.
@@ -50,7 +50,7 @@ func TestOneTraceFromTheRequestToTheConsumer(t *testing.T) {
 			requests[name] = span.SpanContext().WithTraceState(state)
 			m := event(trace.ContextWithSpanContext(ctx, requests[name]), `{}`)
 			m.UUID = name
-			schema.SetTenant(m, "acme")
+			outbox.SetTenant(m, "acme")
 			events = append(events, m)
 			span.End()
 		}
@@ -124,16 +124,16 @@ func TestEachAttemptIsASpan(t *testing.T) {
 		all := newSpans()
 		ctx, request := all.start(t.Context(), "request")
 		m := event(ctx, `{"secret":"hunter2"}`)
-		schema.SetRoutingConfig(m, []byte(`{"version":1,"targets":[{"destination":"good"},{"destination":"broker://bad","retry_policy":"quick"}]}`), "1")
+		outbox.SetRoutingConfig(m, []byte(`{"version":1,"targets":[{"destination":"good"},{"destination":"broker://bad","retry_policy":"quick"}]}`), "1")
 		table, err := router.NewTable(router.Config{Policies: map[string]middleware.RetryPolicy{
 			"quick": {MaxAttempts: 3, InitialInterval: time.Millisecond, Multiplier: 1},
 		}})
 		require.NoError(t, err)
-		within(t, db, forwarder.PublisherConfig{Propagator: w3c, Routes: table}, func(p *forwarder.Publisher) error { return p.Publish("orders", m) })
+		within(t, db, outbox.Config{Propagator: w3c, Routes: table}, func(p *outbox.Publisher) error { return p.Publish("orders", m) })
 		request.End()
 		left := failures(1, fmt.Errorf("broker: %w", &net{}))
 		to := &sink{fail: func(m *message.Message) error {
-			if m.Metadata[schema.KeyTarget] != "broker://bad" {
+			if m.Metadata[outbox.KeyTarget] != "broker://bad" {
 				return nil
 			}
 			return left(m)
@@ -200,7 +200,7 @@ func TestAnEventWithoutContextHasATraceOfItsOwn(t *testing.T) {
 	t.Parallel()
 	all := newSpans()
 	db, to := testdb.SQLite(t), &sink{}
-	within(t, db, forwarder.PublisherConfig{}, func(p *forwarder.Publisher) error {
+	within(t, db, outbox.Config{}, func(p *outbox.Publisher) error {
 		ctx, _ := all.start(t.Context(), "not stored")
 		return p.Publish("orders", event(ctx, `1`), event(ctx, `2`))
 	})
@@ -260,7 +260,7 @@ func TestEachMessageIsStoredWithItsOwnContext(t *testing.T) {
 	passed.Metadata.Set("traceparent", "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01")
 	passed.Metadata.Set("tracestate", "of=this")
 	publish(t, db, "orders", event(a, `1`), foreign, passed, event(context.Background(), `4`))
-	within(t, db, forwarder.PublisherConfig{Propagator: w3c}, func(p *forwarder.Publisher) error {
+	within(t, db, outbox.Config{Propagator: w3c}, func(p *outbox.Publisher) error {
 		return p.PublishContext(a, "orders", event(b, `5`), event(context.Background(), `6`))
 	})
 	drain(t, db, forwarder.Config{}, to)
@@ -284,7 +284,7 @@ func TestDeadEvents(t *testing.T) {
 	db, to := testdb.SQLite(t), &sink{}
 	ctx, request := all.start(t.Context(), "request")
 	unknown := event(ctx, `{}`)
-	schema.SetRoutingKey(unknown, "nowhere://x")
+	outbox.SetRoutingKey(unknown, "nowhere://x")
 	publish(t, db, "orders", unknown)
 	drain(t, db, forwarder.Config{TracerProvider: all.provider, PoisonDestination: "poison"}, to)
 	route := all.one(t, "route orders")
@@ -345,7 +345,7 @@ func TestOutcomesOfAnEvent(t *testing.T) {
 				}
 			}
 			m := event(t.Context(), `{"n":1}`)
-			schema.SetRoutingConfig(m, []byte(c.config), "1")
+			outbox.SetRoutingConfig(m, []byte(c.config), "1")
 			publish(t, db, "orders", m)
 			drain(t, db, forwarder.Config{TracerProvider: all.provider}, to)
 			require.NotEmpty(t, all.named("route orders"))

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -100,17 +101,17 @@ func carried(m message.Metadata) trace.SpanContext {
 // publish stores messages in a transaction, as an application does that traces.
 func publish(t testing.TB, db *sql.DB, topic string, messages ...*message.Message) {
 	t.Helper()
-	within(t, db, forwarder.PublisherConfig{Propagator: w3c}, func(p *forwarder.Publisher) error { return p.Publish(topic, messages...) })
+	within(t, db, outbox.Config{Propagator: w3c}, func(p *outbox.Publisher) error { return p.Publish(topic, messages...) })
 }
 
-func within(t testing.TB, db *sql.DB, cfg forwarder.PublisherConfig, do func(*forwarder.Publisher) error) {
+func within(t testing.TB, db *sql.DB, cfg outbox.Config, do func(*outbox.Publisher) error) {
 	t.Helper()
 	dialect, err := schema.DialectOf(db)
 	require.NoError(t, err)
 	cfg.Dialect = dialect
 	tx, err := db.Begin()
 	require.NoError(t, err)
-	p, err := forwarder.NewPublisher(tx, cfg, nil)
+	p, err := outbox.NewPublisher(tx, cfg, nil)
 	require.NoError(t, err)
 	require.NoError(t, do(p))
 	require.NoError(t, tx.Commit())

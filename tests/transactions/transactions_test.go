@@ -17,14 +17,13 @@ import (
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
-	"github.com/bento-outbox/watermill-outbox/forwarder"
+	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // docs:gorm
 func publishGORM(tx *gorm.DB, topic string, msg *message.Message) error {
-	p, err := forwarder.NewPublisher(tx.Statement.ConnPool, forwarder.PublisherConfig{}, nil)
+	p, err := outbox.NewPublisher(tx.Statement.ConnPool, outbox.Config{}, nil)
 	if err != nil {
 		return err
 	}
@@ -35,7 +34,7 @@ func publishGORM(tx *gorm.DB, topic string, msg *message.Message) error {
 
 // docs:bun
 func publishBun(tx bun.Tx, topic string, msg *message.Message) error {
-	p, err := forwarder.NewPublisher(tx.Tx, forwarder.PublisherConfig{}, nil) // bun.Tx itself replaces the parameters of queries
+	p, err := outbox.NewPublisher(tx.Tx, outbox.Config{}, nil) // bun.Tx itself replaces the parameters of queries
 	if err != nil {
 		return err
 	}
@@ -50,7 +49,7 @@ func publishEnt(tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }, topic string, msg *message.Message,
 ) error {
-	p, err := forwarder.NewPublisher(tx, forwarder.PublisherConfig{}, nil)
+	p, err := outbox.NewPublisher(tx, outbox.Config{}, nil)
 	if err != nil {
 		return err
 	}
@@ -64,7 +63,7 @@ func TestTransactionsOfOtherLibraries(t *testing.T) {
 	ctx := context.Background()
 	event := func() *message.Message {
 		m := message.NewMessage("1", []byte(`{"path":"C:\\dir"}`))
-		schema.SetAggregate(m, "order", "17")
+		outbox.SetAggregate(m, "order", "17")
 		return m
 	}
 	for name, inTransaction := range map[string]func(t *testing.T, dsn string, rollback error) error{
@@ -77,8 +76,8 @@ func TestTransactionsOfOtherLibraries(t *testing.T) {
 		"bun": func(t *testing.T, dsn string, rollback error) error {
 			db := bun.NewDB(testdb.Open(t, dsn), pgdialect.New())
 			return db.RunInTx(ctx, nil, func(_ context.Context, tx bun.Tx) error {
-				for _, own := range []forwarder.Executor{tx, &tx, db} {
-					_, err := forwarder.NewPublisher(own, forwarder.PublisherConfig{}, nil)
+				for _, own := range []outbox.Executor{tx, &tx, db} {
+					_, err := outbox.NewPublisher(own, outbox.Config{}, nil)
 					require.ErrorContains(t, err, "pass the value of database/sql that is in it: tx.Tx")
 				}
 				return errors.Join(publishBun(tx, "orders", event()), rollback)

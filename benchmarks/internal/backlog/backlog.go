@@ -57,7 +57,7 @@ func payload(size int) string {
 	return fmt.Sprintf(`rpad('{"number":' || n || ',"key":' || key || ',"text":"' || left(repeat(md5(n::text), 1 + %[1]d / 64), %[1]d / 2), %[1]d - 2, 'x') || '"}'`, size)
 }
 
-// Ours stores events with payloads of a size as forwarder.Publisher does.
+// Ours stores events with payloads of a size as outbox.Publisher does.
 func Ours(size int) string {
 	return `INSERT INTO outbox (id, aggregate_type, aggregate_id, topic, payload, event_metadata)
 		SELECT ` + uuid + `, 'order', key::text, '` + Topic + `', ` + payload(size) + `, (` + metadata + `)::json`
