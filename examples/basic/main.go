@@ -46,19 +46,22 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	if err := placeOrder(ctx, db, "order-1", 4200); err != nil {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := placeOrder(ctx, tx, "order-1", 4200); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
 		return err
 	}
 	return forward(ctx, db)
 }
 
 // docs:publish
-func placeOrder(ctx context.Context, db *sql.DB, id string, total int) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
+func placeOrder(ctx context.Context, tx *sql.Tx, id string, total int) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (id, total) VALUES (?, ?)`, id, total); err != nil {
 		return err
 	}
@@ -67,11 +70,8 @@ func placeOrder(ctx context.Context, db *sql.DB, id string, total int) error {
 		return err
 	}
 	msg := message.NewMessage(watermill.NewUUID(), fmt.Appendf(nil, `{"id":%q,"total":%d}`, id, total))
-	outbox.SetAggregate(msg, "order", id) // events of one order are delivered in order
-	if err := publisher.Publish("orders.placed", msg); err != nil {
-		return err
-	}
-	return tx.Commit()
+	outbox.SetAggregate(msg, "order", id)          // events of one order are delivered in order
+	return publisher.Publish("orders.placed", msg) // exists if tx commits
 }
 
 // docs:end
