@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bento-outbox/watermill-outbox/benchmarks/lab"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 type benchCommand struct {
@@ -44,7 +45,7 @@ func (c *benchCommand) Run(s *session) error {
 		s.faults.Add("no database: set --database-url or DATABASE_URL")
 	} else if err != nil {
 		s.faults.Add("--database-url: %w", err)
-	} else if source.dialect.String() != "postgres" {
+	} else if source.dialect != schema.PostgreSQL {
 		s.faults.Add("--database-url: the benchmark is for PostgreSQL")
 	}
 	if err := s.faults.Err(); err != nil {

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/forwarder"
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/english"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 type cleanupCommand struct {
@@ -25,11 +25,11 @@ type cleanupCommand struct {
 
 // cleanedUp is what --json prints.
 type cleanedUp struct {
-	DryRun      bool           `json:"dry_run"`
-	Removed     schema.Removed `json:"removed"`  // what would be, in a dry run; without the events of partitions
-	HoldKey     int64          `json:"hold_key"` // dead events that stay, for later ones of their key wait for them
-	TookSeconds float64        `json:"took_seconds"`
-	Partitions  []droppedPart  `json:"partitions"` // that were dropped whole
+	DryRun      bool          `json:"dry_run"`
+	Removed     store.Removed `json:"removed"`  // what would be, in a dry run; without the events of partitions
+	HoldKey     int64         `json:"hold_key"` // dead events that stay, for later ones of their key wait for them
+	TookSeconds float64       `json:"took_seconds"`
+	Partitions  []droppedPart `json:"partitions"` // that were dropped whole
 }
 
 type droppedPart struct {
@@ -38,11 +38,11 @@ type droppedPart struct {
 	Kept   int64  `json:"kept"`   // that are not finished, are dead or were skipped
 }
 
-func (c *cleanupCommand) check(s *session) (database, forwarder.CleanerConfig) {
+func (c *cleanupCommand) check(s *session) (database, admin.CleanerConfig) {
 	target := s.database()
-	cfg := forwarder.CleanerConfig{
+	cfg := admin.CleanerConfig{
 		Schema: target.tables, Tenants: c.Tenant,
-		Retention: forwarder.Forever, SkippedRetention: forwarder.Forever, DeadRetention: forwarder.Forever,
+		Retention: admin.Forever, SkippedRetention: admin.Forever, DeadRetention: admin.Forever,
 		BatchSize: s.faults.Number("--batch", c.Batch, 1, 100_000),
 		Pause:     max(s.faults.Duration("--pause", c.Pause, 0), 1),
 	}
@@ -80,8 +80,8 @@ func (c *cleanupCommand) Run(s *session) error {
 	target, cfg := c.check(s)
 	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
 		bar := newProgress(s.stderr)
-		cfg.Progress = func(p forwarder.CleanerProgress) { bar.show(p.Done, events(p.Removed.Total())) }
-		cleaner, err := forwarder.NewCleaner(ctx, db, cfg, s.log.watermill)
+		cfg.Progress = func(p admin.CleanerProgress) { bar.show(p.Done, events(p.Removed.Total())) }
+		cleaner, err := admin.NewCleaner(ctx, db, cfg, s.log.watermill)
 		if err != nil {
 			return target.explain(err)
 		}
@@ -101,7 +101,7 @@ func (c *cleanupCommand) Run(s *session) error {
 	})
 }
 
-func (c *cleanupCommand) print(s *session, r forwarder.Cleaned) error {
+func (c *cleanupCommand) print(s *session, r admin.Cleaned) error {
 	if c.JSON {
 		parts := []droppedPart{}
 		for _, p := range r.Partitions {

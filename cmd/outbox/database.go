@@ -46,7 +46,7 @@ func (s *session) database() database {
 func (s *session) tables(dialect schema.Dialect) schema.Config {
 	names := s.config.Names()
 	try := func(key string, names schema.Names) {
-		if _, err := schema.NewAdapter(schema.AdapterConfig{Config: schema.Config{Names: names}}); err != nil {
+		if err := names.Validate(); err != nil {
 			s.faults.Add("%s: %w", s.place(key), err)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"strconv"
 
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // faults collects what is wrong with a command line, so that all of it is reported at once. Flags whose text may be wrong are strings, read by
@@ -15,7 +15,7 @@ type faults struct{ config.Faults }
 func (f *faults) name(flag, text string) string {
 	if text == "" {
 		f.Add("%s: is empty", flag)
-	} else if err := schema.CheckText(text, schema.MaxTarget); err != nil {
+	} else if err := store.CheckText(text, store.MaxTarget); err != nil {
 		f.Add("%s: %w", flag, err)
 	}
 	return text

@@ -6,7 +6,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/bento-outbox/watermill-outbox/internal/english"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 type indexesCommand struct {
@@ -17,8 +17,8 @@ type indexesCommand struct {
 // Run lists the indexes, and fails when one is missing or of no use.
 func (c *indexesCommand) Run(s *session) error {
 	target := s.database()
-	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
-		list, err := store.Indexes(ctx)
+	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
+		list, err := st.Indexes(ctx)
 		if err != nil {
 			return target.explain(err)
 		}
@@ -27,7 +27,7 @@ func (c *indexesCommand) Run(s *session) error {
 		}
 		lacking := 0
 		for _, i := range list {
-			if i.State == schema.IndexMissing || i.State == schema.IndexInvalid {
+			if i.State == store.IndexMissing || i.State == store.IndexInvalid {
 				lacking++
 			}
 		}
@@ -41,7 +41,7 @@ func (c *indexesCommand) Run(s *session) error {
 	})
 }
 
-func (c *indexesCommand) print(s *session, list []schema.Index) error {
+func (c *indexesCommand) print(s *session, list []store.Index) error {
 	if c.JSON {
 		enc := newEncoder(s.stdout)
 		for _, i := range list {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // pausable is what operators can pause: one of these. They are pointers, for an empty name is none.
@@ -17,9 +17,9 @@ type pausable struct {
 }
 
 // check returns the kind and the name of what is meant.
-func (p pausable) check(f *faults) (kind schema.ControlKind, name string) {
-	for k, value := range map[schema.ControlKind]*string{
-		schema.PausedDestination: p.Destination, schema.PausedTenant: p.Tenant, schema.PausedKey: p.Key,
+func (p pausable) check(f *faults) (kind store.ControlKind, name string) {
+	for k, value := range map[store.ControlKind]*string{
+		store.PausedDestination: p.Destination, store.PausedTenant: p.Tenant, store.PausedKey: p.Key,
 	} {
 		if value != nil {
 			kind, name = k, f.name("--"+string(k), *value)
@@ -29,20 +29,20 @@ func (p pausable) check(f *faults) (kind schema.ControlKind, name string) {
 }
 
 // change calls do with what p means, and with its pause if it is paused, else nil, and prints what do says.
-func (p pausable) change(s *session, do func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error)) error {
+func (p pausable) change(s *session, do func(ctx context.Context, st *store.Store, what store.Control, now *store.Control) (string, error)) error {
 	target := s.database()
-	var what schema.Control
+	var what store.Control
 	what.Kind, what.Name = p.check(&s.faults)
-	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
-		list, err := store.Controls(ctx)
+	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
+		list, err := st.Controls(ctx)
 		if err != nil {
 			return target.explain(err)
 		}
-		var now *schema.Control
-		if i := slices.IndexFunc(list, func(c schema.Control) bool { return c.Kind == what.Kind && c.Name == what.Name }); i >= 0 {
+		var now *store.Control
+		if i := slices.IndexFunc(list, func(c store.Control) bool { return c.Kind == what.Kind && c.Name == what.Name }); i >= 0 {
 			now = &list[i]
 		}
-		said, err := do(ctx, store, what, now)
+		said, err := do(ctx, st, what, now)
 		if err != nil {
 			return target.explain(err)
 		}
@@ -62,18 +62,18 @@ func (c *pauseCommand) Run(s *session) error {
 	if n := len(c.Reason); n > statuspage.MaxReason {
 		s.faults.Add("--reason: it has %d bytes; say it in %d", n, statuspage.MaxReason)
 	}
-	if err := schema.CheckText(c.Reason, statuspage.MaxReason); err != nil && len(c.Reason) <= statuspage.MaxReason {
+	if err := store.CheckText(c.Reason, statuspage.MaxReason); err != nil && len(c.Reason) <= statuspage.MaxReason {
 		s.faults.Add("--reason: %w", err)
 	}
-	return c.change(s, func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error) {
+	return c.change(s, func(ctx context.Context, st *store.Store, what store.Control, now *store.Control) (string, error) {
 		if now != nil && (c.Reason == "" || c.Reason == now.Reason) { // else the reason would be lost
 			return fmt.Sprintf("nothing to do: %s is paused since %s", named(what), timeText(now.Since)), nil
 		}
-		return "paused " + named(what), store.Pause(ctx, what.Kind, what.Name, c.Reason)
+		return "paused " + named(what), st.Pause(ctx, what.Kind, what.Name, c.Reason)
 	})
 }
 
-func named(c schema.Control) string { return string(c.Kind) + " " + printable(c.Name) }
+func named(c store.Control) string { return string(c.Kind) + " " + printable(c.Name) }
 
 type resumeCommand struct {
 	databaseFlags
@@ -82,10 +82,10 @@ type resumeCommand struct {
 
 // Run ends a pause.
 func (c *resumeCommand) Run(s *session) error {
-	return c.change(s, func(ctx context.Context, store *schema.Store, what schema.Control, now *schema.Control) (string, error) {
+	return c.change(s, func(ctx context.Context, st *store.Store, what store.Control, now *store.Control) (string, error) {
 		if now == nil {
 			return fmt.Sprintf("nothing to do: %s is not paused", named(what)), nil
 		}
-		return "resumed " + named(what), store.Resume(ctx, what.Kind, what.Name)
+		return "resumed " + named(what), st.Resume(ctx, what.Kind, what.Name)
 	})
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/router"
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -35,8 +36,8 @@ func (c Config) Router(publishers []string) router.Config {
 }
 
 // Cleaner returns the configuration of the clean-up, and whether it is on.
-func (c Config) Cleaner() (cleaner forwarder.CleanerConfig, on bool) {
-	return forwarder.CleanerConfig{
+func (c Config) Cleaner() (cleaner admin.CleanerConfig, on bool) {
+	return admin.CleanerConfig{
 		Schema: schema.Config{Names: c.Names()}, Tenants: c.Tenants,
 		Retention: c.Retention, SkippedRetention: c.SkippedRetention, DeadRetention: c.DeadRetention,
 		BatchSize: c.CleanupBatch, At: c.CleanupAt, Every: max(c.CleanupEvery, 0),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 )
@@ -86,7 +87,7 @@ func TestSettingsReachTheForwarder(t *testing.T) {
 	require.Equal(t, map[string]string{"a": "http://a", "b": "http://b", "redis": "redis://r", "default": "console://"}, l.ByName)
 	cleaner, on := l.Cleaner()
 	require.True(t, on)
-	require.Equal(t, []any{"02:00", 10 * 24 * time.Hour, forwarder.Forever}, []any{cleaner.At, cleaner.Retention, cleaner.DeadRetention})
+	require.Equal(t, []any{"02:00", 10 * 24 * time.Hour, admin.Forever}, []any{cleaner.At, cleaner.Retention, cleaner.DeadRetention})
 	r := l.Router(nil)
 	require.Equal(t, 8, r.Policies["default"].MaxAttempts)
 	require.Equal(t, 3, r.Policies["slow"].MaxAttempts)

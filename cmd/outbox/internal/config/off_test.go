@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
-	"github.com/bento-outbox/watermill-outbox/forwarder"
 )
 
 // Everything that can be off is switched off by one word, from every source, and is printed as that word.
@@ -52,7 +52,7 @@ func TestOffReachesThePackages(t *testing.T) {
 	require.Equal(t, []string{"", "", "", ""}, []string{l.MetricsAddress(), l.Routes, l.Forwarder().PoisonDestination, l.ActionToken})
 	cleaner, on := l.Cleaner()
 	require.False(t, on)
-	require.Equal(t, []time.Duration{forwarder.Forever, forwarder.Forever, forwarder.Forever, 0},
+	require.Equal(t, []time.Duration{admin.Forever, admin.Forever, admin.Forever, 0},
 		[]time.Duration{cleaner.Retention, cleaner.SkippedRetention, cleaner.DeadRetention, cleaner.Every})
 	require.Equal(t, []time.Duration{config.Off, config.Off}, []time.Duration{l.PoolRecycle, l.StatementTimeout})
 	require.Equal(t, []bool{true, false}, []bool{l.JIT, l.PoolPing})
