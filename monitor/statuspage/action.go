@@ -12,7 +12,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // request is the body of an action. Replay and discard select one dead letter by seq and target, some by a filter, or all.
@@ -24,9 +24,9 @@ type request struct {
 	Topic       string `json:"topic"`
 	All         bool   `json:"all"`
 	// Kind and Name are the destination, tenant or key to pause or resume.
-	Kind   schema.ControlKind `json:"kind"`
-	Name   string             `json:"name"`
-	Reason string             `json:"reason"`
+	Kind   store.ControlKind `json:"kind"`
+	Name   string            `json:"name"`
+	Reason string            `json:"reason"`
 }
 
 // answer is the response to an action.
@@ -102,24 +102,24 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 
 type action struct {
 	check func(request) error
-	run   func(context.Context, *schema.Store, request) (int, error)
+	run   func(context.Context, *store.Store, request) (int, error)
 }
 
 var actions = map[string]action{
 	// unlock exchanges the token for a session.
-	"unlock":  {checkUnlock, func(context.Context, *schema.Store, request) (int, error) { return 0, nil }},
-	"replay":  {checkDead, func(ctx context.Context, s *schema.Store, r request) (int, error) { return s.Replay(ctx, r.filter()) }},
-	"discard": {checkDead, func(ctx context.Context, s *schema.Store, r request) (int, error) { return s.Discard(ctx, r.filter()) }},
-	"pause": {checkPause, func(ctx context.Context, s *schema.Store, r request) (int, error) {
+	"unlock":  {checkUnlock, func(context.Context, *store.Store, request) (int, error) { return 0, nil }},
+	"replay":  {checkDead, func(ctx context.Context, s *store.Store, r request) (int, error) { return s.Replay(ctx, r.filter()) }},
+	"discard": {checkDead, func(ctx context.Context, s *store.Store, r request) (int, error) { return s.Discard(ctx, r.filter()) }},
+	"pause": {checkPause, func(ctx context.Context, s *store.Store, r request) (int, error) {
 		return 1, s.Pause(ctx, r.Kind, r.Name, r.Reason)
 	}},
-	"resume": {checkPause, func(ctx context.Context, s *schema.Store, r request) (int, error) {
+	"resume": {checkPause, func(ctx context.Context, s *store.Store, r request) (int, error) {
 		return 1, s.Resume(ctx, r.Kind, r.Name)
 	}},
 }
 
-func (r request) filter() schema.DeadFilter {
-	f := schema.DeadFilter{Target: r.Target, Destination: r.Destination, Tenant: r.Tenant, Topic: r.Topic}
+func (r request) filter() store.DeadFilter {
+	f := store.DeadFilter{Target: r.Target, Destination: r.Destination, Tenant: r.Tenant, Topic: r.Topic}
 	if r.Seq != 0 {
 		f.Seqs = []int64{r.Seq}
 	}
@@ -131,7 +131,7 @@ func (r request) checkText() error {
 	for _, field := range []struct{ name, text string }{
 		{"target", r.Target}, {"destination", r.Destination}, {"tenant", r.Tenant}, {"topic", r.Topic}, {"name", r.Name}, {"reason", r.Reason},
 	} {
-		if err := schema.CheckText(field.text, schema.MaxTarget); err != nil {
+		if err := store.CheckText(field.text, store.MaxTarget); err != nil {
 			return fmt.Errorf("%s: %w", field.name, err)
 		}
 	}
@@ -165,10 +165,10 @@ func checkPause(r request) error {
 	switch {
 	case r != (request{Kind: r.Kind, Name: r.Name, Reason: r.Reason}):
 		return errors.New("pause and resume take kind and name only; pause takes a reason too")
-	case r.Kind != schema.PausedDestination && r.Kind != schema.PausedTenant && r.Kind != schema.PausedKey:
+	case r.Kind != store.PausedDestination && r.Kind != store.PausedTenant && r.Kind != store.PausedKey:
 		return errors.New("kind: want destination, tenant or key")
 	case r.Name == "":
-		return fmt.Errorf("name: want 1 to %d bytes", schema.MaxTarget)
+		return fmt.Errorf("name: want 1 to %d bytes", store.MaxTarget)
 	case len(r.Reason) > MaxReason:
 		return fmt.Errorf("reason: want at most %d bytes", MaxReason)
 	}

@@ -7,13 +7,13 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 const deadShown = 50 // per page
 
 // dead returns a page of dead letters, and one more if there are others.
-func (p *page) dead(ctx context.Context, filter schema.DeadFilter, after *schema.DeadLetter) ([]schema.DeadLetter, error) {
+func (p *page) dead(ctx context.Context, filter store.DeadFilter, after *store.DeadLetter) ([]store.DeadLetter, error) {
 	select {
 	case p.querying <- struct{}{}:
 		defer func() { <-p.querying }()
@@ -24,7 +24,7 @@ func (p *page) dead(ctx context.Context, filter schema.DeadFilter, after *schema
 }
 
 // deadValues is the reverse of deadQuery, for links.
-func deadValues(f schema.DeadFilter) url.Values {
+func deadValues(f store.DeadFilter) url.Values {
 	q := url.Values{}
 	for name, value := range map[string]string{"destination": f.Destination, "tenant": f.Tenant, "topic": f.Topic} {
 		if value != "" {
@@ -35,23 +35,23 @@ func deadValues(f schema.DeadFilter) url.Values {
 }
 
 // deadQuery returns the dead letters that a query string asks for, and the last one that was shown before.
-func deadQuery(raw string) (f schema.DeadFilter, after *schema.DeadLetter, err error) {
+func deadQuery(raw string) (f store.DeadFilter, after *store.DeadLetter, err error) {
 	q, err := url.ParseQuery(raw)
 	if err != nil {
 		return f, nil, errors.New("cannot read the query; want name=value, percent-encoded and separated by &")
 	}
 	for _, name := range []string{"destination", "tenant", "topic", "after_target"} {
-		if err := schema.CheckText(q.Get(name), schema.MaxTarget); err != nil {
+		if err := store.CheckText(q.Get(name), store.MaxTarget); err != nil {
 			return f, nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	f = schema.DeadFilter{Destination: q.Get("destination"), Tenant: q.Get("tenant"), Topic: q.Get("topic")}
+	f = store.DeadFilter{Destination: q.Get("destination"), Tenant: q.Get("tenant"), Topic: q.Get("topic")}
 	if text := q.Get("after"); text != "" {
 		seq, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return f, nil, errors.New("after: want a number")
 		}
-		after = &schema.DeadLetter{Seq: seq, Target: q.Get("after_target")}
+		after = &store.DeadLetter{Seq: seq, Target: q.Get("after_target")}
 	}
 	return f, after, nil
 }

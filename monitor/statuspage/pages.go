@@ -10,8 +10,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // content is the data of the template.
@@ -20,9 +20,9 @@ type content struct {
 	Actions  bool
 	Down     bool // the database does not answer
 	Snapshot monitor.Snapshot
-	Dead     []schema.DeadLetter
+	Dead     []store.DeadLetter
 	More     template.URL // the query of the next dead letters; empty on the last page
-	Filter   schema.DeadFilter
+	Filter   store.DeadFilter
 	Paged    bool // not the first page of dead letters
 }
 

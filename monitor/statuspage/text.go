@@ -6,14 +6,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor"
-	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 var functions = template.FuncMap{
 	"number": number, "about": about, "total": total, "age": age, "clock": clock, "rate": rate,
 	"orNone": orNone, "pausedBy": pausedBy, "percent": func(p monitor.Pool) int { return int(math.Round(p.Use() * 100)) },
-	"destination": func() schema.ControlKind { return schema.PausedDestination }, "tenant": func() schema.ControlKind { return schema.PausedTenant },
+	"destination": func() store.ControlKind { return store.PausedDestination }, "tenant": func() store.ControlKind { return store.PausedTenant },
 	"maxReason": func() int { return MaxReason },
 }
 
@@ -35,7 +35,7 @@ func about(exact bool, n int64) string {
 }
 
 // total formats the number of deliveries or events in a state.
-func total(s monitor.Snapshot, state schema.State, n int64) string {
+func total(s monitor.Snapshot, state store.State, n int64) string {
 	return about(!s.IsEstimated(state), n)
 }
 
@@ -74,7 +74,7 @@ func orNone(name string) string {
 }
 
 // pausedBy returns the pause of a name, or nil.
-func pausedBy(list []schema.Control, kind schema.ControlKind, name string) *schema.Control {
+func pausedBy(list []store.Control, kind store.ControlKind, name string) *store.Control {
 	for i, c := range list {
 		if c.Kind == kind && c.Name == name {
 			return &list[i]
