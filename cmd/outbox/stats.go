@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 type statsCommand struct {
@@ -30,33 +30,33 @@ type stats struct {
 
 // countStats is a count with the names that it has.
 type countStats struct {
-	State         schema.State `json:"state,omitempty"`
-	Destination   *string      `json:"destination,omitempty"`
-	Tenant        *string      `json:"tenant,omitempty"`
-	Topic         *string      `json:"topic,omitempty"`
-	Count         int64        `json:"count"`
-	OldestSeconds float64      `json:"oldest_seconds"`
-	Estimated     bool         `json:"estimated,omitempty"`
+	State         store.State `json:"state,omitempty"`
+	Destination   *string     `json:"destination,omitempty"`
+	Tenant        *string     `json:"tenant,omitempty"`
+	Topic         *string     `json:"topic,omitempty"`
+	Count         int64       `json:"count"`
+	OldestSeconds float64     `json:"oldest_seconds"`
+	Estimated     bool        `json:"estimated,omitempty"`
 }
 
 // heldStats is a pause, or an unreachable destination.
 type heldStats struct {
-	Kind        schema.ControlKind `json:"kind,omitempty"` // of a pause: destination, tenant or key
-	Name        string             `json:"name,omitempty"`
-	Destination string             `json:"destination,omitempty"`
-	Since       time.Time          `json:"since"`
-	Reason      string             `json:"reason"`
+	Kind        store.ControlKind `json:"kind,omitempty"` // of a pause: destination, tenant or key
+	Name        string            `json:"name,omitempty"`
+	Destination string            `json:"destination,omitempty"`
+	Since       time.Time         `json:"since"`
+	Reason      string            `json:"reason"`
 }
 
 // Run counts what is not finished.
 func (c *statsCommand) Run(s *session) error {
 	target := s.database()
-	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
-		backlog, err := store.Backlog(ctx, c.Exact)
+	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
+		backlog, err := st.Backlog(ctx, c.Exact)
 		if err != nil {
 			return target.explain(err)
 		}
-		controls, err := store.Controls(ctx)
+		controls, err := st.Controls(ctx)
 		if err != nil {
 			return target.explain(err)
 		}
@@ -82,7 +82,7 @@ func (c *statsCommand) Run(s *session) error {
 		fmt.Fprintln(t, "held\tname\tsince\treason")
 		for _, c := range controls {
 			held := "paused " + string(c.Kind)
-			if c.Kind == schema.Unreachable {
+			if c.Kind == store.Unreachable {
 				held = "unreachable destination"
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", held, printable(c.Name), timeText(c.Since), orDash(c.Reason))
@@ -92,21 +92,21 @@ func (c *statsCommand) Run(s *session) error {
 }
 
 // counts returns the rows of the table. By destination, pending events are one row, because nobody knows yet where they go.
-func (c *statsCommand) counts(b schema.Backlog) []schema.Count {
+func (c *statsCommand) counts(b store.Backlog) []store.Count {
 	switch c.By {
 	case "tenant":
 		return b.Tenants
 	case "topic":
 		return b.Topics
 	}
-	return append([]schema.Count{b.State(schema.Pending)}, b.Destinations...)
+	return append([]store.Count{b.State(store.Pending)}, b.Destinations...)
 }
 
-func newStats(b schema.Backlog, controls []schema.Control) stats {
-	count := func(n schema.Count) countStats {
+func newStats(b store.Backlog, controls []store.Control) stats {
+	count := func(n store.Count) countStats {
 		return countStats{State: n.State, Count: n.Count, OldestSeconds: n.Oldest.Seconds(), Estimated: !n.Exact}
 	}
-	counts := func(list []schema.Count, name func(*countStats) **string) []countStats {
+	counts := func(list []store.Count, name func(*countStats) **string) []countStats {
 		out := make([]countStats, len(list))
 		for i, n := range list {
 			out[i] = count(n)
@@ -115,7 +115,7 @@ func newStats(b schema.Backlog, controls []schema.Control) stats {
 		return out
 	}
 	s := stats{
-		Pending:    count(b.State(schema.Pending)),
+		Pending:    count(b.State(store.Pending)),
 		Deliveries: counts(b.Destinations, func(c *countStats) **string { return &c.Destination }),
 		Tenants:    counts(b.Tenants, func(c *countStats) **string { return &c.Tenant }),
 		Topics:     counts(b.Topics, func(c *countStats) **string { return &c.Topic }),
@@ -124,7 +124,7 @@ func newStats(b schema.Backlog, controls []schema.Control) stats {
 	s.Pending.State = ""
 	for _, c := range controls {
 		held := heldStats{Since: c.Since.UTC(), Reason: c.Reason}
-		if c.Kind == schema.Unreachable {
+		if c.Kind == store.Unreachable {
 			held.Destination = c.Name
 			s.Unreachable = append(s.Unreachable, held)
 		} else {

@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 type tailCommand struct {
@@ -50,12 +50,12 @@ func (c *tailCommand) Run(s *session) error {
 			s.faults.name(flag, text)
 		}
 	}
-	return s.withStore(target, func(ctx context.Context, store *schema.Store) error {
+	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
 		inline := 0
 		if c.Payload {
 			inline = tailPayload
 		}
-		f := follower{store: store, look: schema.Look{Inline: inline, Filter: schema.Filter{Tenants: c.Tenant, Topics: c.Topic}}}
+		f := follower{store: st, look: store.Look{Inline: inline, Filter: store.Filter{Tenants: c.Tenant, Topics: c.Topic}}}
 		first, err := f.begin(ctx, lines)
 		if err != nil {
 			return target.explain(err)
@@ -98,7 +98,7 @@ func (c *tailCommand) follow(ctx context.Context, s *session, target database, f
 	}
 }
 
-func (c *tailCommand) print(s *session, list []schema.Glance) error {
+func (c *tailCommand) print(s *session, list []store.Glance) error {
 	enc := newEncoder(s.stdout)
 	for i := range list {
 		g := &list[i]
@@ -121,7 +121,7 @@ func (c *tailCommand) print(s *session, list []schema.Glance) error {
 	return nil
 }
 
-func payloadText(g *schema.Glance) string {
+func payloadText(g *store.Glance) string {
 	switch {
 	case g.PayloadSize == 0 && g.Payload == nil:
 		return "(none)"
@@ -133,7 +133,7 @@ func payloadText(g *schema.Glance) string {
 	return "(no text)"
 }
 
-func (c *tailCommand) tailed(g *schema.Glance) tailed {
+func (c *tailCommand) tailed(g *store.Glance) tailed {
 	t := tailed{
 		Seq: g.Seq, CreatedAt: g.CreatedAt.UTC(), Status: g.Status, TenantID: g.TenantID, Topic: g.Topic, Key: g.Key(), ID: g.ID, PayloadSize: g.PayloadSize,
 	}
