@@ -24,7 +24,7 @@ func TestStats(t *testing.T) {
 		insert(t, db, "nowhere", `{}`, `{}`)
 		require.Equal(t, int64(2), counts().Pending.Count)
 		require.Regexp(t, `pending +- +2 +\d`, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
-		require.Equal(t, "nowhere", counts().Topics[0].Topic)
+		require.Equal(t, "nowhere", *counts().Topics[0].Topic)
 		require.Regexp(t, `(?m)^state +topic +count +oldest\npending +nowhere +2 +\d`, outbox("stats", "--by", "topic", "--database-url", url).require(t, statusDone).stdout)
 		require.Regexp(t, `(?m)^pending +- +2 +\d`, outbox("stats", "--by", "tenant", "--database-url", url).require(t, statusDone).stdout)
 
