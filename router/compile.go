@@ -21,140 +21,148 @@ type settings struct {
 }
 
 func newSettings(cfg *Config) settings {
-	r := settings{limits: cfg.Limits.withDefaults(), policies: middleware.Policies(), publishers: cfg.Publishers, when: cfg.AllowExprPerEvent}
-	maps.Copy(r.policies, cfg.Policies)
-	return r
+	s := settings{limits: cfg.Limits.withDefaults(), policies: middleware.Policies(), publishers: cfg.Publishers, when: cfg.AllowExprPerEvent}
+	maps.Copy(s.policies, cfg.Policies)
+	return s
 }
 
 // trusted is the settings for configs whose authors may write expr.
 func trusted(cfg *Config) settings {
-	r := newSettings(cfg)
-	r.when = true
-	return r
+	s := newSettings(cfg)
+	s.when = true
+	return s
 }
 
-// compile reads, validates and compiles one config. Pointers of faults begin with pointer. A config with neither targets nor a fallback says
+// compile returns the plan of one config, or an error with all its faults.
+func compile(text string, s settings) (*Plan, error) {
+	r := &reader{}
+	p := r.compile(text, "", s)
+	return p, r.err()
+}
+
+// compile reads and compiles one config whose place is at. After a fault it returns nil. A config with neither targets nor a fallback says
 // nothing: its plan is empty.
-func compile(text, pointer string, r settings) (*Plan, error) {
-	d := &decoder{limits: r.limits}
-	n := d.parse(text, pointer)
-	if n == nil {
-		return nil, d.err()
+func (r *reader) compile(text, at string, s settings) *Plan {
+	before := len(r.List)
+	r.limits = s.limits
+	v := r.parse(text, at)
+	if v.raw == "" {
+		return nil
 	}
-	cfg := d.config(n)
+	cfg := r.config(v)
 	p := &Plan{Strategy: cfg.Strategy}
 	switch cfg.Strategy {
 	case "":
 		p.Strategy = BestEffort
 	case BestEffort, AllOrNothing:
 	default:
-		d.unknown(pointer+"/strategy", "strategy", string(cfg.Strategy), []string{string(BestEffort), string(AllOrNothing)})
+		r.unknown(at+"/strategy", "strategy", string(cfg.Strategy), []string{string(BestEffort), string(AllOrNothing)})
 	}
-	r.limits = r.limits.shared(cfg.Targets)
-	d.Limits = rules.Limits(r.limits.Match)
+	s.limits = s.limits.shared(cfg.Targets)
+	r.Limits = rules.Limits(s.limits.Match)
 	names := make(map[string]bool)
 	for i, tc := range cfg.Targets {
-		at := pointer + "/targets/" + strconv.Itoa(i)
-		t := d.compileTarget(tc, at, r)
+		at := at + "/targets/" + strconv.Itoa(i)
+		t := r.compileTarget(tc, at, s)
 		if t.Name != "" && names[t.Name] {
 			place := at + "/name"
 			if tc.Name == "" {
 				place = at + "/destination"
 			}
-			d.Add(place, "target name %.200q is used twice; give each target a name of its own", t.Name)
+			r.Add(place, "target name %.200q is used twice; give each target a name of its own", t.Name)
 		}
 		names[t.Name] = true
 		p.Targets = append(p.Targets, t)
 		p.looks = p.looks || t.matcher != nil || t.sampler != nil || t.transform != nil
 	}
 	if cfg.Fallback != "" {
-		d.destination(cfg.Fallback, pointer+"/fallback", r)
+		r.destination(cfg.Fallback, at+"/fallback", s)
 		p.Fallback = &Target{
-			Name: cfg.Fallback, Destination: cfg.Fallback, Policy: r.policies["default"], PolicyName: "default", OnDead: Continue, fallback: true,
+			Name: cfg.Fallback, Destination: cfg.Fallback, Policy: s.policies["default"], PolicyName: "default", OnDead: Continue, fallback: true,
 		}
 	}
-	if err := d.err(); err != nil {
-		return nil, err
+	if len(r.List) > before {
+		return nil
 	}
-	return p, nil
+	return p
 }
 
-func (d *decoder) compileTarget(c TargetConfig, at string, r settings) *Target {
+func (r *reader) compileTarget(c TargetConfig, at string, s settings) *Target {
 	t := &Target{Name: c.Name, Destination: c.Destination, PolicyName: c.RetryPolicy, OnDead: c.OnDead}
 	if t.Name == "" {
 		t.Name = t.Destination
 	}
 	if len(c.Name) > maxTargetName || strings.ContainsRune(c.Name, 0) {
-		d.Add(at+"/name", "is longer than %d bytes, or has a NUL", maxTargetName)
+		r.Add(at+"/name", "is longer than %d bytes, or has a NUL", maxTargetName)
 	}
 	if c.Destination != "" {
-		d.destination(c.Destination, at+"/destination", r)
+		r.destination(c.Destination, at+"/destination", s)
 	}
-	d.compileMatch(t, c, at, r)
+	r.compileMatch(t, c, at, s)
 	if c.SamplingRate != nil || c.SamplingKey != "" {
 		rate := 1.0
 		if c.SamplingRate != nil {
 			rate = *c.SamplingRate
 		} else {
-			d.Add(at+"/sampling_key", "needs a sampling_rate beside it")
+			r.Add(at+"/sampling_key", "needs a sampling_rate beside it")
 		}
-		t.sampler = d.Sampler(rate, t.Name, c.SamplingKey, at)
+		t.sampler = r.Sampler(rate, t.Name, c.SamplingKey, at)
 	}
 	if c.DelaySeconds < 0 || c.DelaySeconds > maxDelay*24*3600 {
-		d.Add(at+"/delay_seconds", "is %v, must be between 0 and %d (%d days)", c.DelaySeconds, maxDelay*24*3600, maxDelay)
+		r.Add(at+"/delay_seconds", "is %v, must be between 0 and %d (%d days)", c.DelaySeconds, maxDelay*24*3600, maxDelay)
 	} else {
 		t.Delay = seconds(c.DelaySeconds)
 	}
 	if tc := c.Transform; tc != nil && len(tc.IncludeFields)+len(tc.ExcludeFields)+len(tc.FieldMapping)+len(tc.AddFields) > 0 {
-		t.transform = d.Transformer(rules.TransformConfig(*tc), at+"/transform")
+		t.transform = r.Transformer(rules.TransformConfig(*tc), at+"/transform")
 	}
 	if t.PolicyName == "" {
 		t.PolicyName = "default"
 	}
 	var known bool
-	if t.Policy, known = r.policies[t.PolicyName]; !known {
-		d.unknown(at+"/retry_policy", "retry policy", t.PolicyName, slices.Sorted(maps.Keys(r.policies)))
+	if t.Policy, known = s.policies[t.PolicyName]; !known {
+		r.unknown(at+"/retry_policy", "retry policy", t.PolicyName, slices.Sorted(maps.Keys(s.policies)))
 	}
 	switch t.OnDead {
 	case "":
 		t.OnDead = Continue
 	case Continue, HoldKey:
 	default:
-		d.unknown(at+"/on_dead", "value", string(t.OnDead), []string{string(Continue), string(HoldKey)})
+		r.unknown(at+"/on_dead", "value", string(t.OnDead), []string{string(Continue), string(HoldKey)})
 	}
 	return t
 }
 
-func (d *decoder) compileMatch(t *Target, c TargetConfig, at string, r settings) {
-	if c.When != "" && !r.when {
-		d.Add(at+"/when", "is not allowed in the config of an event; put it in a static route, or let the forwarder allow it")
+func (r *reader) compileMatch(t *Target, c TargetConfig, at string, s settings) {
+	if c.When != "" && !s.when {
+		r.Add(at+"/when", "is not allowed in the config of an event; put it in a static route, or let the forwarder allow it")
 		c.When = ""
 	}
 	if len(c.Conditions) == 0 && c.When == "" {
 		return
 	}
-	t.matcher = d.Matcher(string(c.Conditions), at+"/conditions", c.When, at+"/when")
+	t.matcher = r.Matcher(string(c.Conditions), at+"/conditions", c.When, at+"/when")
 }
 
 // destination checks the form name://topic and, when publishers are known, the name.
-func (d *decoder) destination(destination, at string, r settings) {
+func (r *reader) destination(destination, at string, s settings) {
 	name, topic, named := strings.Cut(destination, "://")
 	switch {
 	case len(destination) > maxDestination || strings.ContainsRune(destination, 0):
-		d.Add(at, "is longer than %d bytes, or has a NUL", maxDestination)
+		r.Add(at, "is longer than %d bytes, or has a NUL", maxDestination)
 	case named && name == "":
-		d.Add(at, "has no publisher name in front of ://")
+		r.Add(at, "has no publisher name in front of ://")
 	case named && topic == "":
-		d.Add(at, "has no topic behind ://")
-	case named && r.publishers != nil && !slices.Contains(r.publishers, name):
-		d.unknown(at, "publisher", name, r.publishers)
+		r.Add(at, "has no topic behind ://")
+	case named && s.publishers != nil && !slices.Contains(s.publishers, name):
+		r.unknown(at, "publisher", name, s.publishers)
 	}
 }
 
-func (d *decoder) unknown(at, what, name string, known []string) {
+func (r *reader) unknown(at, what, name string, known []string) {
 	hint := "; known are " + strings.Join(known, ", ")
 	if near := nearest.Name(name, known); near != "" {
 		hint = fmt.Sprintf(", did you mean %q?", near)
 	}
-	d.Add(at, "unknown %s %.60q%s", what, name, hint)
+	r.Add(at, "unknown %s %.60q%s", what, name, hint)
 }

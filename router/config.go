@@ -71,29 +71,29 @@ func (c RoutingConfig) JSON() ([]byte, error) {
 // Validate reports all that is wrong with c, as far as it can be told without knowing publishers and own policies; see
 // [Table.Validate]. The error is an [InvalidConfigError].
 func (c RoutingConfig) Validate() error {
-	d := &decoder{}
+	r := &reader{}
 	for i, t := range c.Targets {
 		if len(t.Conditions) > 0 && !json.Valid(t.Conditions) {
-			d.Add(fmt.Sprintf("/targets/%d/conditions", i), "is not JSON")
+			r.Add(fmt.Sprintf("/targets/%d/conditions", i), "is not JSON")
 		}
 	}
-	if err := d.err(); err != nil {
+	if err := r.err(); err != nil {
 		return err
 	}
 	text, err := c.JSON()
 	if err != nil {
 		return &InvalidConfigError{Faults: []Fault{{Message: err.Error()}}}
 	}
-	_, err = compile(string(text), "", trusted(&Config{}))
+	_, err = compile(string(text), trusted(&Config{}))
 	return err
 }
 
 // ParseConfig reads a config from JSON, strictly: unknown and duplicate keys are faults. The error is an [InvalidConfigError]
 // with all the faults of the form; [RoutingConfig.Validate] and [Table.Validate] look at what it says.
 func ParseConfig(text []byte) (RoutingConfig, error) {
-	d := &decoder{limits: Limits{}.withDefaults()}
-	cfg := d.config(d.parse(string(text), ""))
-	return cfg, d.err()
+	r := &reader{limits: Limits{}.withDefaults()}
+	cfg := r.config(r.parse(string(text), ""))
+	return cfg, r.err()
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

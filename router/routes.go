@@ -1,7 +1,6 @@
 package router
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -42,7 +41,7 @@ type anchor struct {
 	segment  string
 }
 
-func compileRoutes(d *decoder, routes Routes, r settings) *static {
+func compileRoutes(r *reader, routes Routes, set settings) *static {
 	s := &static{exact: make(map[string]int), literal: make(map[anchor][]int)}
 	names := make(map[string]bool)
 	for i, route := range routes.Routes {
@@ -53,16 +52,15 @@ func compileRoutes(d *decoder, routes Routes, r settings) *static {
 		}
 		p, err := parsePattern(route.Topic)
 		if err != nil {
-			d.Add(at.route+"/topic", "%s", err)
+			r.Add(at.route+"/topic", "%s", err)
 		}
 		if route.Name != "" && names[route.Name] {
-			d.Add(at.route+"/name", "route name %.200q is used twice", route.Name)
+			r.Add(at.route+"/name", "route name %.200q is used twice", route.Name)
 		}
 		names[route.Name] = true
-		plan, err := compile(route.Config, at.config, r)
-		d.addAll(at.config, err)
+		plan := r.compile(route.Config, at.config, set)
 		s.patterns, s.plans = append(s.patterns, p), append(s.plans, plan)
-		if err != nil || p == nil || plan.empty() {
+		if plan == nil || p == nil || plan.empty() {
 			continue
 		}
 		if plan.Version, plan.Route = routes.Version, route.Name; plan.Route == "" {
@@ -118,63 +116,9 @@ func (s *static) first(candidates []int, topic []string, best int) int {
 	return best
 }
 
-var routeKeys = []string{"topic", "name", "config"}
-var fileKeys = []string{"routing_version", "routes"}
-
-// routes reads a routes file: a list of routes, or an object with the list and a version, or one routing config for all
-// topics.
-func (d *decoder) routes(n *node) Routes {
-	var out Routes
-	if n != nil && !n.has("routes") && slices.ContainsFunc(configKeys, n.has) {
-		return Routes{Routes: []Route{{Topic: "**", Config: n.raw}}, at: []place{{n.pointer, n.pointer}}}
-	}
-	list := n
-	if n != nil && n.kind == "an object" {
-		list = nil
-		d.object(n, "a routes file", fileKeys, func(key string, val *node) {
-			switch {
-			case key == "routes":
-				list = val
-			case val.kind == "a number":
-				out.Version = val.raw
-			default:
-				out.Version = d.filled(val)
-			}
-		})
-		if list == nil {
-			d.Add(n.pointer, `has no "routes"`)
-		}
-	}
-	if list == nil {
-		return out
-	}
-	for _, elem := range d.array(list) {
-		var r Route
-		d.object(elem, "a route", routeKeys, func(key string, val *node) {
-			switch key {
-			case "topic":
-				r.Topic = d.filled(val)
-			case "name":
-				r.Name = d.filled(val)
-			case "config":
-				r.Config = val.raw
-			}
-		})
-		if elem.kind == "an object" {
-			for _, key := range []string{"topic", "config"} {
-				if !elem.has(key) {
-					d.Add(elem.pointer, "has no %q", key)
-				}
-			}
-		}
-		out.Routes, out.at = append(out.Routes, r), append(out.at, place{elem.pointer, elem.pointer + "/config"})
-	}
-	return out
-}
-
 // Validate reports all that is wrong with r under cfg, whose own Routes are not looked at. The error is an [InvalidConfigError].
 func (r Routes) Validate(cfg Config) error {
-	d := &decoder{limits: cfg.Limits.withDefaults()}
-	compileRoutes(d, r, trusted(&cfg))
-	return d.err()
+	read := &reader{}
+	compileRoutes(read, r, trusted(&cfg))
+	return read.err()
 }

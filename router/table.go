@@ -58,14 +58,14 @@ func NewTable(cfg Config) (*Table, error) {
 		destinations: newCache[*Plan](cachedDestinations, cachedKeyBytes),
 		topics:       newCache[*Plan](cachedTopics, cachedKeyBytes),
 	}
-	d := &decoder{limits: t.settings.limits}
+	r := &reader{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Policies)) {
 		if err := cfg.Policies[name].Validate(); err != nil {
-			d.Add(rules.Pointer("/policies", name), "%s", err)
+			r.Add(rules.Pointer("/policies", name), "%s", err)
 		}
 	}
-	t.static = compileRoutes(d, cfg.Routes, trusted(&cfg))
-	if err := d.err(); err != nil {
+	t.static = compileRoutes(r, cfg.Routes, trusted(&cfg))
+	if err := r.err(); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -79,11 +79,11 @@ func NewTable(cfg Config) (*Table, error) {
 func (t *Table) Resolve(e *Event) (*Plan, error) {
 	if e.RoutingConfig != "" {
 		if len(e.RoutingConfig) > t.settings.limits.ConfigSize { // refused without a look, and too long to remember
-			_, err := compile(e.RoutingConfig, "", t.settings)
+			_, err := compile(e.RoutingConfig, t.settings)
 			return nil, fmt.Errorf("routing_config: %w", err)
 		}
 		c := t.configs.get(e.RoutingConfig, func() compiled {
-			plan, err := compile(strings.Clone(e.RoutingConfig), "", t.settings)
+			plan, err := compile(strings.Clone(e.RoutingConfig), t.settings)
 			if err != nil {
 				err = fmt.Errorf("routing_config: %w", err)
 			}
@@ -117,7 +117,7 @@ func (t *Table) simple(destination string) *Plan {
 // Validate reports all that is wrong with the JSON of a routing config that an event is to carry, under the settings of t. The
 // error is an [InvalidConfigError].
 func (t *Table) Validate(config []byte) error {
-	_, err := compile(string(config), "", t.settings)
+	_, err := compile(string(config), t.settings)
 	return err
 }
 

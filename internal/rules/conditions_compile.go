@@ -3,8 +3,6 @@ package rules
 import (
 	"fmt"
 	"math"
-	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,11 +91,8 @@ func (c *Compiler) queries(op, raw, pointer string, depth int, inElement bool) [
 		return nil
 	}
 	var nodes []node
-	n := 0
-	for it := jsontext.Elements(raw); it.Next(); n++ {
-		nodes = append(nodes, c.query(it.Value, Pointer(pointer, strconv.Itoa(n)), depth+1, inElement))
-	}
-	if n == 0 {
+	add := func(val, at string) { nodes = append(nodes, c.query(val, at, depth+1, inElement)) }
+	if c.elements(raw, pointer, add) == 0 && !c.full {
 		c.Add(pointer, "%s needs at least one condition", op)
 	}
 	return nodes
@@ -280,69 +275,6 @@ func (c *Compiler) size(p path, raw, pointer string) node {
 	return &leaf{path: p, op: "$size", operand: raw, test: length(int(n)), whole: true}
 }
 
-func (c *Compiler) regex(p path, raw, rawOptions, pointer string) node {
-	l := &leaf{path: p, op: "$regex", operand: raw}
-	at, options := Pointer(pointer, "$regex"), ""
-	if rawOptions != "" {
-		if jsontext.KindOf(rawOptions) != jsontext.String {
-			c.Add(Pointer(pointer, "$options"), "$options needs a string, not %s", jsontext.KindOf(rawOptions))
-			return l
-		}
-		options = jsontext.Unquote(rawOptions)
-		if bad := strings.Trim(options, "ims"); bad != "" {
-			c.Add(Pointer(pointer, "$options"), "$options knows i, m and s, not %q", bad)
-			options = ""
-		}
-		l.operand += `,"$options":` + rawOptions
-	}
-	switch {
-	case raw == "":
-		c.Add(Pointer(pointer, "$options"), "$options needs a $regex beside it")
-		return l
-	case jsontext.KindOf(raw) != jsontext.String:
-		c.Add(at, "$regex needs a string, not %s", jsontext.KindOf(raw))
-		return l
-	}
-	text := jsontext.Unquote(raw)
-	if len(text) > c.limits.PatternLength {
-		c.Add(at, "$regex is longer than %d bytes", c.limits.PatternLength)
-		return l
-	}
-	re, size, err := compileRegex(text, options)
-	if err != nil {
-		c.Add(at, "%s", err)
-		return l
-	}
-	l.test = pattern{re, size}
-	return l
-}
-
-// compileRegex compiles an RE2 pattern that takes a bounded time for each byte of text, and counts the instructions that this depends on.
-func compileRegex(text, options string) (*regexp.Regexp, int, error) {
-	if options != "" {
-		text = "(?" + options + ")" + text
-	}
-	tree, err := syntax.Parse(text, syntax.Perl)
-	if err != nil {
-		return nil, 0, fmt.Errorf("$regex does not compile (RE2): %w", err)
-	}
-	program, err := syntax.Compile(tree.Simplify())
-	if err != nil {
-		return nil, 0, fmt.Errorf("$regex does not compile (RE2): %w", err)
-	}
-	if len(program.Inst) > maxRegexInstructions {
-		return nil, 0, fmt.Errorf("$regex compiles to %d instructions, more than %d", len(program.Inst), maxRegexInstructions)
-	}
-	re, err := regexp.Compile(text)
-	if err != nil {
-		return nil, 0, fmt.Errorf("$regex does not compile (RE2): %w", err)
-	}
-	if _, plain := re.LiteralPrefix(); plain {
-		return re, 1, nil
-	}
-	return re, len(program.Inst), nil
-}
-
 // operand compiles a value that a path is compared with.
 func (c *Compiler) operand(p path, raw, pointer string, depth int, numeric *bool) value {
 	c.literal(raw, pointer, depth)
@@ -374,16 +306,28 @@ func instant(v value) (time.Time, error) {
 	return time.Time{}, fmt.Errorf(`occurred_at is compared with a time such as "2025-01-31T12:00:00Z" or "2025-01-31"`)
 }
 
+// Measure reports values of the JSON raw that are too many or nested too deep, and duplicate keys. It returns false when there are too many.
+func (c *Compiler) Measure(raw, pointer string) bool {
+	c.begin()
+	c.literal(raw, pointer, 0)
+	return !c.full
+}
+
 // literal counts the values of raw and looks for duplicate keys.
 func (c *Compiler) literal(raw, pointer string, depth int) {
 	if !c.count(pointer, depth) {
 		return
 	}
 	c.members(raw, pointer, func(_, val, at string) { c.literal(val, at, depth+1) })
-	n := 0
-	for it := jsontext.Elements(raw); it.Next(); n++ {
-		c.literal(it.Value, Pointer(pointer, strconv.Itoa(n)), depth+1)
+	c.elements(raw, pointer, func(val, at string) { c.literal(val, at, depth+1) })
+}
+
+// elements calls f for every element of the array raw, and returns how many there are.
+func (c *Compiler) elements(raw, pointer string, f func(val, at string)) (n int) {
+	for it := jsontext.Elements(raw); !c.full && it.Next(); n++ {
+		f(it.Value, Pointer(pointer, strconv.Itoa(n)))
 	}
+	return n
 }
 
 // list calls f for every element of raw, which must be an array.
@@ -395,16 +339,13 @@ func (c *Compiler) list(op, raw, pointer string, f func(val, at string)) {
 		c.Add(pointer, "%s needs an array, not %s", op, k)
 		return
 	}
-	n := 0
-	for it := jsontext.Elements(raw); it.Next(); n++ {
-		f(it.Value, Pointer(pointer, strconv.Itoa(n)))
-	}
+	c.elements(raw, pointer, f)
 }
 
 // members calls f for every member of the object raw and reports keys that are there twice.
 func (c *Compiler) members(raw, pointer string, f func(key, val, at string)) {
 	seen := make(map[string]bool)
-	for it := jsontext.Members(raw); it.Next(); {
+	for it := jsontext.Members(raw); !c.full && it.Next(); {
 		key := jsontext.Unquote(it.Key)
 		at := Pointer(pointer, key)
 		if seen[key] {

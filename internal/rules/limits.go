@@ -26,6 +26,3 @@ func (l Limits) withDefaults() Limits {
 	}
 	return l
 }
-
-// maxRegexInstructions bounds the time that one pattern takes for one byte of text.
-const maxRegexInstructions = 2000

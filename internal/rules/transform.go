@@ -106,7 +106,7 @@ func (t *Transformer) Apply(s *Subject) ([]byte, error) {
 		changed = t.rename(x, changed)
 	}
 	if t.add != nil {
-		changed = x.set(changed, t.add)
+		changed = x.edit(changed, t.add, set)
 	}
 	switch {
 	case x.err != nil:
@@ -140,7 +140,7 @@ func (t *Transformer) rename(x *result, raw string) string {
 	if targets == nil {
 		return raw
 	}
-	return x.set(raw, targets)
+	return x.edit(raw, targets, set)
 }
 
 // path compiles a path of a transform, or reports why not.

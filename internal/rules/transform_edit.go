@@ -1,25 +1,29 @@
 package rules
 
-import "github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
+import (
+	"fmt"
 
-// how says what [edit] does with the fields that a tree names.
+	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
+)
+
+// how is what an edit does with the fields that a tree names.
 type how uint8
 
 const (
-	include how = iota
-	exclude
-	rename
+	include how = iota // keep them alone
+	exclude            // remove them
+	rename             // give them the names in the tree
+	set                // give them the values in the tree
 )
 
-// edit returns raw, which is valid JSON, with the fields that t names kept, removed or renamed.
+// edit returns raw, which is valid JSON, with the fields that t names edited.
 func (x *result) edit(raw string, t *tree, h how) string {
 	size := len(raw) + 64
 	if h == include {
 		size = min(size, 64<<10) // most of it is left out
 	}
 	x.begin(size)
-	e := editor{x, h}
-	e.value(raw, t)
+	editor{x, h}.value(raw, "payload", t)
 	return x.out.String()
 }
 
@@ -28,21 +32,29 @@ type editor struct {
 	how how
 }
 
-// value writes raw, edited by t when there is one. What a leaf names stays as it is.
-func (e editor) value(raw string, t *tree) {
+// value writes raw, edited by t when there is one. When raw is set it may be missing, and name is what errors call it.
+func (e editor) value(raw, name string, t *tree) {
 	switch k := jsontext.KindOf(raw); {
-	case t == nil || t.leaf:
+	case t == nil:
+		e.write(raw)
+	case t.leaf && e.how == set:
+		e.write(t.value)
+	case t.leaf:
 		e.write(raw)
 	case k == jsontext.Object:
 		e.object(raw, t)
 	case k == jsontext.Array:
 		e.array(raw, t)
-	default:
+	case e.how != set:
 		e.write(raw)
+	case k == jsontext.Null || k == jsontext.Invalid:
+		e.object("{}", t)
+	case e.err == nil:
+		e.err = fmt.Errorf("%q is %s and cannot hold the field %q", name, k, t.children[0].name)
 	}
 }
 
-// drops tells whether the value raw, which t belongs to when there is one, is left out.
+// drops reports whether the value raw, which t belongs to when there is one, is left out.
 func (e editor) drops(raw string, t *tree) bool {
 	switch e.how {
 	case include:
@@ -57,58 +69,79 @@ func (e editor) object(raw string, t *tree) {
 	if !e.spend(len(raw)) {
 		return
 	}
-	var replaced map[string]bool
-	if e.how == rename {
+	var replaced map[string]bool // names that make way for renamed fields
+	var there map[*tree]bool     // fields that need not be added
+	switch e.how {
+	case rename:
 		e.spend(len(raw) + 4*costOfBranch)
 		replaced = t.replaced(raw)
+	case set:
+		if !e.spend(costOfBranch * len(t.children)) {
+			return
+		}
+		there = make(map[*tree]bool, len(t.children))
 	}
-	it, comma, dropped := jsontext.Members(raw), "{", false
+	it, separator, after, dropped := jsontext.Members(raw), "{", "", false
 	for e.spend(costOfStep) && it.Next() {
-		child := t.of(it.Key)
+		child, key, name := t.of(it.Key), it.Key, ""
 		if e.drops(it.Value, child) || child == nil && replaced[jsontext.Unquote(it.Key)] {
 			dropped = true
 			continue
 		}
-		e.write(comma)
-		e.write(it.Before)
-		if e.how == rename && child != nil && child.leaf {
+		switch {
+		case child == nil:
+		case e.how == rename && child.leaf:
 			e.spend(2 * len(child.value))
-			e.write(jsontext.Quote(child.value))
-		} else {
-			e.write(it.Key)
+			key = jsontext.Quote(child.value)
+		case e.how == set:
+			there[child], name = true, jsontext.Unquote(it.Key)
 		}
+		e.write(after)
+		e.write(separator)
+		e.write(it.Before)
+		e.write(key)
 		e.write(it.Between)
-		e.value(it.Value, child)
-		e.write(it.After)
-		comma = ","
+		e.value(it.Value, name, child)
+		separator, after = ",", it.After
 	}
-	e.close(comma, dropped, raw, "{}")
+	for _, b := range t.children {
+		if e.how == set && !there[b.tree] {
+			e.write(separator)
+			e.write(jsontext.Quote(b.name))
+			e.write(":")
+			e.value("", b.name, b.tree)
+			separator = ","
+		}
+	}
+	e.write(after)
+	e.close(separator, dropped, raw, "{}")
 }
 
+// array edits elements by their index, and fields in those that are objects. It adds no elements.
 func (e editor) array(raw string, t *tree) {
 	if !e.spend(len(raw)) {
 		return
 	}
-	it, comma, dropped := jsontext.Elements(raw), "[", false
+	it, separator, dropped := jsontext.Elements(raw), "[", false
 	for n := 0; e.spend(costOfStep) && it.Next(); n++ {
 		child := e.element(t, n, it.Value)
 		if e.drops(it.Value, child) {
 			dropped = true
 			continue
 		}
-		e.write(comma)
+		e.write(separator)
 		e.write(it.Before)
-		e.value(it.Value, child)
+		e.value(it.Value, "element", child)
 		e.write(it.After)
-		comma = ","
+		separator = ","
 	}
-	e.close(comma, dropped, raw, "[]")
+	e.close(separator, dropped, raw, "[]")
 }
 
 // close ends a container. One that was empty before keeps its white space.
-func (e editor) close(comma string, dropped bool, raw, brackets string) {
+func (e editor) close(separator string, dropped bool, raw, brackets string) {
 	switch {
-	case comma == ",":
+	case separator == ",":
 		e.write(brackets[1:])
 	case dropped:
 		e.write(brackets)
