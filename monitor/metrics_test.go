@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
@@ -47,21 +48,25 @@ func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m, err := monitor.NewMetrics(reg)
 	require.NoError(t, err)
-	m.Published("kafka://a", 1, time.Millisecond, time.Second, true, nil)
-	m.Published("kafka://a", 2, time.Millisecond, time.Second, true, errors.New("no"))
-	m.Published("kafka://a", 3, time.Millisecond, time.Second, false, errors.New("away"))
-	m.Died("kafka://a")
-	m.Breaker("kafka://a", true)
-	m.Breaker("kafka://a", true)
-	m.Breaker("kafka://b", true)
-	m.Breaker("kafka://b", false)
-	m.Breaker("kafka://b", false)
-	m.Breaker("redis://", true)
-	m.Breaker("redis://", false)
-	m.Read(7, time.Millisecond)
-	m.Settled(5, time.Millisecond)
-	m.Slots(64)
-	m.Slots(32)
+	h := m.Hooks()
+	attempt := forwarder.Attempt{Destination: "kafka://a", Number: 1, Took: time.Millisecond, Lag: time.Second, Counted: true}
+	h.Published(attempt)
+	attempt.Number, attempt.Err = 2, errors.New("no")
+	h.Published(attempt)
+	attempt.Number, attempt.Err, attempt.Counted = 3, errors.New("away"), false
+	h.Published(attempt)
+	h.Died("kafka://a")
+	h.Breaker("kafka://a", true)
+	h.Breaker("kafka://a", true)
+	h.Breaker("kafka://b", true)
+	h.Breaker("kafka://b", false)
+	h.Breaker("kafka://b", false)
+	h.Breaker("redis://", true)
+	h.Breaker("redis://", false)
+	h.Read(7, time.Millisecond)
+	h.Settled(5, time.Millisecond)
+	h.Slots(64)
+	h.Slots(32)
 	require.Equal(t, map[string]float64{
 		"outbox_attempts_total{destination=kafka://a,result=delivered}":   1,
 		"outbox_attempts_total{destination=kafka://a,result=failed}":      1,
@@ -89,10 +94,11 @@ func TestMetricsNameSoManyDestinations(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m, err := monitor.NewMetrics(reg)
 	require.NoError(t, err)
+	h := m.Hooks()
 	for i := range 1000 {
-		m.Published(fmt.Sprint("d", i), 1, 0, 0, true, nil)
+		h.Published(forwarder.Attempt{Destination: fmt.Sprint("d", i), Number: 1, Counted: true})
 	}
-	m.Published("not\xff text", 1, 0, 0, true, nil)
+	h.Published(forwarder.Attempt{Destination: "not\xff text", Number: 1, Counted: true})
 	values, named := gather(t, reg), 0
 	for name := range values {
 		if strings.HasPrefix(name, "outbox_dead_total") {
@@ -113,12 +119,13 @@ func TestScrapeIsBounded(t *testing.T) {
 		require.NoError(t, err)
 		watch := open(t, db, monitor.Config{Top: monitor.MaxLabelValues})
 		require.NoError(t, reg.Register(watch.Collector()))
+		h := m.Hooks()
 		long := strings.Repeat("n", 900)
 		for i := range 300 {
 			name := fmt.Sprint("kafka://", long, i)
-			m.Published(name, 1, 0, 0, true, nil)
-			m.Died(name + strings.Repeat("x", 1_000_000*(i%2)))
-			m.Breaker(name, true)
+			h.Published(forwarder.Attempt{Destination: name, Number: 1, Counted: true})
+			h.Died(name + strings.Repeat("x", 1_000_000*(i%2)))
+			h.Breaker(name, true)
 			require.NoError(t, watch.Store().Pause(ctx, store.Unreachable, name, ""))
 			tenant, topic := fmt.Sprint(long, i, "tenant"), fmt.Sprint(long, i, "topic")
 			execute(t, db, fmt.Sprintf(`INSERT INTO outbox (tenant_id, topic, payload) VALUES ('%s', '%s', '1')`, tenant, topic))
@@ -152,7 +159,7 @@ func TestScrapeIsBounded(t *testing.T) {
 		require.Less(t, text.Len(), 2_000_000)
 		t.Logf("a scrape has %d bytes", text.Len())
 		for i := range 300 {
-			m.Breaker(fmt.Sprint("kafka://", long, i), false)
+			h.Breaker(fmt.Sprint("kafka://", long, i), false)
 		}
 		got := gather(t, reg)
 		for name, value := range got {
@@ -164,6 +171,7 @@ func TestScrapeIsBounded(t *testing.T) {
 func BenchmarkPublished(b *testing.B) {
 	m, err := monitor.NewMetrics(prometheus.NewRegistry())
 	require.NoError(b, err)
+	h := m.Hooks()
 	var names []string
 	for i := range 10 {
 		names = append(names, fmt.Sprint("kafka://topic", i))
@@ -171,7 +179,7 @@ func BenchmarkPublished(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
-			m.Published(names[i%10], 1, 300*time.Microsecond, 5*time.Millisecond, true, nil)
+			h.Published(forwarder.Attempt{Destination: names[i%10], Number: 1, Took: 300 * time.Microsecond, Lag: 5 * time.Millisecond, Counted: true})
 		}
 	})
 }
@@ -194,8 +202,9 @@ func exported(t testing.TB, db *sql.DB) *prometheus.Registry {
 	require.NoError(t, reg.Register(m.Collector()))
 	metrics, err := monitor.NewMetrics(reg)
 	require.NoError(t, err)
-	metrics.Published("kafka://x", 1, 0, 0, true, nil)
-	metrics.Breaker("kafka://", true)
+	h := metrics.Hooks()
+	h.Published(forwarder.Attempt{Destination: "kafka://x", Number: 1, Counted: true})
+	h.Breaker("kafka://", true)
 	return reg
 }
 

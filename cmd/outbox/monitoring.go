@@ -63,12 +63,11 @@ func (s *session) observe(ctx context.Context, h *health, target database, db *s
 		_, _ = watch.Take(ctx) // Watch would reuse an earlier snapshot; it logs errors itself
 		watch.Watch(ctx)
 	})
-	return forwarder.Hooks{
-		Published: func(a forwarder.Attempt) { metrics.Published(a.Destination, a.Number, a.Took, a.Lag, a.Counted, a.Err) },
-		Died:      metrics.Died, Breaker: metrics.Breaker, Read: metrics.Read, Settled: metrics.Settled,
-		Slots: func(owned int) {
-			metrics.Slots(owned)
-			first.Do(func() { close(serving) })
-		},
-	}, stop, nil
+	hooks = metrics.Hooks()
+	count := hooks.Slots
+	hooks.Slots = func(owned int) {
+		count(owned)
+		first.Do(func() { close(serving) })
+	}
+	return hooks, stop, nil
 }

@@ -29,16 +29,14 @@ import (
 )
 
 // docs:hooks
-// hooks make a forwarder feed metrics.
-func hooks(m *monitor.Metrics) forwarder.Hooks {
-	return forwarder.Hooks{
-		Published: func(a forwarder.Attempt) { m.Published(a.Destination, a.Number, a.Took, a.Lag, a.Counted, a.Err) },
-		Died:      m.Died,
-		Breaker:   m.Breaker,
-		Read:      m.Read,
-		Settled:   m.Settled,
-		Slots:     m.Slots,
+// measured returns a forwarder whose metrics are in registry.
+func measured(ctx context.Context, db *sql.DB, registry *prometheus.Registry, broker message.Publisher) (*forwarder.Forwarder, error) {
+	metrics, err := monitor.NewMetrics(registry)
+	if err != nil {
+		return nil, err
 	}
+	cfg := forwarder.Config{Subscriber: forwarder.SubscriberConfig{Hooks: metrics.Hooks()}}
+	return forwarder.New(ctx, db, map[string]message.Publisher{"broker": broker}, cfg, nil)
 }
 
 // docs:end
@@ -107,10 +105,7 @@ func Example_monitor() {
 	try(err)
 
 	registry := prometheus.NewRegistry()
-	metrics, err := monitor.NewMetrics(registry)
-	try(err)
-	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"console": printer.NewPublisher(new(strings.Builder), printer.Config{}, nil)},
-		forwarder.Config{Subscriber: forwarder.SubscriberConfig{Hooks: hooks(metrics)}}, nil)
+	f, err := measured(ctx, db, registry, printer.NewPublisher(new(strings.Builder), printer.Config{}, nil))
 	try(err)
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
