@@ -51,16 +51,29 @@ type CleanerConfig struct {
 	Progress func(CleanerProgress)
 }
 
+// Removed counts the events that a clean-up removed, by status.
+type Removed struct {
+	Sent    int64 `json:"sent"`
+	Skipped int64 `json:"skipped"`
+	Dead    int64 `json:"dead"`
+}
+
+// Total returns the sum of all.
+func (r Removed) Total() int64 { return r.Sent + r.Skipped + r.Dead }
+
+// ErrCleanupRunning is wrapped by the error of [Cleaner.Once] while another cleaner is at work.
+var ErrCleanupRunning = store.ErrCleanupRunning
+
 // CleanerProgress is how far a clean-up is.
 type CleanerProgress struct {
-	Removed store.Removed
+	Removed Removed
 	// Done is from 0 to 1, by the time at which the events were stored.
 	Done float64
 }
 
 // Cleaned is the result of a clean-up.
 type Cleaned struct {
-	Removed store.Removed
+	Removed Removed
 	// Partitions are those that were dropped whole. Their events are not in Removed.
 	Partitions []DroppedPartition
 	// Held is how many dead events were old enough, and stay because later events of their key wait for them.
@@ -159,7 +172,7 @@ func cleanerName() string {
 }
 
 // Once removes what is old enough now, batch by batch, and returns what it removed, also when it failed or ctx ended on the way. The error wraps
-// [store.ErrCleanupRunning] when another cleaner is at work.
+// [ErrCleanupRunning] when another cleaner is at work.
 func (c *Cleaner) Once(ctx context.Context) (Cleaned, error) {
 	began := time.Now()
 	now, floor, err := c.store.BeginCleanup(ctx, c.owner, cleanerLease+c.cfg.QueryTimeout)
@@ -171,7 +184,7 @@ func (c *Cleaner) Once(ctx context.Context) (Cleaned, error) {
 	r.result.Took = time.Since(began)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if endErr := c.store.EndCleanup(end, c.owner, r.floor, r.result.Removed, err == nil); err == nil {
+	if endErr := c.store.EndCleanup(end, c.owner, r.floor, store.Removed(r.result.Removed), err == nil); err == nil {
 		err = endErr
 	}
 	if err != nil {
@@ -211,7 +224,7 @@ func (c *Cleaner) Run(ctx context.Context) error {
 		result, err := c.Once(ctx)
 		fields := watermill.LogFields{"sent": result.Removed.Sent, "skipped": result.Removed.Skipped, "dead": result.Removed.Dead, "took": result.Took.String()}
 		switch {
-		case errors.Is(err, store.ErrCleanupRunning):
+		case errors.Is(err, ErrCleanupRunning):
 			c.logger.Debug("Somebody else is cleaning up; trying again", watermill.LogFields{"err": err.Error()})
 			failures = 1
 			continue

@@ -75,13 +75,13 @@ func TestCleanerDropsPartitions(t *testing.T) {
 	require.Equal(t, []string{`{"n":14}`}, second.payloads("orders"))
 	result, err = one.Once(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, store.Removed{Sent: 1}, result.Removed)
+	require.Equal(t, admin.Removed{Sent: 1}, result.Removed)
 	require.Equal(t, []int64{3, 21, 22, 23, 24, 25, 26, 27}, seqs(t, db))
 
 	// Of one tenant only, no partition can go.
 	result, err = cleaner(t, db, admin.CleanerConfig{Retention: time.Nanosecond, DeadRetention: time.Nanosecond, Tenants: []string{""}}).Once(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, store.Removed{Sent: 7, Dead: 1}, result.Removed)
+	require.Equal(t, admin.Removed{Sent: 7, Dead: 1}, result.Removed)
 	require.Empty(t, seqs(t, db))
 }
 

@@ -111,18 +111,18 @@ func TestCleanerRemovesWhatIsFinishedAndOld(t *testing.T) {
 	const now = time.Nanosecond
 	for name, c := range map[string]struct {
 		cfg     admin.CleanerConfig
-		removed store.Removed
+		removed admin.Removed
 		held    int64
 		left    []int64
 	}{
-		"nothing is old":    {admin.CleanerConfig{}, store.Removed{}, 0, []int64{1, 2, 3, 4, 5, 6, 7, 8}},
-		"dead ones stay":    {admin.CleanerConfig{Retention: now}, store.Removed{Sent: 2, Skipped: 1}, 0, []int64{3, 4, 5, 6, 8}},
-		"dead ones go":      {admin.CleanerConfig{Retention: now, DeadRetention: now}, store.Removed{Sent: 2, Skipped: 1, Dead: 1}, 1, []int64{4, 5, 6, 8}},
-		"only dead ones":    {admin.CleanerConfig{Retention: admin.Forever, DeadRetention: now}, store.Removed{Dead: 1}, 1, []int64{1, 2, 4, 5, 6, 7, 8}},
-		"only sent ones":    {admin.CleanerConfig{Retention: now, SkippedRetention: admin.Forever}, store.Removed{Sent: 2}, 0, []int64{2, 3, 4, 5, 6, 8}},
-		"skipped ones wait": {admin.CleanerConfig{Retention: now, SkippedRetention: time.Hour}, store.Removed{Sent: 2}, 0, []int64{2, 3, 4, 5, 6, 8}},
-		"of a tenant":       {admin.CleanerConfig{Retention: now, DeadRetention: now, Tenants: []string{"zoo", "none"}}, store.Removed{Sent: 1}, 0, []int64{1, 2, 3, 4, 5, 6, 8}},
-		"nothing at all": {admin.CleanerConfig{Retention: admin.Forever, SkippedRetention: admin.Forever}, store.Removed{}, 0,
+		"nothing is old":    {admin.CleanerConfig{}, admin.Removed{}, 0, []int64{1, 2, 3, 4, 5, 6, 7, 8}},
+		"dead ones stay":    {admin.CleanerConfig{Retention: now}, admin.Removed{Sent: 2, Skipped: 1}, 0, []int64{3, 4, 5, 6, 8}},
+		"dead ones go":      {admin.CleanerConfig{Retention: now, DeadRetention: now}, admin.Removed{Sent: 2, Skipped: 1, Dead: 1}, 1, []int64{4, 5, 6, 8}},
+		"only dead ones":    {admin.CleanerConfig{Retention: admin.Forever, DeadRetention: now}, admin.Removed{Dead: 1}, 1, []int64{1, 2, 4, 5, 6, 7, 8}},
+		"only sent ones":    {admin.CleanerConfig{Retention: now, SkippedRetention: admin.Forever}, admin.Removed{Sent: 2}, 0, []int64{2, 3, 4, 5, 6, 8}},
+		"skipped ones wait": {admin.CleanerConfig{Retention: now, SkippedRetention: time.Hour}, admin.Removed{Sent: 2}, 0, []int64{2, 3, 4, 5, 6, 8}},
+		"of a tenant":       {admin.CleanerConfig{Retention: now, DeadRetention: now, Tenants: []string{"zoo", "none"}}, admin.Removed{Sent: 1}, 0, []int64{1, 2, 3, 4, 5, 6, 8}},
+		"nothing at all": {admin.CleanerConfig{Retention: admin.Forever, SkippedRetention: admin.Forever}, admin.Removed{}, 0,
 			[]int64{1, 2, 3, 4, 5, 6, 7, 8}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestCleanerRemovesWhatIsFinishedAndOld(t *testing.T) {
 				require.Equal(t, c.left, seqs(t, db))
 				again, err := one.Once(t.Context())
 				require.NoError(t, err)
-				require.Equal(t, store.Removed{}, again.Removed)
+				require.Equal(t, admin.Removed{}, again.Removed)
 				require.Equal(t, c.left, seqs(t, db))
 				var orphans int
 				require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_deliveries WHERE seq NOT IN (SELECT seq FROM outbox)`).Scan(&orphans))
@@ -178,7 +178,7 @@ func TestCleanerComesBackToWhatItKept(t *testing.T) {
 		require.Equal(t, map[string]int{"SENT": 5}, statuses(t, db))
 		result, err := one.Once(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, store.Removed{Sent: 5}, result.Removed)
+		require.Equal(t, admin.Removed{Sent: 5}, result.Removed)
 		last, err := st.LastCleanup(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, last.Owner)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/english"
-	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 type cleanupCommand struct {
@@ -26,7 +25,7 @@ type cleanupCommand struct {
 // cleanedUp is what --json prints.
 type cleanedUp struct {
 	DryRun      bool          `json:"dry_run"`
-	Removed     store.Removed `json:"removed"`  // what would be, in a dry run; without the events of partitions
+	Removed     admin.Removed `json:"removed"`  // what would be, in a dry run; without the events of partitions
 	HoldKey     int64         `json:"hold_key"` // dead events that stay, for later ones of their key wait for them
 	TookSeconds float64       `json:"took_seconds"`
 	Partitions  []droppedPart `json:"partitions"` // that were dropped whole

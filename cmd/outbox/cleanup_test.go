@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/internal/store"
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
@@ -27,7 +27,7 @@ func TestCleanup(t *testing.T) {
 		r := decode[cleanedUp](t, b.outbox("cleanup", "--older-than", "0d", "--tenant", "zoo", "--json").require(t, statusDone))
 		require.Zero(t, r.Removed.Total())
 		r = decode[cleanedUp](t, b.outbox("cleanup", "--older-than", "0s", "--json", "--batch", "1").require(t, statusDone))
-		require.Equal(t, store.Removed{Sent: 1}, r.Removed)
+		require.Equal(t, admin.Removed{Sent: 1}, r.Removed)
 		require.Equal(t, all[:5], b.statuses(), "dead ones stay")
 
 		require.Equal(t, "removed 2 events: 0 SENT, 0 SKIPPED, 2 DEAD\n",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
@@ -109,5 +110,16 @@ func (s *session) withStore(target database, work func(context.Context, *store.S
 			return target.explain(err)
 		}
 		return work(ctx, st)
+	})
+}
+
+// withAdmin is withStore for what operators do.
+func (s *session) withAdmin(target database, work func(context.Context, *admin.Client) error) error {
+	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+		client, err := admin.NewClient(ctx, db, target.tables)
+		if err != nil {
+			return target.explain(err)
+		}
+		return work(ctx, client)
 	})
 }

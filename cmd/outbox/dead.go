@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/english"
-	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 type deadCommand struct {
@@ -35,7 +35,7 @@ func (d deadFilters) given() bool {
 		func(p *string) bool { return p != nil })
 }
 
-func (d deadFilters) check(f *faults, now time.Time) store.DeadFilter {
+func (d deadFilters) check(f *faults, now time.Time) admin.DeadFilter {
 	text := func(flag string, value *string) string {
 		if value == nil {
 			return ""
@@ -60,7 +60,7 @@ func (d deadFilters) check(f *faults, now time.Time) store.DeadFilter {
 		}
 		return now.Add(-ago)
 	}
-	filter := store.DeadFilter{
+	filter := admin.DeadFilter{
 		Tenant: text("--tenant", d.Tenant), Topic: text("--topic", d.Topic), Target: text("--target", d.Target),
 		Destination: text("--destination", d.Destination), Error: text("--error", d.Error),
 		Since: when("--since", d.Since), Until: when("--until", d.Until),
@@ -83,7 +83,7 @@ type deadSelection struct {
 	JSON   bool `name:"json" help:"Print one JSON object."`
 }
 
-func (d deadSelection) check(s *session) (database, store.DeadFilter) {
+func (d deadSelection) check(s *session) (database, admin.DeadFilter) {
 	f := &s.faults
 	target := s.database()
 	filter := d.deadFilters.check(f, time.Now())
@@ -100,10 +100,10 @@ func (d deadSelection) check(s *session) (database, store.DeadFilter) {
 const deadPage = 500
 
 // eachDeadPage calls f with all the dead letters that filter means, in their order.
-func eachDeadPage(ctx context.Context, st *store.Store, filter store.DeadFilter, f func([]store.DeadLetter) error) error {
-	var last *store.DeadLetter
+func eachDeadPage(ctx context.Context, client *admin.Client, filter admin.DeadFilter, f func([]admin.DeadLetter) error) error {
+	var last *admin.DeadLetter
 	for {
-		page, err := st.Dead(ctx, filter, last, deadPage)
+		page, err := client.DeadLetters(ctx, filter, last, deadPage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -118,13 +118,13 @@ func eachDeadPage(ctx context.Context, st *store.Store, filter store.DeadFilter,
 type selected struct {
 	count   int                // of dead letters
 	seqs    []int64            // of their events, each once, in their order
-	letters []store.DeadLetter // kept when asked for
+	letters []admin.DeadLetter // kept when asked for
 }
 
 // find returns what filter means. An event that was asked for by its number and is not dead is an error.
-func (d deadSelection) find(ctx context.Context, target database, st *store.Store, filter store.DeadFilter) (selected, error) {
+func (d deadSelection) find(ctx context.Context, target database, client *admin.Client, filter admin.DeadFilter) (selected, error) {
 	var found selected
-	err := eachDeadPage(ctx, st, filter, func(page []store.DeadLetter) error {
+	err := eachDeadPage(ctx, client, filter, func(page []admin.DeadLetter) error {
 		for _, letter := range page {
 			if n := len(found.seqs); n == 0 || found.seqs[n-1] != letter.Seq {
 				found.seqs = append(found.seqs, letter.Seq)
@@ -139,11 +139,11 @@ func (d deadSelection) find(ctx context.Context, target database, st *store.Stor
 	if err != nil {
 		return found, target.explain(err)
 	}
-	return found, notDead(ctx, target, st, filter, found.seqs)
+	return found, notDead(ctx, target, client, filter, found.seqs)
 }
 
 // notDead says which events that were asked for by their numbers have no dead letter.
-func notDead(ctx context.Context, target database, st *store.Store, filter store.DeadFilter, dead []int64) error {
+func notDead(ctx context.Context, target database, client *admin.Client, filter admin.DeadFilter, dead []int64) error {
 	var missing []int64
 	for _, seq := range filter.Seqs {
 		if _, found := slices.BinarySearch(dead, seq); !found && !slices.Contains(missing, seq) {
@@ -153,13 +153,13 @@ func notDead(ctx context.Context, target database, st *store.Store, filter store
 	if len(missing) == 0 {
 		return nil
 	}
-	events, err := st.Events(ctx, missing, 0)
+	events, err := client.Events(ctx, missing, 0)
 	if err != nil {
 		return target.explain(err)
 	}
 	var wrong []string
 	for _, seq := range missing {
-		switch exists := slices.ContainsFunc(events, func(e store.Event) bool { return e.Seq == seq }); {
+		switch exists := slices.ContainsFunc(events, func(e admin.Event) bool { return e.Seq == seq }); {
 		case !exists:
 			wrong = append(wrong, fmt.Sprintf("there is no event %d", seq))
 		case filter.Tenant+filter.Topic+filter.Target+filter.Destination+filter.Error != "" || !filter.Since.IsZero() || !filter.Until.IsZero():
@@ -187,7 +187,7 @@ func letters(n int) string {
 }
 
 // inUTC has the times of list in UTC, in place: what is printed must not depend on where, or on the driver.
-func inUTC(list []store.DeadLetter) []store.DeadLetter {
+func inUTC(list []admin.DeadLetter) []admin.DeadLetter {
 	for i := range list {
 		d := &list[i]
 		d.FailedAt, d.DiedAt, d.CreatedAt = d.FailedAt.UTC(), d.DiedAt.UTC(), d.CreatedAt.UTC()

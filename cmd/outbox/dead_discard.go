@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/internal/store"
+	"github.com/bento-outbox/watermill-outbox/admin"
 )
 
 type deadDiscard struct {
@@ -19,7 +19,7 @@ type deadDiscard struct {
 type discarded struct {
 	DryRun    bool               `json:"dry_run"`
 	Discarded int                `json:"discarded"`         // dead letters; those that would be, in a dry run
-	Letters   []store.DeadLetter `json:"letters,omitempty"` // of a dry run
+	Letters   []admin.DeadLetter `json:"letters,omitempty"` // of a dry run
 }
 
 // Run ends dead letters without a delivery, after somebody said yes.
@@ -29,8 +29,8 @@ func (c *deadDiscard) Run(s *session) error {
 	if !c.Yes && !c.DryRun && !ask {
 		s.faults.Add("dead discard gives events up for good: say --yes, or look first with --dry-run")
 	}
-	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
-		found, err := c.find(ctx, target, st, filter)
+	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
+		found, err := c.find(ctx, target, client, filter)
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func (c *deadDiscard) Run(s *session) error {
 		err = batches(found.seqs, func(seqs []int64) error {
 			only := filter
 			only.Seqs = seqs
-			n, err := st.Discard(ctx, only)
+			n, err := client.Discard(ctx, only)
 			result.Discarded += n
 			return err
 		})

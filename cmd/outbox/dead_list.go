@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/internal/store"
+	"github.com/bento-outbox/watermill-outbox/admin"
 )
 
 type deadList struct {
@@ -22,8 +22,8 @@ func (c *deadList) Run(s *session) error {
 	target := s.database()
 	filter := c.deadFilters.check(&s.faults, time.Now())
 	limit := s.faults.Number("--limit", c.Limit, 1, 1_000_000)
-	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
-		list, err := st.Dead(ctx, filter, nil, limit+1)
+	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
+		list, err := client.DeadLetters(ctx, filter, nil, limit+1)
 		if err != nil {
 			return target.explain(err)
 		}
@@ -49,7 +49,7 @@ func (c *deadList) Run(s *session) error {
 }
 
 // writeLetters writes dead letters for people.
-func writeLetters(w io.Writer, list []store.DeadLetter) error {
+func writeLetters(w io.Writer, list []admin.DeadLetter) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "seq\ttarget\tdestination\tattempts\tdied\tholds key\tcause")
 	for _, d := range list {

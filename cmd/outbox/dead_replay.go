@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/english"
-	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
@@ -20,7 +20,7 @@ type deadReplay struct {
 type replayed struct {
 	DryRun   bool               `json:"dry_run"`
 	Replayed int                `json:"replayed"`          // dead letters; those that would be, in a dry run
-	Letters  []store.DeadLetter `json:"letters,omitempty"` // of a dry run
+	Letters  []admin.DeadLetter `json:"letters,omitempty"` // of a dry run
 	Refused  []refusal          `json:"refused"`
 }
 
@@ -42,22 +42,22 @@ func (c *deadReplay) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
-		found, err := c.find(ctx, target, st, filter)
+	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
+		found, err := c.find(ctx, target, client, filter)
 		if err != nil {
 			return err
 		}
 		result := replayed{DryRun: c.DryRun, Refused: []refusal{}}
 		refused := map[int64]bool{}
 		err = batches(found.seqs, func(seqs []int64) error {
-			events, err := st.Events(ctx, seqs, 0)
+			events, err := client.Events(ctx, seqs, 0)
 			if err != nil {
 				return err
 			}
 			only := filter
 			only.Seqs = seqs
 			targets := map[int64][]string{} // that gave up
-			err = eachDeadPage(ctx, st, only, func(page []store.DeadLetter) error {
+			err = eachDeadPage(ctx, client, only, func(page []admin.DeadLetter) error {
 				for _, letter := range page {
 					targets[letter.Seq] = append(targets[letter.Seq], letter.Target)
 				}
@@ -78,7 +78,7 @@ func (c *deadReplay) Run(s *session) error {
 			if c.DryRun || len(only.Seqs) == 0 {
 				return nil
 			}
-			n, err := st.Replay(ctx, only)
+			n, err := client.Replay(ctx, only)
 			result.Replayed += n
 			return err
 		})
@@ -101,7 +101,7 @@ func (c *deadReplay) Run(s *session) error {
 }
 
 // routable tells why the forwarder would not deliver e to targets.
-func routable(table *router.Table, known []string, e *store.Event, targets []string) error {
+func routable(table *router.Table, known []string, e *admin.Event, targets []string) error {
 	if e.RoutingConfig == "" && e.RoutingKey != "" && len(known) > 0 {
 		config, err := router.SimpleRouting(e.RoutingKey).JSON()
 		if err != nil {
@@ -118,7 +118,7 @@ func routable(table *router.Table, known []string, e *store.Event, targets []str
 	}
 	for _, name := range targets {
 		// The forwarder would find nobody who wants it, and skip it.
-		if name != store.Unrouted && !slices.ContainsFunc(plan.Targets, func(t *router.Target) bool { return t.Name == name }) && (plan.Fallback == nil || plan.Fallback.Name != name) {
+		if name != admin.Unrouted && !slices.ContainsFunc(plan.Targets, func(t *router.Target) bool { return t.Name == name }) && (plan.Fallback == nil || plan.Fallback.Name != name) {
 			return fmt.Errorf("routing_config has no target %q, so that a replay would deliver it to nobody; publish the event anew and discard this one", name)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/bento-outbox/watermill-outbox/internal/store"
+	"github.com/bento-outbox/watermill-outbox/admin"
 )
 
 type deadShow struct {
@@ -60,16 +60,16 @@ func (c *deadShow) Run(s *session) error {
 	target := s.database()
 	filter := deadFilters{Target: c.Target}.check(&s.faults, time.Time{})
 	filter.Seqs = []int64{s.faults.seq("--seq", c.Seq)}
-	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
-		events, err := st.Events(ctx, filter.Seqs, math.MaxInt32)
+	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
+		events, err := client.Events(ctx, filter.Seqs, math.MaxInt32)
 		if err != nil {
 			return target.explain(err)
 		}
 		if len(events) == 0 {
 			return fmt.Errorf("there is no event %d", filter.Seqs[0])
 		}
-		var dead []store.DeadLetter
-		err = eachDeadPage(ctx, st, filter, func(page []store.DeadLetter) error {
+		var dead []admin.DeadLetter
+		err = eachDeadPage(ctx, client, filter, func(page []admin.DeadLetter) error {
 			dead = append(dead, page...)
 			return nil
 		})
@@ -89,7 +89,7 @@ func (c *deadShow) Run(s *session) error {
 	})
 }
 
-func newDeadEvent(e *store.Event, dead []store.DeadLetter) deadEvent {
+func newDeadEvent(e *admin.Event, dead []admin.DeadLetter) deadEvent {
 	d := deadEvent{
 		Seq: e.Seq, ID: e.ID, TenantID: e.TenantID, Topic: e.Topic, Key: e.Key(), AggregateType: e.AggregateType, AggregateID: e.AggregateID,
 		OccurredAt: e.OccurredAt.UTC(), CreatedAt: e.CreatedAt.UTC(), SchemaID: e.SchemaID, SchemaVersion: e.SchemaVersion,

@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bento-outbox/watermill-outbox/internal/store"
+	"github.com/bento-outbox/watermill-outbox/admin"
 )
 
 // shop is a destination that refuses orders for good until it is healed.
@@ -119,7 +119,7 @@ func (b burial) list(args ...string) []int64 {
 	seqs := []int64{}
 	r := b.outbox(append([]string{"dead", "list", "--json"}, args...)...).require(b.t, statusDone)
 	for line := range strings.Lines(r.stdout) {
-		var d store.DeadLetter
+		var d admin.DeadLetter
 		require.NoError(b.t, json.Unmarshal([]byte(line), &d), line)
 		seqs = append(seqs, d.Seq)
 	}
@@ -152,7 +152,7 @@ func TestDeadList(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, url string, open func() *sql.DB) {
 		b := bury(t, url, open)
-		died := decode[store.DeadLetter](t, b.outbox("dead", "list", "--seq", "3", "--json").require(t, statusDone)).DiedAt
+		died := decode[admin.DeadLetter](t, b.outbox("dead", "list", "--seq", "3", "--json").require(t, statusDone)).DiedAt
 		at := func(d time.Duration) string { return died.Add(d).Format(time.RFC3339Nano) }
 		for name, test := range map[string]struct {
 			args []string
@@ -226,7 +226,7 @@ func TestDeadShow(t *testing.T) {
 func TestDeadShowEscapes(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	require.NoError(t, newDeadEvent(&store.Event{Seq: 1, Payload: []byte("\"\u009b2J\"")}, []store.DeadLetter{{Target: "t", Error: "one\x1b[2J\ntwo"}}).write(&out))
+	require.NoError(t, newDeadEvent(&admin.Event{Seq: 1, Payload: []byte("\"\u009b2J\"")}, []admin.DeadLetter{{Target: "t", Error: "one\x1b[2J\ntwo"}}).write(&out))
 	require.NotContains(t, out.String(), "\x1b")
 	require.NotContains(t, out.String(), "\u009b")
 	require.Regexp(t, `(?m)^cause +one\\x1b\[2J\n +two$`, out.String())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 )
@@ -17,9 +18,9 @@ type pausable struct {
 }
 
 // check returns the kind and the name of what is meant.
-func (p pausable) check(f *faults) (kind store.ControlKind, name string) {
-	for k, value := range map[store.ControlKind]*string{
-		store.PausedDestination: p.Destination, store.PausedTenant: p.Tenant, store.PausedKey: p.Key,
+func (p pausable) check(f *faults) (kind admin.Kind, name string) {
+	for k, value := range map[admin.Kind]*string{
+		admin.Destination: p.Destination, admin.Tenant: p.Tenant, admin.Key: p.Key,
 	} {
 		if value != nil {
 			kind, name = k, f.name("--"+string(k), *value)
@@ -29,20 +30,20 @@ func (p pausable) check(f *faults) (kind store.ControlKind, name string) {
 }
 
 // change calls do with what p means, and with its pause if it is paused, else nil, and prints what do says.
-func (p pausable) change(s *session, do func(ctx context.Context, st *store.Store, what store.Control, now *store.Control) (string, error)) error {
+func (p pausable) change(s *session, do func(ctx context.Context, client *admin.Client, what admin.Pause, now *admin.Pause) (string, error)) error {
 	target := s.database()
-	var what store.Control
+	var what admin.Pause
 	what.Kind, what.Name = p.check(&s.faults)
-	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
-		list, err := st.Controls(ctx)
+	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
+		list, err := client.Pauses(ctx)
 		if err != nil {
 			return target.explain(err)
 		}
-		var now *store.Control
-		if i := slices.IndexFunc(list, func(c store.Control) bool { return c.Kind == what.Kind && c.Name == what.Name }); i >= 0 {
+		var now *admin.Pause
+		if i := slices.IndexFunc(list, func(c admin.Pause) bool { return c.Kind == what.Kind && c.Name == what.Name }); i >= 0 {
 			now = &list[i]
 		}
-		said, err := do(ctx, st, what, now)
+		said, err := do(ctx, client, what, now)
 		if err != nil {
 			return target.explain(err)
 		}
@@ -65,15 +66,15 @@ func (c *pauseCommand) Run(s *session) error {
 	if err := store.CheckText(c.Reason, statuspage.MaxReason); err != nil && len(c.Reason) <= statuspage.MaxReason {
 		s.faults.Add("--reason: %w", err)
 	}
-	return c.change(s, func(ctx context.Context, st *store.Store, what store.Control, now *store.Control) (string, error) {
+	return c.change(s, func(ctx context.Context, client *admin.Client, what admin.Pause, now *admin.Pause) (string, error) {
 		if now != nil && (c.Reason == "" || c.Reason == now.Reason) { // else the reason would be lost
 			return fmt.Sprintf("nothing to do: %s is paused since %s", named(what), timeText(now.Since)), nil
 		}
-		return "paused " + named(what), st.Pause(ctx, what.Kind, what.Name, c.Reason)
+		return "paused " + named(what), client.Pause(ctx, what.Kind, what.Name, c.Reason)
 	})
 }
 
-func named(c store.Control) string { return string(c.Kind) + " " + printable(c.Name) }
+func named(c admin.Pause) string { return string(c.Kind) + " " + printable(c.Name) }
 
 type resumeCommand struct {
 	databaseFlags
@@ -82,10 +83,10 @@ type resumeCommand struct {
 
 // Run ends a pause.
 func (c *resumeCommand) Run(s *session) error {
-	return c.change(s, func(ctx context.Context, st *store.Store, what store.Control, now *store.Control) (string, error) {
+	return c.change(s, func(ctx context.Context, client *admin.Client, what admin.Pause, now *admin.Pause) (string, error) {
 		if now == nil {
 			return fmt.Sprintf("nothing to do: %s is not paused", named(what)), nil
 		}
-		return "resumed " + named(what), st.Resume(ctx, what.Kind, what.Name)
+		return "resumed " + named(what), client.Resume(ctx, what.Kind, what.Name)
 	})
 }

@@ -38,13 +38,16 @@ type DeadLetter struct {
 	AggregateID   string    `json:"aggregate_id"`
 	CreatedAt     time.Time `json:"created_at"` // of the event
 	PayloadSize   int       `json:"payload_size"`
-
-	slot int
-	key  *int64
 }
 
 // Dead returns at most limit dead letters by event number and target, those after the given one; nil begins at the first.
 func (s *Store) Dead(ctx context.Context, f DeadFilter, after *DeadLetter, limit int) ([]DeadLetter, error) {
+	list, _, err := s.deadPage(ctx, f, after, limit)
+	return list, err
+}
+
+// deadPage is Dead, and returns the key that each holds as well.
+func (s *Store) deadPage(ctx context.Context, f DeadFilter, after *DeadLetter, limit int) (list []DeadLetter, keys []*HeldKey, err error) {
 	var seqs any
 	if len(f.Seqs) > 0 {
 		seqs = s.d.Ints(f.Seqs)
@@ -56,45 +59,49 @@ func (s *Store) Dead(ctx context.Context, f DeadFilter, after *DeadLetter, limit
 	rows, err := s.db.QueryContext(ctx, s.q.dead, seqs, dialect.Null(f.Tenant), dialect.Null(f.Topic), dialect.Null(f.Target), dialect.Null(f.Destination), dialect.Null(f.Error),
 		s.d.Time(f.Since), s.d.Time(f.Until), seq, target, limit)
 	if err != nil {
-		return nil, wrap("list dead letters", err)
+		return nil, nil, wrap("list dead letters", err)
 	}
 	defer rows.Close()
-	var list []DeadLetter
 	for rows.Next() {
 		var d DeadLetter
-		if err := rows.Scan(&d.Seq, &d.Target, &d.slot, &d.key, &d.Destination, &d.Attempts, &d.Error, s.d.TimeScanner(&d.FailedAt),
+		var slot int
+		var key *int64
+		if err := rows.Scan(&d.Seq, &d.Target, &slot, &key, &d.Destination, &d.Attempts, &d.Error, s.d.TimeScanner(&d.FailedAt),
 			s.d.TimeScanner(&d.DiedAt), &d.EventID, &d.TenantID, &d.Topic, &d.AggregateType, &d.AggregateID, s.d.TimeScanner(&d.CreatedAt),
 			&d.PayloadSize); err != nil {
-			return nil, wrap("list dead letters", err)
+			return nil, nil, wrap("list dead letters", err)
 		}
-		d.HoldsKey = d.key != nil
-		list = append(list, d)
+		var held *HeldKey
+		if d.HoldsKey = key != nil; d.HoldsKey {
+			held = &HeldKey{Slot: slot, Target: d.Target, KeyHash: *key}
+		}
+		list, keys = append(list, d), append(keys, held)
 	}
-	return list, wrap("list dead letters", rows.Err())
+	return list, keys, wrap("list dead letters", rows.Err())
 }
 
 // Replay makes dead letters due again with no attempts used, in batches, and returns how many. Targets of the same events that were delivered are
 // not sent to again. One that stands outside the order of its key (on_dead: continue) stays outside; one that holds its key is the next of it.
 func (s *Store) Replay(ctx context.Context, f DeadFilter) (int, error) {
-	return s.eachDead(ctx, f, "replay dead letters", s.q.replay, func(d DeadLetter) (Delivery, bool) {
-		return Delivery{Seq: d.Seq, Target: d.Target}, false
+	return s.eachDead(ctx, f, "replay dead letters", s.q.replay, false, func(d DeadLetter) Delivery {
+		return Delivery{Seq: d.Seq, Target: d.Target}
 	})
 }
 
 // Discard ends dead letters without a delivery, in batches, and returns how many. Later events of a key that one of them held go on. The events are
 // SKIPPED when nothing else is left of them; the cause is kept.
 func (s *Store) Discard(ctx context.Context, f DeadFilter) (int, error) {
-	return s.eachDead(ctx, f, "discard dead letters", s.q.discard, func(d DeadLetter) (Delivery, bool) {
-		return Delivery{Seq: d.Seq, Target: d.Target, Error: "discarded after: " + d.Error}, d.HoldsKey
+	return s.eachDead(ctx, f, "discard dead letters", s.q.discard, true, func(d DeadLetter) Delivery {
+		return Delivery{Seq: d.Seq, Target: d.Target, Error: "discarded after: " + d.Error}
 	})
 }
 
-// eachDead runs query on every dead letter that f means. Row returns what it is to be, and whether its key goes on.
-func (s *Store) eachDead(ctx context.Context, f DeadFilter, what, query string, row func(DeadLetter) (Delivery, bool)) (total int, err error) {
+// eachDead runs query on every dead letter that f means, with the row that it is to be. With free, the keys that they hold go on.
+func (s *Store) eachDead(ctx context.Context, f DeadFilter, what, query string, free bool, row func(DeadLetter) Delivery) (total int, err error) {
 	const batch = 500
 	var last *DeadLetter
 	for {
-		list, err := s.Dead(ctx, f, last, batch)
+		list, keys, err := s.deadPage(ctx, f, last, batch)
 		if err != nil || len(list) == 0 {
 			return total, err
 		}
@@ -103,10 +110,10 @@ func (s *Store) eachDead(ctx context.Context, f DeadFilter, what, query string, 
 		var freed []HeldKey
 		var slots []int
 		for i, d := range list {
-			var goesOn bool
-			if rows[i], goesOn = row(d); goesOn {
-				freed = append(freed, HeldKey{Slot: d.slot, Target: d.Target, KeyHash: *d.key})
-				slots = append(slots, d.slot)
+			rows[i] = row(d)
+			if free && d.HoldsKey {
+				freed = append(freed, *keys[i])
+				slots = append(slots, keys[i].Slot)
 			}
 		}
 		var n int64

@@ -1,0 +1,89 @@
+package outbox_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	_ "modernc.org/sqlite"
+
+	outbox "github.com/bento-outbox/watermill-outbox"
+	"github.com/bento-outbox/watermill-outbox/schema"
+)
+
+// An order and its event are stored in one transaction: both or none.
+func ExampleNewPublisher() {
+	ctx := context.Background()
+	db, remove := shop(ctx)
+	defer remove()
+
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (id) VALUES ('order-1')`); err != nil {
+		panic(err)
+	}
+	publisher, err := outbox.NewPublisher(tx, outbox.Config{Dialect: schema.SQLite}, nil)
+	if err != nil {
+		panic(err)
+	}
+	msg := message.NewMessage(watermill.NewUUID(), []byte(`{"id":"order-1"}`))
+	outbox.SetTenant(msg, "acme")
+	outbox.SetAggregate(msg, "order", "order-1")
+	if err := publisher.Publish("orders.placed", msg); err != nil {
+		panic(err)
+	}
+	if err := tx.Commit(); err != nil {
+		panic(err)
+	}
+
+	var topic, tenant, status string
+	err = db.QueryRowContext(ctx, `SELECT topic, tenant_id, status FROM outbox_events`).Scan(&topic, &tenant, &status)
+	fmt.Println(topic, tenant, status, err)
+	// Output: orders.placed acme NEW <nil>
+}
+
+// A consumer reads what the forwarder tells it about an event.
+func ExampleAggregate() {
+	msg := message.NewMessage("1", nil) // as a subscriber delivers it
+	msg.Metadata = message.Metadata{outbox.KeyAggregateType: "order", outbox.KeyAggregateID: "17", outbox.KeyID: "a1b2.42.x"}
+
+	kind, id := outbox.Aggregate(msg)
+	fmt.Println(kind, id)
+	fmt.Println(outbox.OutboxID(msg)) // the same at every redelivery
+	// Output:
+	// order 17
+	// a1b2.42.x
+}
+
+// shop returns a database with orders and the tables of the outbox.
+func shop(ctx context.Context) (db *sql.DB, remove func()) {
+	dir, err := os.MkdirTemp("", "outbox")
+	if err != nil {
+		panic(err)
+	}
+	db, err = sql.Open("sqlite", "file:"+filepath.Join(dir, "shop.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_txlock=immediate")
+	if err != nil {
+		panic(err)
+	}
+	migrator, err := schema.NewMigrator(db, schema.Config{})
+	if err != nil {
+		panic(err)
+	}
+	if _, err := migrator.Up(ctx); err != nil {
+		panic(err)
+	}
+	if _, err := db.ExecContext(ctx, `CREATE TABLE orders (id TEXT PRIMARY KEY)`); err != nil {
+		panic(err)
+	}
+	return db, func() {
+		_ = db.Close()
+		_ = os.RemoveAll(dir)
+	}
+}
