@@ -182,7 +182,7 @@ func TestCleanerComesBackToWhatItKept(t *testing.T) {
 		last, err := st.LastCleanup(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, last.Owner)
-		require.Equal(t, result.Removed, last.Removed)
+		require.Equal(t, result.Removed, admin.Removed(last.Removed))
 		require.False(t, last.FinishedAt.Before(last.StartedAt))
 		publish(t, db, "orders", keyed("4", "{}"))
 		require.Equal(t, []int64{9}, seqs(t, db))
