@@ -13,7 +13,8 @@ import (
 // package to see it.
 func Permanent(err error) error { return fault.Permanent(err) }
 
-// IsPermanent reports whether err, or any error it wraps, has a method Permanent() bool that returns true.
+// IsPermanent reports whether err says by a method Permanent() bool that the message is at fault. Of the errors that err wraps the outermost counts
+// that says so or is unavailable.
 func IsPermanent(err error) bool { return fault.IsPermanent(err) }
 
 // Unavailable marks err as the state of the server, not the fault of the message: it is read-only, out of memory,

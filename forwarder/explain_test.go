@@ -50,7 +50,7 @@ func TestExplainShowsWhatIsSent(t *testing.T) {
 			msg := configured(id, c.payload, config)
 			msg.UUID = id
 			publishRouted(t, db, table, "t", msg)
-			for _, d := range router.ExplainTo(table, &router.Event{ID: id, Topic: "t", Payload: []byte(c.payload), RoutingConfig: config}, onlyX{}).Deliveries {
+			for _, d := range router.Explain(table, &router.Event{ID: id, Topic: "t", Payload: []byte(c.payload), RoutingConfig: config}, onlyX{}).Deliveries {
 				if d.Decision == "deliver" {
 					want = append(want, strings.Join([]string{id, strings.TrimPrefix(d.Destination, "x://"), d.Target, string(d.Bytes)}, " "))
 				}

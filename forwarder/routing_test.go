@@ -281,7 +281,7 @@ func TestStaticRoutesAreReloadedWhileItRuns(t *testing.T) {
 
 func TestMiddlewaresAroundTheForwarder(t *testing.T) {
 	t.Parallel()
-	match, err := middleware.Match(`{"payload.keep":true}`)
+	match, err := middleware.Match(middleware.MatchConfig{Conditions: `{"payload.keep":true}`})
 	require.NoError(t, err)
 	for _, test := range []struct {
 		name string

@@ -9,22 +9,22 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
 )
 
-// DelayConfig says how a delay is made.
+// DelayConfig is how long and how to delay messages.
 type DelayConfig struct {
-	// By is how long to wait; zero or less means not at all.
+	// By is the delay; zero or less means none.
 	By time.Duration
-	// Metadata leaves the waiting to the Pub/Sub: the messages that the handler produces get Watermill's delay metadata, and
-	// the handler runs at once. Only some Pub/Subs honour it, in whole seconds. Not used under the forwarder.
+	// Metadata leaves the waiting to the Pub/Sub: the handler runs at once, and the messages that it produces carry Watermill's delay
+	// metadata. Only some Pub/Subs honour it, in whole seconds. Ignored under the forwarder.
 	Metadata bool
 }
 
-// Delay holds messages back.
+// Delay delays messages.
 //
-// Under the forwarder the wait counts from when the event was stored and is durable: the delivery is recorded as delayed, and
-// no goroutine waits for it. With any other subscriber it counts from when the message arrived, and the handler is called
-// when it is over; the message is not acknowledged meanwhile, so By must be shorter than the subscriber's deadline. When
-// the subscriber shuts down or a deadline passes first, the context's error is returned and the handler is not called. A message that was
-// acknowledged early, by InstantAck for instance, waits all the same, and is handled under a context that does not end.
+// Under the forwarder the delay counts from the time the event was stored and is durable: the delivery is recorded as delayed, and no goroutine
+// waits. With any other subscriber it counts from the arrival of the message, which stays unacknowledged until the handler has run, so By must be
+// shorter than the subscriber's deadline. When the subscriber shuts down or a deadline passes first, Delay returns the context's error without
+// calling the handler. A message that was acknowledged early, by InstantAck for example, waits too, and is handled under a context that does
+// not end.
 func Delay(cfg DelayConfig) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {

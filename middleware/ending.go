@@ -10,11 +10,11 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
 )
 
-// A message's context ends for one of three reasons, and only the first is none of the handler's business:
+// The context of a message ends for one of three reasons:
 //
 //   - The subscriber shuts down. The message is not acknowledged and comes again, so work on it ends without an outcome: see stopped.
-//   - The message was acknowledged early, by InstantAck or by the handler. It will not come again, so work on it goes on: see lasting.
-//   - A deadline passed, such as that of Timeout. That is a failure like others.
+//   - The message was acknowledged early, by InstantAck or by the handler. It does not come again, so work on it continues: see lasting.
+//   - A deadline passed, set by Timeout for example. This is a failure like any other.
 
 // stopped reports whether work on msg, whose context is ctx, ends without an outcome because the subscriber shuts down.
 func stopped(ctx context.Context, msg *message.Message) bool {
@@ -29,7 +29,7 @@ func stopped(ctx context.Context, msg *message.Message) bool {
 	return errors.Is(ctx.Err(), context.Canceled)
 }
 
-// gone reports whether the subscriber has done with msg, because it was acknowledged.
+// gone reports whether msg was acknowledged, so that it does not come again.
 func gone(ctx context.Context, msg *message.Message) bool {
 	select {
 	case <-msg.Acked(): // never of a message that was not made by its constructor
@@ -40,7 +40,7 @@ func gone(ctx context.Context, msg *message.Message) bool {
 	return d == nil || d.EndsWithAck()
 }
 
-// durable returns the delivery that outcomes of msg are recorded on, or nil when nobody would look at them.
+// durable returns the delivery that records outcomes of msg, or nil when there is none or it would be ignored.
 func durable(ctx context.Context, msg *message.Message) *delivery.Delivery {
 	if gone(ctx, msg) {
 		return nil
@@ -48,8 +48,8 @@ func durable(ctx context.Context, msg *message.Message) *delivery.Delivery {
 	return delivery.FromContext(ctx)
 }
 
-// lasting returns the context to go on with: ctx, or when msg is gone one that has its values and its deadline, and does not end otherwise. The function
-// frees it.
+// lasting returns the context to continue with: ctx, or, when msg is gone, a context with the same values and deadline that does not end otherwise.
+// The caller must call the function.
 func lasting(ctx context.Context, msg *message.Message) (context.Context, context.CancelFunc) {
 	if !gone(ctx, msg) {
 		return ctx, func() {}
@@ -61,7 +61,7 @@ func lasting(ctx context.Context, msg *message.Message) (context.Context, contex
 	return alive, func() {}
 }
 
-// wait returns after d, or with the context's error when ctx, the context of msg, ends before in a way that ends the work on msg.
+// wait waits for d. It returns the error of ctx, the context of msg, when that ends first and work on msg with it.
 func wait(ctx context.Context, msg *message.Message, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -8,20 +8,20 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
 
-// Permanent marks err as one that trying again cannot cure: the delivery is dead at once. Permanent(nil) is nil.
+// Permanent marks err as an error that a retry cannot cure: the delivery is dead at once. Permanent(nil) is nil.
 func Permanent(err error) error { return fault.Permanent(err) }
 
-// IsPermanent tells whether err, or any error it wraps, was marked by [Permanent] or has a method Permanent() bool that
-// returns true.
+// IsPermanent reports whether err was marked by [Permanent], or has a method Permanent() bool that returns true. Of the errors that err wraps the
+// outermost counts that says either this or, by a method Unavailable, that the destination is at fault.
 func IsPermanent(err error) bool { return fault.IsPermanent(err) }
 
-// ErrInvalid is wrapped by every error about a condition, a transform or a sample that does not compile.
+// ErrInvalid is wrapped by the error of every constructor whose config is invalid.
 var ErrInvalid = errors.New("invalid config")
 
-// Fault is one thing that is wrong in a config.
+// Fault is one mistake in a config.
 type Fault struct {
-	Pointer string `json:"pointer"` // where: a JSON pointer (RFC 6901) into the config; empty for the whole of it
-	Message string `json:"message"` // what
+	Pointer string `json:"pointer"` // JSON pointer (RFC 6901) of the place; empty for the whole config
+	Message string `json:"message"`
 }
 
 func (f Fault) String() string {
@@ -31,7 +31,7 @@ func (f Fault) String() string {
 	return f.Pointer + ": " + f.Message
 }
 
-// InvalidError lists all the faults of one config, in the order of its text. It wraps [ErrInvalid].
+// InvalidError lists all faults of one config, in the order of its text. It wraps [ErrInvalid].
 type InvalidError struct {
 	Faults []Fault
 }
@@ -44,13 +44,13 @@ func (e *InvalidError) Error() string {
 	return ErrInvalid.Error() + ": " + strings.Join(lines, "; ")
 }
 
-// Permanent is true: trying again does not cure a config.
+// Permanent returns true: a retry does not cure a config.
 func (e *InvalidError) Permanent() bool { return true }
 
 // Unwrap returns [ErrInvalid].
 func (e *InvalidError) Unwrap() error { return ErrInvalid }
 
-// invalid returns the error that says what was collected, or nil.
+// invalid returns an InvalidError with the faults found, or nil when there are none.
 func invalid(found rules.Faults) error {
 	if len(found.List) == 0 {
 		return nil

@@ -15,7 +15,7 @@ import (
 
 // Middlewares on a handler of any Watermill Router, with any Pub/Sub.
 func Example() {
-	match, err := middleware.Match(`{"payload.price": {"$gt": 1000}}`)
+	match, err := middleware.Match(middleware.MatchConfig{Conditions: `{"payload.price": {"$gt": 1000}}`})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -50,7 +50,7 @@ func Example() {
 }
 
 func ExampleMatch() {
-	_, err := middleware.Match(`{"payload.price": {"$gtt": 1000}, "tenant": "acme"}`)
+	_, err := middleware.Match(middleware.MatchConfig{Conditions: `{"payload.price": {"$gtt": 1000}, "tenant": "acme"}`})
 	fmt.Println(err)
 	// Output: invalid config: /payload.price/$gtt: unknown operator $gtt, did you mean $gt?; /tenant: paths do not start at tenant, did you mean payload.tenant?
 }

@@ -1,16 +1,16 @@
 package middleware
 
-// Limits bound what a condition or a transform may cost, so that authors need not be trusted. A zero field means its default.
+// Limits bound what conditions, samples and transforms cost, so that their authors need not be trusted. A zero field selects its default.
 type Limits struct {
-	Depth         int // how deep operators and values may nest; default 16
-	Nodes         int // how many JSON values a condition or a transform may have; default 1,000
-	PatternLength int // bytes of a $regex; default 500. A compiled one may also have no more than 2,000 instructions.
+	Depth         int // nesting of operators and values; default 16
+	Nodes         int // JSON values of a condition or a transform; default 1,000
+	PatternLength int // bytes of a $regex; default 500. A compiled one may have at most 2,000 instructions.
 	WhenLength    int // bytes of an expr expression; default 2,000
 	PathLength    int // bytes of a path; default 500
 
-	// Work is what conditions, a transform or a sampling key may cost on one event, in bytes that are walked over and steps that take as long.
-	// The same event always costs the same. Default 64 Mi, about 100 ms.
+	// Work is the cost of one part on one event, in bytes that are read and in steps that take as long. The same event always costs the
+	// same. Default 64 Mi, about 100 ms.
 	Work int
-	// Output is how long a transform may make a payload, in bytes. Default 64 MiB.
+	// Output is the length of a transformed payload, in bytes. Default 64 MiB.
 	Output int
 }

@@ -24,7 +24,7 @@ func handle(t *testing.T, mw message.HandlerMiddleware, msg *message.Message) (h
 
 func TestMatchInAnyRouter(t *testing.T) {
 	t.Parallel()
-	mw, err := middleware.Match(`{"payload.visible": true, "id": "u-1"}`, middleware.WithWhen("payload.n > 1"))
+	mw, err := middleware.Match(middleware.MatchConfig{Conditions: `{"payload.visible": true, "id": "u-1"}`, When: "payload.n > 1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestMatchInAnyRouter(t *testing.T) {
 		t.Errorf("error is %v, want a permanent one", err)
 	}
 	var invalid *middleware.InvalidError
-	_, err = middleware.Match(`{"x": 1}`, middleware.WithWhen("y"))
+	_, err = middleware.Match(middleware.MatchConfig{Conditions: `{"x": 1}`, When: "y"})
 	if !errors.As(err, &invalid) || !errors.Is(err, middleware.ErrInvalid) || !middleware.IsPermanent(err) || len(invalid.Faults) != 2 || invalid.Faults[0].Pointer != "/x" {
 		t.Errorf("error is %v", err)
 	}
@@ -45,8 +45,8 @@ func TestMatchInAnyRouter(t *testing.T) {
 
 func TestMatchReadsAttributes(t *testing.T) {
 	t.Parallel()
-	mw, err := middleware.Match(`{"topic": "orders", "tenant_id": "acme", "aggregate_type": "order", "aggregate_id": "7",
-		"schema_id": "s", "schema_version": 2, "occurred_at": {"$gt": "2025-01-01"}}`)
+	mw, err := middleware.Match(middleware.MatchConfig{Conditions: `{"topic": "orders", "tenant_id": "acme", "aggregate_type": "order", "aggregate_id": "7",
+		"schema_id": "s", "schema_version": 2, "occurred_at": {"$gt": "2025-01-01"}}`})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestMatchReadsAttributes(t *testing.T) {
 
 func TestPermanentErrorsAreRecordedUnderTheForwarder(t *testing.T) {
 	t.Parallel()
-	match, _ := middleware.Match(`{"payload.visible": true}`)
+	match, _ := middleware.Match(middleware.MatchConfig{Conditions: `{"payload.visible": true}`})
 	sample, _ := middleware.Sample(middleware.SampleConfig{Rate: 0.5, Key: "payload.customer"})
 	transform, _ := middleware.Transform(middleware.TransformConfig{ExcludeFields: []string{"a"}})
 	for name, mw := range map[string]message.HandlerMiddleware{"match": match, "sample": sample, "transform": transform} {
@@ -88,7 +88,7 @@ func TestPermanentErrorsAreRecordedUnderTheForwarder(t *testing.T) {
 
 func TestMatchUnderTheForwarderRecordsSkipped(t *testing.T) {
 	t.Parallel()
-	mw, _ := middleware.Match(`{"payload.visible": true}`)
+	mw, _ := middleware.Match(middleware.MatchConfig{Conditions: `{"payload.visible": true}`})
 	msg := message.NewMessage("u-1", []byte(`{"visible":false}`))
 	d := delivery.New(1, time.Now())
 	msg.SetContext(delivery.NewContext(context.Background(), d))

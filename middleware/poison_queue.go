@@ -6,31 +6,24 @@ import (
 	"fmt"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
 	"github.com/bento-outbox/watermill-outbox/internal/event"
 )
 
-// Metadata of a poisoned message: why, and where it came from. The names are those of Watermill's own PoisonQueue.
-const (
-	ReasonForPoisonedKey  = "reason_poisoned"
-	PoisonedTopicKey      = "topic_poisoned"
-	PoisonedHandlerKey    = "handler_poisoned"
-	PoisonedSubscriberKey = "subscriber_poisoned"
-)
-
-// PoisonQueue publishes a copy of every message that nobody tries again to topic, with the cause in its metadata.
+// PoisonQueue publishes a copy of every message that is not retried any more to topic. The cause is in its metadata, under the keys of
+// Watermill's own PoisonQueue.
 //
-// Without a [Retry] around it, that is every message whose handler fails; inside one it lets failures pass that will be
-// tried again. Under the forwarder that is a failure that is permanent, and the delivery stays dead where it is stored. With any
-// other subscriber the message is acknowledged once its copy is published. A subscriber that shuts down is no failure: the message comes again.
-// A deadline of the message's context, such as that of Timeout, is one. A message that was acknowledged early, by InstantAck for instance, is
-// handled under a context that does not end, and poisoned when that fails.
+// Without a [Retry] around it, that is every message whose handler fails; inside a Retry, failures that will be retried pass. Under the forwarder
+// it is every permanent failure, and the delivery stays dead where it is stored. With any other subscriber the message is acknowledged after its
+// copy is published. The end of the context because the subscriber shuts down is no failure: the message comes again. The deadline of a context, set
+// by Timeout for example, is one. A message that was acknowledged early, by InstantAck for example, is handled under a context that does not end.
 //
-// When publishing fails, the error says both. pub is not closed. The error of PoisonQueue is that topic is empty.
+// When publishing fails, the error contains both causes. PoisonQueue does not close pub. It returns an error when topic is empty.
 func PoisonQueue(pub message.Publisher, topic string) (message.HandlerMiddleware, error) {
 	if topic == "" {
-		return nil, fmt.Errorf("%w: poison queue has no topic", ErrInvalid)
+		return nil, fmt.Errorf("%w: the poison queue needs a topic", ErrInvalid)
 	}
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
@@ -93,9 +86,9 @@ func poisoned(ctx context.Context, msg *message.Message, d *delivery.Delivery, c
 	if d != nil && c.Metadata[event.KeyTopic] != "" {
 		topic = c.Metadata[event.KeyTopic]
 	}
-	c.Metadata[ReasonForPoisonedKey] = cause.Error()
-	c.Metadata[PoisonedTopicKey] = topic
-	c.Metadata[PoisonedHandlerKey] = message.HandlerNameFromCtx(ctx)
-	c.Metadata[PoisonedSubscriberKey] = message.SubscriberNameFromCtx(ctx)
+	c.Metadata[wm.ReasonForPoisonedKey] = cause.Error()
+	c.Metadata[wm.PoisonedTopicKey] = topic
+	c.Metadata[wm.PoisonedHandlerKey] = message.HandlerNameFromCtx(ctx)
+	c.Metadata[wm.PoisonedSubscriberKey] = message.SubscriberNameFromCtx(ctx)
 	return c
 }

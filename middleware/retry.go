@@ -11,14 +11,14 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
 )
 
-// attemptKey is the context key under which Retry tells the middlewares inside it about the try that runs.
+// attemptKey is the context key of the current attempt, for the middlewares inside Retry.
 type attemptKey struct{}
 
 type attempt struct {
 	number int // the first is 1
 	pause  time.Duration
 	again  bool            // the policy does not give up after it
-	ctx    context.Context // that a pause must fit into; nil when nobody waits for it
+	ctx    context.Context // whose deadline the pause must fit into; nil when the pause is durable
 }
 
 func (p RetryPolicy) attempt(number int, ctx context.Context) attempt {
@@ -26,7 +26,7 @@ func (p RetryPolicy) attempt(number int, ctx context.Context) attempt {
 	return attempt{number, pause, again, ctx}
 }
 
-// last tells whether nobody tries again after err.
+// last reports whether a is not followed by another attempt after err.
 func (a attempt) last(err error) bool {
 	if a.ctx != nil {
 		if deadline, ok := a.ctx.Deadline(); ok && time.Until(deadline) <= a.pause {
@@ -36,17 +36,17 @@ func (a attempt) last(err error) bool {
 	return !a.again || IsPermanent(err)
 }
 
-// Retry calls a handler that failed again, as policy says. A nil logger logs nothing; payloads are never logged.
+// Retry calls a failed handler again, following policy. A nil logger discards logs; payloads are never logged.
 //
-// Under the forwarder it does not wait: the failure is recorded and nil returned, so that the durable retry takes over, and
-// when policy gives up, after the attempts counted in the table, the failure is recorded as permanent. With any other
-// subscriber it waits in place, holding the message. A permanent error is not tried again.
+// Under the forwarder it does not wait: it records the failure and returns nil, so that the durable retry takes over. When policy gives up, after the
+// attempts counted in the table, the failure is recorded as permanent. With any other subscriber Retry waits in place, holding the message. A
+// permanent error is not retried.
 //
-// When the subscriber shuts down, that is no failure: the error is returned, for the message to be delivered again. A deadline of the message's
-// context, such as that of Timeout, is one, and a try that would begin after it is none. A message that was acknowledged early, by InstantAck for
-// instance, is tried in place, under a context that does not end.
+// The end of the context because the subscriber shuts down is no failure: the error is returned, and the message comes again. The deadline of a
+// context, set by Timeout for example, is one, and an attempt that would begin after it is not made. A message that was acknowledged early, by
+// InstantAck for example, is retried in place, under a context that does not end.
 //
-// It works on either side of [PoisonQueue]. The error of Retry says what is wrong with policy.
+// Retry works on either side of [PoisonQueue]. It returns an error when policy is invalid.
 func Retry(policy RetryPolicy, logger watermill.LoggerAdapter) (message.HandlerMiddleware, error) {
 	if err := policy.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: retry policy: %w", ErrInvalid, err)
@@ -94,11 +94,11 @@ func (r retrier) handle(next message.HandlerFunc, msg *message.Message) ([]*mess
 		if try.last(err) {
 			return produced, err
 		}
-		r.logger.Info("Handler failed, will try again", watermill.LogFields{
+		r.logger.Info("Handler failed, will retry", watermill.LogFields{
 			"message_uuid": msg.UUID, "attempt": number, "max_attempts": r.policy.MaxAttempts, "wait": try.pause.String(), "err": err.Error(),
 		})
 		if ended := wait(ctx, msg, try.pause); ended != nil {
-			return nil, fmt.Errorf("%w while waiting to try again after: %w", ended, err)
+			return nil, fmt.Errorf("%w while waiting to retry after: %w", ended, err)
 		}
 	}
 }

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// RetryPolicy says how often and when a failed delivery is tried again.
+// RetryPolicy is how often and when a failed delivery is retried.
 type RetryPolicy struct {
-	// MaxAttempts counts every try, the first included. 1 means no retry. Must be at least 1.
+	// MaxAttempts is the number of attempts, including the first. Must be at least 1; 1 means no retry.
 	MaxAttempts int
-	// InitialInterval is the wait after the first failure. Must not be negative.
+	// InitialInterval is the wait after the first attempt. Must not be negative.
 	InitialInterval time.Duration
-	// Multiplier is applied to the wait after each further failure. Must be at least 1.
+	// Multiplier multiplies the wait after each further attempt. Must be at least 1.
 	Multiplier float64
-	// MaxInterval caps the wait. 0 means no cap.
+	// MaxInterval caps the wait. 0 means no cap. Must not be negative.
 	MaxInterval time.Duration
-	// Jitter spreads each wait evenly within this share above and below it, 0..1.
+	// Jitter spreads each wait evenly by up to this share above and below it, 0 to 1.
 	Jitter float64
 }
 
@@ -31,7 +31,7 @@ func Policies() map[string]RetryPolicy {
 	}
 }
 
-// Validate reports the first value that is out of its range.
+// Validate returns an error about the first field that is out of range.
 func (p RetryPolicy) Validate() error {
 	switch {
 	case p.MaxAttempts < 1:
@@ -48,8 +48,8 @@ func (p RetryPolicy) Validate() error {
 	return nil
 }
 
-// Next returns the wait after attempts failed tries, or false when the policy gives up. It is a function of the number
-// of attempts alone, so that a retry counted in a database goes on where another process stopped.
+// Next returns the wait after the given number of failed attempts, or false when the policy gives up. It depends on nothing else, so that a retry
+// that is counted in a database continues where another process stopped.
 func (p RetryPolicy) Next(attempts int) (time.Duration, bool) {
 	if attempts >= p.MaxAttempts {
 		return 0, false

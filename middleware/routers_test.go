@@ -73,7 +73,7 @@ func testInARouter(t *testing.T, ps pubSub, reversed bool) {
 	mws := []message.HandlerMiddleware{
 		must(middleware.PoisonQueue(ps, "poison")),
 		must(middleware.Retry(middleware.RetryPolicy{MaxAttempts: 3, InitialInterval: time.Millisecond, Multiplier: 1}, nil)),
-		must(middleware.Match(`{"payload.n": {"$lt": 10}, "topic": "in"}`)),
+		must(middleware.Match(middleware.MatchConfig{Conditions: `{"payload.n": {"$lt": 10}, "topic": "in"}`})),
 		must(middleware.Sample(middleware.SampleConfig{Rate: 1})),
 		middleware.Delay(middleware.DelayConfig{By: time.Millisecond}),
 		must(middleware.Transform(middleware.TransformConfig{AddFields: map[string]any{"seen": true}})),

@@ -3,47 +3,34 @@ package middleware
 import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/bento-outbox/watermill-outbox/internal/event"
 	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
 
-// SampleConfig says which share of the events is taken.
+// SampleConfig selects a share of the messages.
 type SampleConfig struct {
-	// Rate is the share, 0..1. Both ends are exact.
+	// Rate is the share, 0 to 1. Both ends are exact.
 	Rate float64
-	// Target sets apart samples of the same events: two targets with one rate take different events. In [Sample] it defaults
-	// to the name of the handler.
+	// Target distinguishes samples of the same messages: two targets with the same rate take different ones. Defaults to the name of
+	// the handler.
 	Target string
-	// Key is a path, as in conditions, whose value is sampled in place of the event's id, so that all events of one customer
-	// or aggregate are taken or none is. An event without it is sampled by its id.
+	// Key is a path, as in [MatchConfig].Conditions, whose value is sampled instead of the message's UUID, so that either all messages of
+	// a customer or aggregate are taken or none. A message without the value is sampled by its UUID.
 	Key string
-	// Limits bound the path and the work of looking for it. The zero value means the defaults.
+	// Limits bound the path and the work of looking it up. The zero value selects the defaults.
 	Limits Limits
 }
 
-// Sample hands a share of the messages to the handler: always the same ones, on every replica and in every retry.
+// Sample passes on a share of the messages: the same ones on every replica and in every retry.
 //
-// A message that is not taken is acknowledged; under the forwarder it is recorded as skipped. The error of Sample is an
-// [InvalidError].
+// Other messages are acknowledged; under the forwarder they are recorded as skipped. Sample returns an [InvalidError] when cfg does not
+// compile.
 func Sample(cfg SampleConfig) (message.HandlerMiddleware, error) {
 	c := rules.Compiler{Limits: rules.Limits(cfg.Limits)}
 	sampler := c.Sampler(cfg.Rate, cfg.Target, cfg.Key, "")
 	if err := invalid(c.Faults); err != nil {
 		return nil, err
 	}
-	return func(next message.HandlerFunc) message.HandlerFunc {
-		return func(msg *message.Message) ([]*message.Message, error) {
-			e := event.Of(msg)
-			s := rules.Open(&e)
-			hit, err := sampler.For(message.HandlerNameFromCtx(msg.Context())).Hit(s)
-			s.Close()
-			switch {
-			case err != nil:
-				return fail(msg, err)
-			case hit:
-				return next(msg)
-			}
-			return skip(msg, "sampling")
-		}
-	}, nil
+	return filter("sampling", func(s *rules.Subject, msg *message.Message) (bool, error) {
+		return sampler.For(message.HandlerNameFromCtx(msg.Context())).Hit(s)
+	}), nil
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/tracing"
 )
 
-// TraceConfig says where spans of handled messages go. The zero value makes none.
+// TraceConfig is where spans of handled messages go. The zero value makes none.
 type TraceConfig struct {
-	// TracerProvider makes the spans. Nil switches tracing off, whatever OpenTelemetry's global provider is; [otel.GetTracerProvider] returns that.
+	// TracerProvider makes the spans. Nil disables tracing, whatever OpenTelemetry's global provider is; [otel.GetTracerProvider] returns that one.
 	//
 	// [otel.GetTracerProvider]: https://pkg.go.dev/go.opentelemetry.io/otel#GetTracerProvider
 	TracerProvider trace.TracerProvider
@@ -23,18 +23,16 @@ type TraceConfig struct {
 	Propagator propagation.TextMapPropagator
 }
 
-// traceKey is the context key that says that the message's context is traced already.
+// traceKey is the context key that marks a message's context as traced.
 type traceKey struct{}
 
-// Trace makes a span of each message that is handled, below the one that its metadata carries; a message that carries none starts a trace of its
-// own, or goes below the span in its context. Handlers find the span in the message's context. The messages that they return carry it on in
-// their metadata.
+// Trace makes a span for each message that is handled. Its parent is the span in the message's metadata, else the one in its context, else the span
+// starts a trace. Handlers find the span in the message's context, and the messages they return carry it in their metadata.
 //
-// An error of the handler is the span's; payloads are never part of a span. Under the forwarder a failure that a middleware recorded and did not
-// return counts too; what became of the event at its targets is in the spans that the forwarder makes itself. A Trace inside another makes a
-// span below the other's.
+// The span records the handler's error and never a payload. Under the forwarder it also records a failure that a middleware recorded
+// without returning it; the forwarder makes spans of its own for the targets of an event. A Trace inside another makes a child span.
 //
-// With PoisonQueue or Retry, a Trace outside of them makes one span of all tries, and one inside a span of each.
+// A Trace around PoisonQueue or Retry makes one span for all attempts; a Trace inside makes one for each.
 func Trace(cfg TraceConfig) message.HandlerMiddleware {
 	if cfg.TracerProvider == nil {
 		return func(next message.HandlerFunc) message.HandlerFunc { return next }

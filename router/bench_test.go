@@ -128,6 +128,6 @@ func BenchmarkExplain(b *testing.B) {
 	e := &router.Event{ID: "1", Payload: []byte(payload300), RoutingConfig: string(golden(b))}
 	b.ReportAllocs()
 	for b.Loop() {
-		router.Explain(tb, e)
+		router.Explain(tb, e, nil)
 	}
 }

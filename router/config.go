@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -59,13 +58,11 @@ const (
 
 // JSON returns the config's JSON form on one line.
 func (c RoutingConfig) JSON() ([]byte, error) {
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(c); err != nil {
+	text, err := marshal(c)
+	if err != nil {
 		return nil, fmt.Errorf("marshal routing config: %w", err)
 	}
-	return bytes.TrimRight(out.Bytes(), "\n"), nil
+	return []byte(text), nil
 }
 
 // Validate reports all that is wrong with c, as far as it can be told without knowing publishers and own policies; see

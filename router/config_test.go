@@ -39,40 +39,43 @@ func TestConfigComesBackAsItWas(t *testing.T) {
 func TestBuilderMakesTheGoldenConfig(t *testing.T) {
 	t.Parallel()
 	got, err := router.NewBuilder().AllOrNothing().Fallback("default.events").
-		Target("kafka://search.index", router.If("payload.visible", true)).
-		Target("redis://vip.notifications", router.Named("vip"),
-			router.If("payload.price", router.Gt(1000)), router.If("topic", router.In("products", "offers")),
-			router.When("payload.total > payload.limit"),
-			router.Transform(middleware.TransformConfig{
+		Target(router.TargetConfig{Destination: "kafka://search.index"}, router.If("payload.visible", true)).
+		Target(router.TargetConfig{
+			Destination: "redis://vip.notifications", Name: "vip", When: "payload.total > payload.limit",
+			Transform: &middleware.TransformConfig{
 				IncludeFields: []string{"id", "name", "price", `a\.b`},
 				ExcludeFields: []string{"secret"},
 				FieldMapping:  map[string]string{"name": "title"},
 				AddFields:     map[string]any{"source": "<shop>", "n": json.RawMessage("1.50")},
-			}),
-			router.RetryPolicy("aggressive"), router.WithOnDead(router.HoldKey)).
-		Target("analytics.events", router.SampleBy(0.1, "payload.customer.id"), router.DelayBy(5*time.Second)).
+			},
+			RetryPolicy: "aggressive", OnDead: router.HoldKey,
+		}, router.If("payload.price", router.Op{"$gt": 1000}), router.If("topic", router.Op{"$in": []string{"products", "offers"}})).
+		Target(router.TargetConfig{Destination: "analytics.events", SamplingRate: new(0.1), SamplingKey: "payload.customer.id", DelaySeconds: 5}).
 		JSON()
 	if err != nil || !bytes.Equal(got, golden(t)) {
 		t.Fatalf("got  %s\nwant %s\n%v", got, golden(t), err)
 	}
 }
 
-func TestBuilderOptions(t *testing.T) {
+func TestBuilderJoinsConditions(t *testing.T) {
 	t.Parallel()
-	got, err := router.NewBuilder().Target("a",
-		router.If("payload.a", router.Gte(1)), router.If("payload.a", router.Lte(2)), router.If("payload.b", router.Lt(3)),
-		router.If("payload.c", router.Ne("x")), router.If("payload.d", router.NotIn()), router.If("payload.e", router.Exists(false)),
-		router.If("payload.f", router.Regex("<")), router.Sample(1)).JSON()
-	want := `{"version":1,"targets":[{"destination":"a","conditions":{"$and":[{"payload.a":{"$gte":1}},{"payload.a":{"$lte":2}},` +
-		`{"payload.b":{"$lt":3}},{"payload.c":{"$ne":"x"}},{"payload.d":{"$nin":[]}},{"payload.e":{"$exists":false}},` +
-		`{"payload.f":{"$regex":"<"}}]},"sampling_rate":1}]}`
+	got, err := router.NewBuilder().
+		Target(router.TargetConfig{Destination: "a", SamplingRate: new(1.0)},
+			router.If("payload.a", router.Op{"$gte": 1}), router.If("payload.a", router.Op{"$lte": 2}), router.If("payload.b", router.Op{"$regex": "<"})).
+		Target(router.TargetConfig{Destination: "b", Conditions: json.RawMessage(`{"payload.a":1}`)}, router.If("payload.b", 2), router.If("payload.c", nil)).
+		Target(router.TargetConfig{Destination: "c"}, router.If("payload.a", router.Op{"$nin": []int{}, "$exists": true})).
+		JSON()
+	want := `{"version":1,"targets":[` +
+		`{"destination":"a","conditions":{"$and":[{"payload.a":{"$gte":1}},{"payload.a":{"$lte":2}},{"payload.b":{"$regex":"<"}}]},"sampling_rate":1},` +
+		`{"destination":"b","conditions":{"$and":[{"payload.a":1},{"payload.b":2},{"payload.c":null}]}},` +
+		`{"destination":"c","conditions":{"payload.a":{"$exists":true,"$nin":[]}}}]}`
 	if err != nil || string(got) != want {
 		t.Fatalf("got  %s\nwant %s\n%v", got, want, err)
 	}
-	if _, err := router.NewBuilder().Target("a", router.If("payload.a", func() {})).JSON(); !errors.Is(err, router.ErrInvalidConfig) {
+	if _, err := router.NewBuilder().Target(router.TargetConfig{Destination: "a"}, router.If("payload.a", func() {})).JSON(); !errors.Is(err, router.ErrInvalidConfig) {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := router.NewBuilder().Target("a", router.If("a", 1)).JSON(); !errors.Is(err, router.ErrInvalidConfig) {
+	if _, err := router.NewBuilder().Target(router.TargetConfig{Destination: "a"}, router.If("a", 1)).JSON(); !errors.Is(err, router.ErrInvalidConfig) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -209,19 +212,19 @@ func TestNullMeansNotGiven(t *testing.T) {
 		"      - {destination: b, conditions: {}, transform: {include_fields: [], exclude_fields: null, field_mapping: {}, add_fields: null}}\n" +
 		"      - {destination: c, transform: {include_fields: null, exclude_fields: [], field_mapping: null, add_fields: {n: null}}}\n"
 	want, _ := json.Marshal(router.Explain(table(t, router.Config{}), &router.Event{Topic: "t", Payload: []byte(`{"x":1}`),
-		RoutingConfig: `{"targets":[{"destination":"a"},{"destination":"b"},{"destination":"c","transform":{"add_fields":{"n":null}}}]}`}))
+		RoutingConfig: `{"targets":[{"destination":"a"},{"destination":"b"},{"destination":"c","transform":{"add_fields":{"n":null}}}]}`}, nil))
 	for _, file := range []string{`[{"topic":"t","name":null,"config":` + full + `}]`, yaml, full} {
 		routes, err := router.ParseRoutes([]byte(file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := router.Explain(table(t, router.Config{Routes: routes}), &router.Event{Topic: "t", Payload: []byte(`{"x":1}`)})
+		x := router.Explain(table(t, router.Config{Routes: routes}), &router.Event{Topic: "t", Payload: []byte(`{"x":1}`)}, nil)
 		x.Route = ""
 		if got, _ := json.Marshal(x); string(got) != string(want) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
-	x := router.Explain(table(t, router.Config{}), &router.Event{Topic: "t", Payload: []byte(`{"x":1}`), RoutingConfig: full})
+	x := router.Explain(table(t, router.Config{}), &router.Event{Topic: "t", Payload: []byte(`{"x":1}`), RoutingConfig: full}, nil)
 	if got, _ := json.Marshal(x); string(got) != string(want) || !strings.Contains(string(got), `{"x":1,"n":null}`) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -247,7 +250,7 @@ func TestEmptyConfigIsNone(t *testing.T) {
 		}
 	}
 	e := &router.Event{Topic: "t", RoutingKey: "key", RoutingConfig: `{"fallback":"f","targets":[]}`}
-	if x := router.Explain(table(t, router.Config{}), e); len(x.Deliveries) != 1 || x.Deliveries[0].Destination != "f" {
+	if x := router.Explain(table(t, router.Config{}), e, nil); len(x.Deliveries) != 1 || x.Deliveries[0].Destination != "f" {
 		t.Errorf("%+v", x)
 	}
 }
@@ -296,8 +299,8 @@ func FuzzConfig(f *testing.F) {
 		e.RoutingConfig = string(text)
 		other := e
 		other.RoutingConfig = string(again)
-		x, _ := json.Marshal(router.Explain(tb, &e))
-		if y, _ := json.Marshal(router.Explain(tb, &other)); string(x) != string(y) {
+		x, _ := json.Marshal(router.Explain(tb, &e, nil))
+		if y, _ := json.Marshal(router.Explain(tb, &other, nil)); string(x) != string(y) {
 			t.Fatalf("%s\n%s", x, y)
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/bento-outbox/watermill-outbox/middleware"
 	"github.com/bento-outbox/watermill-outbox/router"
@@ -13,11 +12,13 @@ import (
 func ExampleBuilder() {
 	config, err := router.NewBuilder().
 		Fallback("default.events").
-		Target("kafka://search.index", router.If("payload.visible", true)).
-		Target("redis://vip.notifications", router.If("payload.price", router.Gt(1000)),
-			router.Transform(middleware.TransformConfig{IncludeFields: []string{"id", "name", "price"}}),
-			router.RetryPolicy("aggressive")).
-		Target("analytics.events", router.Sample(0.1), router.DelayBy(5*time.Second)).
+		Target(router.TargetConfig{Destination: "kafka://search.index"}, router.If("payload.visible", true)).
+		Target(router.TargetConfig{
+			Destination: "redis://vip.notifications",
+			Transform:   &middleware.TransformConfig{IncludeFields: []string{"id", "name", "price"}},
+			RetryPolicy: "aggressive",
+		}, router.If("payload.price", router.Op{"$gt": 1000})).
+		Target(router.TargetConfig{Destination: "analytics.events", SamplingRate: new(0.1), DelaySeconds: 5}).
 		JSON()
 	fmt.Println(string(config), err)
 	// Output: {"version":1,"fallback":"default.events","targets":[{"destination":"kafka://search.index","conditions":{"payload.visible":true}},{"destination":"redis://vip.notifications","conditions":{"payload.price":{"$gt":1000}},"transform":{"include_fields":["id","name","price"]},"retry_policy":"aggressive"},{"destination":"analytics.events","sampling_rate":0.1,"delay_seconds":5}]} <nil>
@@ -67,7 +68,7 @@ func ExampleExplain() {
 	explanation := router.Explain(table, &router.Event{
 		ID: "1", Topic: "products", Payload: []byte(`{"price":10}`),
 		RoutingConfig: `{"fallback":"rest","targets":[{"destination":"vip","conditions":{"payload.price":{"$gt":1000}}}]}`,
-	})
+	}, nil)
 	_ = json.NewEncoder(os.Stdout).Encode(explanation)
 	// Output: {"id":"1","strategy":"best_effort","deliveries":[{"target":"vip","destination":"vip","decision":"skip","reason":"condition","condition":"payload.price: {\"$gt\":1000}","delay_seconds":0,"retry_policy":"default","payload":null},{"target":"rest","destination":"rest","decision":"deliver","reason":"fallback","delay_seconds":0,"retry_policy":"default","payload":{"price":10}}],"error":""}
 }

@@ -44,11 +44,9 @@ type Resolver interface {
 	Resolve(e *Event) (*Plan, error)
 }
 
-// Explain tells what the forwarder does with e in its first pass, by the code that the forwarder runs: [Plan.First].
-func Explain(r Resolver, e *Event) Explanation { return ExplainTo(r, e, nil) }
-
-// ExplainTo is [Explain] for a forwarder that delivers to known.
-func ExplainTo(r Resolver, e *Event, known Destinations) Explanation {
+// Explain returns what the forwarder does with e on its first pass, by the function that the forwarder calls: [Plan.First]. A nil known
+// stands for a forwarder that delivers to any destination.
+func Explain(r Resolver, e *Event, known Destinations) Explanation {
 	x := Explanation{ID: e.ID, Deliveries: []Delivery{}}
 	plan, err := r.Resolve(e)
 	if err != nil {

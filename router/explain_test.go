@@ -64,7 +64,7 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			x := router.Explain(table(t, router.Config{}), &router.Event{ID: "e-1", CreatedAt: created, RoutingConfig: c.config, Payload: []byte(c.payload)})
+			x := router.Explain(table(t, router.Config{}), &router.Event{ID: "e-1", CreatedAt: created, RoutingConfig: c.config, Payload: []byte(c.payload)}, nil)
 			got, err := json.Marshal(x)
 			if err != nil || string(got) != c.want {
 				t.Fatalf("got  %s\nwant %s\n%v", got, c.want, err)
@@ -80,7 +80,7 @@ func TestExplainNamesTheRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	live := router.NewLive(table(t, router.Config{Routes: routes}))
-	if x := router.Explain(live, &router.Event{Topic: "a.b"}); x.Route != "a.*" || x.Version != "3" || string(x.Deliveries[0].Bytes) != "" {
+	if x := router.Explain(live, &router.Event{Topic: "a.b"}, nil); x.Route != "a.*" || x.Version != "3" || string(x.Deliveries[0].Bytes) != "" {
 		t.Fatalf("%+v", x)
 	}
 }

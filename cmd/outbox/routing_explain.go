@@ -188,7 +188,7 @@ func (x *explainer) explain(e *router.Event) router.Explanation {
 	if e.CreatedAt.IsZero() {
 		e.CreatedAt = time.Now()
 	}
-	return router.ExplainTo(x.table, e, x)
+	return router.Explain(x.table, e, x)
 }
 
 // Check implements router.Destinations by the names of publishers, if any are known.

@@ -6,11 +6,10 @@ import "github.com/bento-outbox/watermill-outbox/router"
 // routes sends every event of an order to orders.all, and what says that a large one was placed to orders.large as well.
 func routes() (*router.Table, error) {
 	config, err := router.NewBuilder().
-		Target("shop://orders.all").
-		Target("shop://orders.large",
+		Target(router.TargetConfig{Destination: "shop://orders.all"}).
+		Target(router.TargetConfig{Destination: "shop://orders.large", RetryPolicy: "aggressive"},
 			router.If("topic", "orders.placed"),
-			router.If("payload.total", router.Gte(1000)),
-			router.RetryPolicy("aggressive")).
+			router.If("payload.total", router.Op{"$gte": 1000})).
 		JSON()
 	if err != nil {
 		return nil, err

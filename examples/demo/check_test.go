@@ -91,7 +91,7 @@ func TestExpectation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := expectation{deliveries: map[string][]delivery{}}
-			got.add(&event{c.event, 7}, router.Explain(routes, &c.event))
+			got.add(&event{c.event, 7}, router.Explain(routes, &c.event, nil))
 			if c.want.deliveries == nil {
 				c.want.deliveries = map[string][]delivery{}
 			}
@@ -101,7 +101,7 @@ func TestExpectation(t *testing.T) {
 }
 
 func sampled(routes *router.Table, e *router.Event) bool {
-	for _, d := range router.Explain(routes, e).Deliveries {
+	for _, d := range router.Explain(routes, e, nil).Deliveries {
 		if d.Destination == "analytics.events" {
 			return d.Reason == router.Matched
 		}

@@ -28,7 +28,7 @@ func expect(ctx context.Context, db *database, routes *router.Table) (*expectati
 	}
 	want := &expectation{deliveries: map[string][]delivery{}}
 	for _, e := range events {
-		want.add(&e, router.Explain(routes, &e.Event))
+		want.add(&e, router.Explain(routes, &e.Event, nil))
 	}
 	return want, len(events), nil
 }

@@ -31,12 +31,13 @@ func newRoutes() (*router.Table, error) {
 // productRouting is the config that each event about a product carries.
 func productRouting() ([]byte, error) {
 	return router.NewBuilder().
-		Target("kafka://search.index",
+		Target(router.TargetConfig{Destination: "kafka://search.index"},
 			router.If("payload.visible", true)).
-		Target("redis://vip.notifications",
-			router.If("payload.price", router.Gt(1000)),
-			router.Transform(middleware.TransformConfig{IncludeFields: []string{"id", "name", "price"}}),
-			router.RetryPolicy("aggressive")).
+		Target(router.TargetConfig{
+			Destination: "redis://vip.notifications",
+			Transform:   &middleware.TransformConfig{IncludeFields: []string{"id", "name", "price"}},
+			RetryPolicy: "aggressive",
+		}, router.If("payload.price", router.Op{"$gt": 1000})).
 		Fallback("kafka://other.products").
 		JSON()
 }

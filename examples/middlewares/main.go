@@ -11,6 +11,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	wm "github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
 
 	"github.com/bento-outbox/watermill-outbox/middleware"
@@ -38,7 +39,7 @@ func run(ctx context.Context) error {
 
 	// docs:middlewares
 	// Only what costs more than 1,000, and of that two fields.
-	match, err := middleware.Match(`{"payload.price": {"$gt": 1000}}`)
+	match, err := middleware.Match(middleware.MatchConfig{Conditions: `{"payload.price": {"$gt": 1000}}`})
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func run(ctx context.Context) error {
 	// docs:end
 
 	router.AddConsumerHandler("poison", "poison", pubSub, func(msg *message.Message) error {
-		fmt.Printf("poison: %s, because: %s\n", msg.Payload, msg.Metadata.Get(middleware.ReasonForPoisonedKey))
+		fmt.Printf("poison: %s, because: %s\n", msg.Payload, msg.Metadata.Get(wm.ReasonForPoisonedKey))
 		return nil
 	})
 	stopped := make(chan error, 1)

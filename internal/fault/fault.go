@@ -52,16 +52,8 @@ func Of(err error) Fault {
 	return guess(err)
 }
 
-// IsPermanent reports whether err, or any error it wraps, has a method Permanent() bool that returns true.
-func IsPermanent(err error) bool {
-	found := false
-	walk(err, func(err error) bool {
-		p, ok := err.(interface{ Permanent() bool })
-		found = ok && p.Permanent()
-		return found
-	})
-	return found
-}
+// IsPermanent reports whether err says that it is the message's fault.
+func IsPermanent(err error) bool { return said(err).Kind == Message }
 
 // said returns what the outermost error says that says anything by the methods of this package.
 func said(err error) (f Fault) {

@@ -98,7 +98,7 @@ var checks = map[string]func(t *testing.T, row []string){
 		requireMatch(t, fmt.Sprintf(`{"when":%s,"destination":"a"}`, when), &router.Event{Topic: "orders.placed", Payload: []byte(row[1])}, row)
 	},
 	"condition|fault": func(t *testing.T, row []string) {
-		_, err := middleware.Match(row[0])
+		_, err := middleware.Match(middleware.MatchConfig{Conditions: row[0]})
 		requireFault(t, err, row)
 	},
 	"config|fault": func(t *testing.T, row []string) {
@@ -125,7 +125,7 @@ var checks = map[string]func(t *testing.T, row []string){
 			{Topic: "orders.*", Config: `{"targets":[{"destination":"kafka://orders"}]}`},
 		}}})
 		require.NoError(t, err)
-		x := router.Explain(table, event(t, row[0]))
+		x := router.Explain(table, event(t, row[0]), nil)
 		require.Len(t, x.Deliveries, 1, x.Error)
 		require.Equal(t, row[1], x.Deliveries[0].Destination)
 	},
@@ -165,7 +165,7 @@ func explain(t *testing.T, e *router.Event) router.Explanation {
 	t.Helper()
 	table, err := router.NewTable(router.Config{AllowExprPerEvent: true})
 	require.NoError(t, err)
-	return router.Explain(table, e)
+	return router.Explain(table, e, nil)
 }
 
 func requireMatch(t *testing.T, target string, e *router.Event, row []string) {
@@ -243,7 +243,7 @@ func TestRoutingPageIsComplete(t *testing.T) {
 	require.Len(t, middleware.Policies(), 4)
 
 	conditions := strings.Join(column("condition|payload|matches", 0), "\n")
-	_, err = middleware.Match(`{"payload.a":{"$qqqqqqqqqq":1}}`)
+	_, err = middleware.Match(middleware.MatchConfig{Conditions: `{"payload.a":{"$qqqqqqqqqq":1}}`})
 	operators := known(err)
 	require.Contains(t, operators, "$eq")
 	for _, operator := range operators {

@@ -32,7 +32,7 @@ func chain(t *testing.T, poison message.Publisher) []message.HandlerMiddleware {
 	require.NoError(t, err)
 	retry, err := middleware.Retry(middleware.RetryPolicy{MaxAttempts: 3, InitialInterval: time.Millisecond, Multiplier: 1}, nil)
 	require.NoError(t, err)
-	match, err := middleware.Match(`{"payload.n": {"$lt": 10}, "topic": "in"}`)
+	match, err := middleware.Match(middleware.MatchConfig{Conditions: `{"payload.n": {"$lt": 10}, "topic": "in"}`})
 	require.NoError(t, err)
 	sample, err := middleware.Sample(middleware.SampleConfig{Rate: 0.5, Key: "payload.customer", Target: "sample"})
 	require.NoError(t, err)

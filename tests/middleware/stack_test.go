@@ -33,7 +33,7 @@ var ours = []our{
 		return middleware.Delay(middleware.DelayConfig{By: time.Millisecond}), nil
 	}},
 	{"Match", func(message.Publisher) (message.HandlerMiddleware, error) {
-		return middleware.Match(`{"payload.n": 1}`)
+		return middleware.Match(middleware.MatchConfig{Conditions: `{"payload.n": 1}`})
 	}},
 	{"PoisonQueue", func(poison message.Publisher) (message.HandlerMiddleware, error) {
 		return middleware.PoisonQueue(poison, "poison")
