@@ -89,7 +89,7 @@ func startCleaner(b *testing.B, db *sql.DB, removed *int64, took *time.Duration)
 
 func drain(b *testing.B, db *sql.DB, events int) time.Duration {
 	check := sink.New(nil, events, keys)
-	f, err := forwarder.New(b.Context(), db, map[string]message.Publisher{"default": check}, forwarder.Config{}, watermill.NopLogger{})
+	f, err := forwarder.New(db, map[string]message.Publisher{"default": check}, forwarder.Config{}, watermill.NopLogger{})
 	require.NoError(b, err)
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)

@@ -36,7 +36,7 @@ func forward(b *testing.B, db *sql.DB, events int, fill func(testing.TB, *sql.DB
 		b.StopTimer()
 		fill(b, db, of)
 		check := sink.New(nil, events, keys)
-		f, err := forwarder.New(b.Context(), db, map[string]message.Publisher{"default": check}, forwarder.Config{}, watermill.NopLogger{})
+		f, err := forwarder.New(db, map[string]message.Publisher{"default": check}, forwarder.Config{}, watermill.NopLogger{})
 		require.NoError(b, err)
 		ctx, cancel := context.WithCancel(b.Context())
 		ended := make(chan error, 1)

@@ -103,7 +103,7 @@ func TestTopicThatIsRefusedHoldsNoOther(t *testing.T) {
 			return nil
 		}
 		log := watermill.NewCaptureLogger()
-		f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"x": rec}, forwarder.Config{
+		f, err := forwarder.New(db, map[string]message.Publisher{"x": rec}, forwarder.Config{
 			Routes: routes(t), BreakerProbe: 20 * time.Millisecond, Subscriber: forwarder.SubscriberConfig{Hooks: told.hooks()},
 		}, log)
 		require.NoError(t, err)
@@ -257,7 +257,7 @@ func TestDestinationThatIsTooLong(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		var log bytes.Buffer
 		rec := newRecorder()
-		f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: longKey{routes(t)}},
+		f, err := forwarder.New(db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: longKey{routes(t)}},
 			watermill.NewStdLoggerWithOut(&log, true, false))
 		require.NoError(t, err)
 		publish(t, db, "t", keyed("a", "0"))

@@ -51,38 +51,38 @@ func (p *publisherGate) newBreaker(scope string) *breaker {
 	return b
 }
 
-// leave is the leave of a breaker to send a message.
-type leave struct {
+// ticket is the permission of a breaker to send a message.
+type ticket struct {
 	b       *breaker
 	changes int64       // when it was given
 	report  func(error) // nil when the breaker was calm
 }
 
-// enter returns the leave to send a message, if there is any. It must be given back by its done.
-func (b *breaker) enter() (leave, bool) {
-	l := leave{b: b, changes: b.changes.Load()}
+// enter returns a ticket to send a message, if there is any. Done of the ticket must be called.
+func (b *breaker) enter() (ticket, bool) {
+	t := ticket{b: b, changes: b.changes.Load()}
 	if b.calm.Load() {
-		return l, true
+		return t, true
 	}
 	report, err := b.circuit.Allow()
 	if err != nil {
-		return leave{}, false
+		return ticket{}, false
 	}
 	if b.resting() && b.circuit.State() == gobreaker.StateHalfOpen {
 		report(errNotSent)
-		return leave{}, false
+		return ticket{}, false
 	}
-	l.report = report
-	return l, true
+	t.report = report
+	return t, true
 }
 
 // done reports what came of the message: nil, errNotSent, or a failure, which the breaker has been blamed for before.
-func (l leave) done(err error) {
-	b := l.b
+func (t ticket) done(err error) {
+	b := t.b
 	switch {
 	case b == nil:
-	case l.report != nil:
-		if l.report(err); err == nil && !b.shut() {
+	case t.report != nil:
+		if t.report(err); err == nil && !b.tripped() {
 			b.passed.Store(true)
 			b.calm.Store(true)
 		}
@@ -90,15 +90,15 @@ func (l leave) done(err error) {
 		if !b.passed.Load() {
 			b.passed.Store(true)
 		}
-	case !errors.Is(err, errNotSent) && b.changes.Load() == l.changes: // else it was sent to what was another destination, as it were
+	case !errors.Is(err, errNotSent) && b.changes.Load() == t.changes: // else it was sent to what was another destination, as it were
 		if report, closed := b.circuit.Allow(); closed == nil {
 			report(err)
 		}
 	}
 }
 
-// open reports whether nothing is let through, not even a probe.
-func (b *breaker) open() bool {
+// blocked reports whether nothing is let through, not even a probe.
+func (b *breaker) blocked() bool {
 	switch b.circuit.State() {
 	case gobreaker.StateOpen:
 		return true
@@ -108,11 +108,11 @@ func (b *breaker) open() bool {
 	return false
 }
 
-// shut reports whether nothing but a probe is let through.
-func (b *breaker) shut() bool { return b.circuit.State() != gobreaker.StateClosed }
+// tripped reports whether nothing but a probe is let through: the circuit is open or half open.
+func (b *breaker) tripped() bool { return b.circuit.State() != gobreaker.StateClosed }
 
 // proven reports whether a message got through and nothing has opened the breaker since.
-func (b *breaker) proven() bool { return b.passed.Load() && !b.shut() }
+func (b *breaker) proven() bool { return b.passed.Load() && !b.tripped() }
 
 // blame remembers a failure, before it is reported.
 func (b *breaker) blame(err error) {

@@ -96,7 +96,7 @@ func TestPartitionsComeAndGoBesideForwarders(t *testing.T) {
 	running, stop := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	for range 2 {
-		f, err := forwarder.New(ctx, db, map[string]message.Publisher{"default": got}, forwarder.Config{}, logger(t))
+		f, err := forwarder.New(db, map[string]message.Publisher{"default": got}, forwarder.Config{}, logger(t))
 		require.NoError(t, err)
 		others.Go(func() {
 			if err := f.Run(running); err != nil {

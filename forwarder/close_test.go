@@ -18,15 +18,15 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
-func subscriber(t testing.TB, db *sql.DB, cfg forwarder.SubscriberConfig) *forwarder.Subscriber {
+func subscriber(t testing.TB, db *sql.DB, cfg forwarder.SubscriberConfig) message.Subscriber {
 	t.Helper()
-	s, err := forwarder.NewSubscriber(context.Background(), db, cfg, logger(t))
+	s, err := forwarder.NewSubscriber(db, cfg, logger(t))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }
 
-func subscribe(t testing.TB, ctx context.Context, s *forwarder.Subscriber) <-chan *message.Message {
+func subscribe(t testing.TB, ctx context.Context, s message.Subscriber) <-chan *message.Message {
 	t.Helper()
 	ch, err := s.Subscribe(ctx, forwarder.AllTopics)
 	require.NoError(t, err)
@@ -82,9 +82,9 @@ func TestCloseLosesNothing(t *testing.T) {
 	keys := map[string]func(int) string{
 		"no key": nil, "one key": func(int) string { return "a" }, "many keys": func(i int) string { return fmt.Sprint(i) },
 	}
-	ends := map[string]func(t *testing.T, s *forwarder.Subscriber, cancel context.CancelFunc){
-		"close":   func(t *testing.T, s *forwarder.Subscriber, _ context.CancelFunc) { require.NoError(t, s.Close()) },
-		"context": func(_ *testing.T, _ *forwarder.Subscriber, cancel context.CancelFunc) { cancel() },
+	ends := map[string]func(t *testing.T, s message.Subscriber, cancel context.CancelFunc){
+		"close":   func(t *testing.T, s message.Subscriber, _ context.CancelFunc) { require.NoError(t, s.Close()) },
+		"context": func(_ *testing.T, _ message.Subscriber, cancel context.CancelFunc) { cancel() },
 	}
 	for keyName, key := range keys {
 		for endName, end := range ends {
@@ -153,7 +153,7 @@ func TestCloseIsIdempotentAndConcurrent(t *testing.T) {
 		_, open := <-ch
 		require.False(t, open)
 		_, err := s.Subscribe(context.Background(), forwarder.AllTopics)
-		require.ErrorIs(t, err, forwarder.ErrSubscriberClosed)
+		require.ErrorIs(t, err, forwarder.ErrClosed)
 		var members int
 		require.NoError(t, db.QueryRow("SELECT count(*) FROM outbox_forwarders").Scan(&members))
 		require.Zero(t, members)
@@ -169,7 +169,7 @@ func TestRouterCloseLetsDeliveriesEnd(t *testing.T) {
 		rec := newRecorder()
 		gate := &gatePublisher{Publisher: rec, open: make(chan struct{})}
 		cfg := forwarder.SubscriberConfig{Lease: 30 * time.Second, SweepInterval: time.Hour}
-		f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"sink": gate}, forwarder.Config{Subscriber: cfg}, logger(t))
+		f, err := forwarder.New(db, map[string]message.Publisher{"sink": gate}, forwarder.Config{Subscriber: cfg}, logger(t))
 		require.NoError(t, err)
 		r, err := message.NewRouter(message.RouterConfig{CloseTimeout: 20 * time.Second}, logger(t))
 		require.NoError(t, err)

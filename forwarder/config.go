@@ -10,7 +10,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// AllTopics is the topic to subscribe to for the events of every topic.
+// AllTopics is the topic to subscribe to, with [NewSubscriber], for the events of every topic.
 const AllTopics = "**"
 
 // SubscriberConfig says what is read and how. The zero value works.
@@ -61,17 +61,10 @@ type SubscriberConfig struct {
 	// Hooks are told what happens, for metrics.
 	Hooks Hooks
 
-	// RetryPolicy is used for a message that a plain subscriber nacked. Defaults to the policy "default". The forwarder takes the
+	// RetryPolicy is for the messages of [NewSubscriber] that are nacked. Defaults to the policy "default". The forwarder takes the
 	// policies of the routing config.
 	RetryPolicy middleware.RetryPolicy
 }
-
-// inlinePayload is the longest payload that comes with a batch; longer ones are fetched when their turn has come, so that a batch of huge
-// events does not fill the memory.
-const (
-	inlinePayload = 64 << 10
-	bigPayloads   = 64 << 20 // bytes of longer payloads in memory at once
-)
 
 func (c SubscriberConfig) withDefaults() (SubscriberConfig, error) {
 	var faults []error

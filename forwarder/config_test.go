@@ -17,7 +17,7 @@ func TestCloseTimeoutIsNotLessThanPublishTimeout(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		create := func(cfg forwarder.SubscriberConfig) error {
-			_, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"sink": newRecorder()}, forwarder.Config{Subscriber: cfg}, logger(t))
+			_, err := forwarder.New(db, map[string]message.Publisher{"sink": newRecorder()}, forwarder.Config{Subscriber: cfg}, logger(t))
 			return err
 		}
 		require.EqualError(t, create(forwarder.SubscriberConfig{CloseTimeout: 5 * time.Second}),

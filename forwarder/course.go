@@ -102,11 +102,11 @@ func (c *course) where() (whereabouts, <-chan struct{}) {
 // watchInside is the middleware that AddTo adds, to see messages come and go.
 func watchInside(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) (produced []*message.Message, err error) {
-		u := unitFrom(msg.Context())
-		if u == nil || u.course == nil {
+		w := workFrom(msg.Context())
+		if w == nil {
 			return next(msg)
 		}
-		c, returned := u.course, false
+		c, returned := w.course, false
 		c.change(func() { c.inside, c.left, c.failed = true, false, false })
 		defer c.change(func() {
 			c.inside, c.left = false, returned && err == nil
@@ -118,36 +118,36 @@ func watchInside(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// await waits until it is settled what becomes of u, which a Router of the application got as msg, and records it.
-func (r *reader) await(u *unit, msg *message.Message) {
-	stopping := (<-chan struct{})(r.stopping)
+// await waits until it is settled what becomes of w, which a Router of the application got as msg, and records it.
+func (f *Forwarder) await(w *work, msg *message.Message) {
+	stopping := w.ctx.Done()
 	for {
 		select {
 		case <-msg.Acked():
-			if acked, ok := r.awaitHandler(u); ok {
-				r.sub.finish(u, acked)
+			if acked, ok := w.awaitHandler(); ok {
+				f.finish(w, acked)
 			}
 			return
 		case <-msg.Nacked():
-			if !u.course.refuse() {
-				if _, ok := r.awaitHandler(u); !ok {
+			if !w.course.refuse() {
+				if _, ok := w.awaitHandler(); !ok {
 					return
 				}
 			}
-			if r.ctx.Err() != nil && !u.decided() && u.outcome.Outcome().Kind == delivery.None {
-				u.abandon() // the handler was told to end: that is no failure
+			if w.ctx.Err() != nil && !w.decided() && w.outcome.Outcome().Kind == delivery.None {
+				w.abandon() // the handler was told to end: that is no failure
 				return
 			}
-			r.sub.finish(u, false)
+			f.finish(w, false)
 			return
 		case <-stopping:
-			if u.course.refuse() {
-				u.abandon()
+			if w.course.refuse() {
+				w.abandon()
 				return
 			}
 			stopping = nil // what has begun is let end
-		case <-r.abort:
-			u.abandon()
+		case <-w.permit.Aborted():
+			w.abandon()
 			return
 		}
 	}
@@ -155,14 +155,14 @@ func (r *reader) await(u *unit, msg *message.Message) {
 
 // awaitHandler waits, after an ack or a nack, until the handler has returned or will not be called. Acked is false when the
 // handler was called, and when middlewares failed after one of them had acked. Ok is false when the unit was given back instead.
-func (r *reader) awaitHandler(u *unit) (acked, ok bool) {
-	c := u.course
+func (w *work) awaitHandler() (acked, ok bool) {
+	c := w.course
 	var grace <-chan time.Time
 	expired := false
-	stopping := (<-chan struct{})(r.stopping)
+	stopping := w.ctx.Done()
 	for {
 		at, changed := c.where()
-		recorded := u.outcome.Outcome().Kind != delivery.None
+		recorded := w.outcome.Outcome().Kind != delivery.None
 		var end func() bool
 		switch {
 		case at == throughIt:
@@ -189,12 +189,12 @@ func (r *reader) awaitHandler(u *unit) (acked, ok bool) {
 			expired = true
 		case <-stopping:
 			if c.refuse() {
-				u.abandon()
+				w.abandon()
 				return false, false
 			}
 			stopping = nil
-		case <-r.abort:
-			u.abandon()
+		case <-w.permit.Aborted():
+			w.abandon()
 			return false, false
 		}
 	}

@@ -59,7 +59,7 @@ func TestTimeoutThatPassedBefore(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		rec := newRecorder()
-		f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"sink": rec}, forwarder.Config{BreakerFailures: 1}, logger(t))
+		f, err := forwarder.New(db, map[string]message.Publisher{"sink": rec}, forwarder.Config{BreakerFailures: 1}, logger(t))
 		require.NoError(t, err)
 		var passes atomic.Int64
 		late := func(next message.HandlerFunc) message.HandlerFunc {

@@ -65,7 +65,7 @@ func TestPoisonQueueIsAnOutbox(t *testing.T) {
 		require.NoError(t, err)
 		poison, err := middleware.PoisonQueue(pub, "poison")
 		require.NoError(t, err)
-		sub, err := forwarder.NewSubscriber(t.Context(), db, forwarder.SubscriberConfig{}, nil)
+		sub, err := forwarder.NewSubscriber(db, forwarder.SubscriberConfig{}, nil)
 		require.NoError(t, err)
 		r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 		require.NoError(t, err)

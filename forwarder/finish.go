@@ -9,6 +9,8 @@ import (
 
 	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/store"
+	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
 var (
@@ -18,58 +20,70 @@ var (
 )
 
 // finish records what an ack or a nack means when the handler did not get to it: some middleware decided.
-func (f *Forwarder) finish(u *unit, acked bool) {
-	if u.decided() {
+func (f *Forwarder) finish(w *work, acked bool) {
+	if w.decided() {
 		return
 	}
-	o := u.outcome.Outcome()
-	if acked && u.repeat && o.Kind == delivery.None {
+	o := w.outcome.Outcome()
+	if acked && w.repeat && o.Kind == delivery.None {
 		f.logger.Error("A retry was not handled and stays due", errPassedBy, watermill.LogFields{
-			outbox.KeySeq: u.event.Seq, "topic": u.event.Topic, "remedy": "add no middleware that remembers messages, such as Deduplicator, to the forwarder",
+			outbox.KeySeq: w.Event.Seq, "topic": w.Event.Topic, "remedy": "add no middleware that remembers messages, such as Deduplicator, to the forwarder",
 		})
 	}
-	for _, t := range f.unfinished(u) {
+	for _, t := range f.unfinished(w) {
 		all := target{}
-		if !u.whole() {
+		if !w.Whole() {
 			all = t
 		}
 		switch {
 		case o.Kind == delivery.Skipped:
-			u.skipped(all, o.Reason)
+			w.skipped(all, o.Reason)
 			return
 		case o.Kind == delivery.Delayed:
-			u.delayed(t, time.Until(o.Until))
+			w.delayed(t, time.Until(o.Until))
 		case o.Kind == delivery.Failed:
-			u.failed(t, o.Err)
-		case acked && u.repeat:
-			u.passedBy(t)
+			w.failed(t, o.Err)
+		case acked && w.repeat:
+			w.passedBy(t)
 		case acked:
-			u.skipped(all, "acknowledged by a middleware around the forwarder")
+			w.skipped(all, "acknowledged by a middleware around the forwarder")
 			return
 		default:
-			u.failed(t, errUserMiddleware)
+			w.failed(t, errUserMiddleware)
 		}
 	}
 }
 
 // unfinished returns the targets that a unit is still to reach, without asking their conditions.
-func (f *Forwarder) unfinished(u *unit) []target {
-	if !u.whole() {
-		t := fallbackTarget(u)
-		if plan, err := f.routes.Resolve(routed(u, &message.Message{Payload: u.event.Payload})); err == nil {
-			if rt := find(plan, u.retry.Target); rt != nil {
+func (f *Forwarder) unfinished(w *work) []target {
+	if !w.Whole() {
+		t := unplanned(w)
+		if plan, err := f.routes.Resolve(routed(w, &message.Message{Payload: w.Event.Payload})); err == nil {
+			if rt := find(plan, w.Retry.Target); rt != nil {
 				t.policy = rt.Policy
 			}
 		}
 		return []target{t}
 	}
-	plan, err := f.routes.Resolve(routed(u, &message.Message{Payload: u.event.Payload}))
+	plan, err := f.routes.Resolve(routed(w, &message.Message{Payload: w.Event.Payload}))
 	if err != nil || len(plan.Targets) == 0 {
-		return []target{fallbackTarget(u)}
+		return []target{unplanned(w)}
 	}
 	list := make([]target, len(plan.Targets))
 	for i, t := range plan.Targets {
 		list[i] = targetOf(t)
 	}
 	return list
+}
+
+// unplanned stands for the targets of an event that could not be planned, or for one that a plan does not have any more.
+func unplanned(w *work) target {
+	if !w.Whole() {
+		return target{name: w.Retry.Target, destination: w.Retry.Destination, policy: middleware.Policies()["default"]}
+	}
+	destination := w.Event.RoutingKey
+	if destination == "" {
+		destination = w.Event.Topic
+	}
+	return target{name: store.Unrouted, destination: targetName(destination), policy: middleware.Policies()["default"]}
 }

@@ -1,14 +1,11 @@
-// Package forwarder is the running part of the outbox: the [Publisher] that stores events inside the application's transaction, the
-// [Subscriber] that reads them in order, and the [Forwarder] that delivers them from a Watermill Router.
+// Package forwarder is the running part of the outbox: a [Forwarder] reads what was published inside transactions, in order, and delivers it.
 //
 // A forwarder loses nothing and gives no order away when it is closed, killed, paused or cut off from its database; what it may do then
 // is to send an event again. Consumers that must not see one twice deduplicate on the metadata key [outbox.KeyID].
 package forwarder
 
 import (
-	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -62,10 +59,10 @@ var anyRoutes = sync.OnceValue(func() Resolver {
 	return table
 })
 
-// Forwarder delivers the events of an outbox. It runs on the application's own Router, see [Forwarder.AddTo], or on one of its own, see
-// [Forwarder.Run].
+// Forwarder delivers the events of an outbox. It runs by itself, see [Forwarder.Run], or on the application's own Router, see [Forwarder.AddTo]. It is
+// safe for concurrent use.
 type Forwarder struct {
-	subscriber *Subscriber
+	*group
 	publishers publishers
 	routes     Resolver
 	poison     string
@@ -73,40 +70,37 @@ type Forwarder struct {
 	noting     sync.Mutex // of the state of breakers
 	tracer     *tracer    // nil when tracing is off
 	name       string
-	logger     watermill.LoggerAdapter
 }
 
-// New checks cfg and that the tables are there. Publishers are the destinations by name; they, and db, stay the caller's to close, after
-// the forwarder. Subscribers and publishers are used concurrently.
-func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publisher, cfg Config, logger watermill.LoggerAdapter) (*Forwarder, error) {
+// New returns a forwarder that does nothing yet. It checks cfg and does not use db: the tables are looked at when the forwarder runs. Publishers are
+// the destinations by name; they, and db, stay the caller's to close, after the forwarder. Publishers are used concurrently. A nil logger logs
+// nothing.
+func New(db *sql.DB, destinations map[string]message.Publisher, cfg Config, logger watermill.LoggerAdapter) (*Forwarder, error) {
+	f, err := newForwarder(db, destinations, cfg, logger)
+	if err != nil {
+		return nil, fmt.Errorf("outbox forwarder: %w", err)
+	}
+	return f, nil
+}
+
+func newForwarder(db *sql.DB, destinations map[string]message.Publisher, cfg Config, logger watermill.LoggerAdapter) (*Forwarder, error) {
 	if logger == nil {
 		logger = watermill.NopLogger{}
 	}
 	pubs, err := newPublishers(destinations, cfg.DefaultPublisher)
 	if err != nil {
-		return nil, fmt.Errorf("outbox forwarder: %w", err)
+		return nil, err
 	}
 	if cfg.Routes == nil {
 		cfg.Routes = anyRoutes()
 	}
 	if cfg.PoisonDestination != "" {
 		if _, _, err := pubs.find(cfg.PoisonDestination); err != nil {
-			return nil, fmt.Errorf("outbox forwarder: PoisonDestination: %w", err)
+			return nil, fmt.Errorf("PoisonDestination: %w", err)
 		}
 	}
 	if cfg.HandlerName == "" {
 		cfg.HandlerName = "outbox"
-	}
-	sub, err := NewSubscriber(ctx, db, cfg.Subscriber, logger)
-	if err != nil {
-		return nil, fmt.Errorf("outbox forwarder: %w", err)
-	}
-	if c := sub.cfg; c.CloseTimeout < c.PublishTimeout {
-		return nil, fmt.Errorf("outbox forwarder: CloseTimeout is %s, must not be less than PublishTimeout %s: Close would hand over what is still being published",
-			c.CloseTimeout, c.PublishTimeout)
-	}
-	f := &Forwarder{
-		subscriber: sub, publishers: pubs, routes: cfg.Routes, poison: cfg.PoisonDestination, name: cfg.HandlerName, logger: logger,
 	}
 	if cfg.BreakerFailures == 0 {
 		cfg.BreakerFailures = 5
@@ -115,120 +109,21 @@ func New(ctx context.Context, db *sql.DB, destinations map[string]message.Publis
 		cfg.BreakerProbe = 2 * time.Second
 	}
 	if cfg.BreakerFailures < 1 || cfg.BreakerProbe < 0 {
-		return nil, fmt.Errorf("outbox forwarder: BreakerFailures is %d and BreakerProbe %s; neither may be negative", cfg.BreakerFailures, cfg.BreakerProbe)
+		return nil, fmt.Errorf("BreakerFailures is %d and BreakerProbe %s; neither may be negative", cfg.BreakerFailures, cfg.BreakerProbe)
 	}
+	g, err := newGroup(db, cfg.Subscriber, logger)
+	if err != nil {
+		return nil, err
+	}
+	if c := g.cfg; c.CloseTimeout < c.PublishTimeout {
+		return nil, fmt.Errorf("CloseTimeout is %s, must not be less than PublishTimeout %s: Close would hand over what is still being published",
+			c.CloseTimeout, c.PublishTimeout)
+	}
+	f := &Forwarder{group: g, publishers: pubs, routes: cfg.Routes, poison: cfg.PoisonDestination, name: cfg.HandlerName}
 	f.gates = newGates(cfg.BreakerFailures, cfg.BreakerProbe, pubs, f.breakerChanged)
-	sub.finish, sub.plain, sub.gates = f.finish, false, f.gates
-	if f.tracer = newTracer(cfg, sub.cfg); f.tracer != nil {
-		sub.cfg.Hooks = f.tracer.watching(sub.cfg.Hooks)
+	g.gates, g.probe = f.gates, cfg.BreakerProbe
+	if f.tracer = newTracer(cfg, g.cfg); f.tracer != nil {
+		g.cfg.Hooks = f.tracer.watching(g.cfg.Hooks)
 	}
 	return f, nil
-}
-
-// AddTo adds the forwarder to r as a consumer handler, and returns the handler. A forwarder may be added to several Routers, and run besides
-// with Run or Drain: each is a member of the group and gets a share of the slots. Close of r ends what r runs and leaves the forwarder usable;
-// Close of the forwarder ends all.
-//
-// Middlewares of r and of the returned handler run around the routing of each event, not around each publish. What they may expect differs from
-// other handlers:
-//
-//   - The handler returns nil whatever becomes of the event: failures are recorded per target, retried by the target's policy and kept as
-//     dead letters. PoisonQueue, Retry, CircuitBreaker and DelayOnError see no failure of a publisher, and metrics count every event as a
-//     success. Use [Config.PoisonDestination], retry policies, the forwarder's own circuit breaker and [Hooks].
-//   - The deadline of the message's context, as Timeout sets it, bounds the publishing. An event that is late fails and is retried.
-//   - What the handler did counts, whenever the message is acked: the event keeps its place in flight and in the order of its key until the
-//     handler returns. A second call of the handler with one message does nothing.
-//   - A middleware that acks without calling the handler takes the event, which ends as SKIPPED. It can take an event on its first pass only: a
-//     retry, or an event that was given back, stays due and an error is logged, for a middleware that remembers messages would lose it.
-//   - A middleware that fails makes every unfinished target fail once.
-//   - Close does not wait for events that have not reached the handler, such as those that wait in a Throttle: they are given back, and come again.
-//
-// Middlewares that are added before AddTo run outside of what the forwarder can watch: after such a one acked a message without calling the
-// handler, the event keeps its place for half a second more.
-func (f *Forwarder) AddTo(r *message.Router) *message.Handler {
-	h := r.AddConsumerHandler(f.name, AllTopics, &mount{sub: f.subscriber}, f.handle)
-	h.AddMiddleware(watchInside)
-	return h
-}
-
-// Run forwards until ctx ends, on a Router of its own, and returns when what was in flight is written down. It may be called again, and while the
-// forwarder runs elsewhere. After Close the error wraps [ErrSubscriberClosed].
-func (f *Forwarder) Run(ctx context.Context) error { return f.run(ctx, func(*message.Router) {}) }
-
-// run runs a Router of its own; starting is called with it before.
-func (f *Forwarder) run(ctx context.Context, starting func(*message.Router)) error {
-	m := &mount{sub: f.subscriber, alone: true}
-	if err := m.join(ctx); err != nil {
-		return fmt.Errorf("outbox forwarder: %w", err)
-	}
-	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: f.subscriber.cfg.CloseTimeout + 5*time.Second}, f.logger)
-	if err == nil {
-		r.AddConsumerHandler(f.name, AllTopics, m, f.handle)
-		starting(r)
-		err = r.Run(ctx)
-	}
-	if err := errors.Join(err, m.Close()); err != nil {
-		return fmt.Errorf("outbox forwarder: %w", err)
-	}
-	return nil
-}
-
-// Drain forwards until no event that the forwarder serves is pending and no delivery is due or free to go on, and returns. What waits for a later
-// retry stays, and so does what is held. With other forwarders of the group alive, and with this one on another Router, it waits for their share
-// too. It may be called again. The error is not nil when ctx or the forwarder ended first.
-func (f *Forwarder) Drain(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	err := f.run(ctx, func(r *message.Router) {
-		go func() {
-			select {
-			case <-r.Running():
-				cancel(f.drained(ctx))
-			case <-ctx.Done():
-			}
-		}()
-	})
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errDrained):
-		return err
-	case cause == nil && err == nil:
-		return fmt.Errorf("outbox forwarder: closed before it was drained: %w", ErrSubscriberClosed)
-	default:
-		return errors.Join(err, cause)
-	}
-}
-
-var errDrained = errors.New("drained")
-
-func (f *Forwarder) drained(ctx context.Context) error {
-	s := f.subscriber
-	t := time.NewTicker(s.cfg.SleepIdleMax)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
-		open, err := s.store.Open(ctx, s.cfg.filter())
-		if err != nil {
-			f.logger.Error("Cannot tell whether the outbox is drained; trying again", err, nil)
-		} else if !open && s.idle() {
-			return errDrained
-		}
-	}
-}
-
-// Close stops reading, waits for what is in flight and hands the slots over to others, on every Router that the forwarder runs on. The forwarder
-// cannot be used again. See [Subscriber.Close].
-func (f *Forwarder) Close() error { return f.subscriber.Close() }
-
-// Abort is Close without the wait, for a process that must end: what is being published is given up and will be sent again, and the slots are
-// handed over at once. The process must not go on to publish.
-func (f *Forwarder) Abort() error {
-	readers := f.subscriber.close()
-	for _, r := range readers {
-		r.giveOver()
-	}
-	return closeReaders(readers)
 }

@@ -96,7 +96,7 @@ func drain(t testing.TB, db *sql.DB, cfg forwarder.Config, pubs map[string]messa
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
-	f, err := forwarder.New(ctx, db, pubs, cfg, logger(t))
+	f, err := forwarder.New(db, pubs, cfg, logger(t))
 	require.NoError(t, err)
 	require.NoError(t, f.Drain(ctx))
 }
@@ -174,7 +174,7 @@ func TestFailedDeliveryIsRetriedInOrderAndOthersFlow(t *testing.T) {
 		publish(t, db, "orders", keyed("a", "a4"))
 		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		defer cancel()
-		f, err := forwarder.New(ctx, db, map[string]message.Publisher{"kafka": rec}, forwarder.Config{}, logger(t))
+		f, err := forwarder.New(db, map[string]message.Publisher{"kafka": rec}, forwarder.Config{}, logger(t))
 		require.NoError(t, err)
 		done := make(chan error, 1)
 		go func() { done <- f.Run(ctx) }()

@@ -9,11 +9,12 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/bento-outbox/watermill-outbox/internal/engine"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // gates say where nothing is delivered to for now: publishers and topics that take nothing, by circuit breakers, and what operators have paused.
-// Deliveries to what is closed are held without an attempt, and go on in their order when it opens.
+// Deliveries to what is blocked are held without an attempt, and go on in their order when it opens.
 //
 // Breakers belong to what can be down. That is the publisher, which always has one. A topic has one while its deliveries fail and those of other
 // topics get through, or its publisher says that its topics fail alone; it is forgotten when one gets through. So there are few, whatever
@@ -41,8 +42,7 @@ func newGates(failures int, probe time.Duration, pubs publishers, changed func(*
 	g.strikes.limit = failures
 	for name, p := range pubs.byName {
 		gate := &publisherGate{gates: g, scope: name + "://", failures: uint32(failures), changed: changed, topics: map[string]*breaker{}}
-		var alone interface{ TopicsFailAlone() bool }
-		if alone, _ = p.Publisher.(interface{ TopicsFailAlone() bool }); alone == nil || !alone.TopicsFailAlone() {
+		if topics, ok := p.Publisher.(interface{ TopicsFailAlone() bool }); !ok || !topics.TopicsFailAlone() {
 			gate.whole = gate.newBreaker(gate.scope)
 		}
 		g.publishers[name], p.gate = gate, gate
@@ -59,45 +59,41 @@ func (g *gates) of(destination string) *publisherGate {
 	return g.publishers[name]
 }
 
-// closed reports whether publishing u to a destination is blocked, even for a probe.
-func (g *gates) closed(u *unit, destination string) bool {
-	if g.isPaused(u, destination) {
+// Blocked implements [engine.Gates].
+func (g *gates) Blocked(e *store.Event, destination string) bool {
+	if g.isPaused(e, destination) {
 		return true
 	}
 	p := g.of(destination)
-	return p != nil && p.open(destination)
+	return p != nil && p.blocked(destination)
 }
 
-// shut reports whether what is held for a destination must stay so, but for a probe, and counts how often that has changed for its publisher.
-func (g *gates) shut(u *unit, destination string) (shut bool, moves int64) {
+// Tripped implements [engine.Gates].
+func (g *gates) Tripped(e *store.Event, destination string) (tripped bool, gate string, moves int64) {
 	moves = g.moves.Load()
 	if p := g.of(destination); p != nil {
+		gate = p.scope
 		moves += p.moves.Load()
-		shut = p.shut(destination)
+		tripped = p.tripped(destination)
 	}
-	return shut || g.isPaused(u, destination), moves
+	return tripped || g.isPaused(e, destination), gate, moves
 }
 
-// scope returns what to look through for deliveries to a destination that are free to go on: those of its publisher.
-func (g *gates) scope(destination string) heldScope {
+// Scope implements [engine.Gates]: it is the destination's publisher, unless one of its topics fails alone.
+func (g *gates) Scope(destination string) engine.Scope {
 	if p := g.of(destination); p != nil && p.failing.Load() == 0 {
-		return g.heldScope(p.scope)
+		return g.scopeOf(p.scope)
 	}
-	return heldScope{name: destination}
+	return engine.Scope{Name: destination}
 }
 
-// heldScope names what is held for one destination, or for all of a publisher: those that name none are among the standard publisher's.
-func (g *gates) heldScope(name string) heldScope {
+// scopeOf names what is held for one destination, or for all of a publisher: those that name none are among the standard publisher's.
+func (g *gates) scopeOf(name string) engine.Scope {
 	publisher, whole := strings.CutSuffix(name, "://")
-	return heldScope{name: name, bare: whole && publisher == g.standard}
+	return engine.Scope{Name: name, Bare: whole && publisher == g.standard}
 }
 
-type heldScope struct {
-	name string // empty: everything
-	bare bool
-}
-
-func (g *gates) isPaused(u *unit, destination string) bool {
+func (g *gates) isPaused(e *store.Event, destination string) bool {
 	paused := g.paused.Load()
 	if paused == nil {
 		return false
@@ -109,7 +105,7 @@ func (g *gates) isPaused(u *unit, destination string) bool {
 	}
 	is := func(kind store.ControlKind, name string) bool { return (*paused)[pause{kind, name}] }
 	return is(store.PausedDestination, destination) || is(store.PausedDestination, publisher+"://") ||
-		is(store.PausedTenant, u.event.TenantID) || is(store.PausedKey, u.event.Key())
+		is(store.PausedTenant, e.TenantID) || is(store.PausedKey, e.Key())
 }
 
 // pause takes what operators have paused now, and what forwarders noted, and reports whether anything was resumed.
@@ -171,14 +167,25 @@ func (g *gates) reached(destination string) {
 	}
 }
 
-// probes returns what is out of reach and should be probed now.
-func (g *gates) probes() (list []heldScope) {
+// Probes implements [engine.Gates].
+func (g *gates) Probes() (list []engine.Scope) {
 	for _, p := range g.publishers {
 		for _, name := range p.probes(time.Now()) {
-			list = append(list, g.heldScope(name))
+			list = append(list, g.scopeOf(name))
 		}
 	}
 	return list
+}
+
+// Control implements [engine.Gates]. A note that a forwarder left behind is outdated when what it is about has been reached.
+func (g *gates) Control(controls []store.Control) (resumed bool, outdated []store.Control) {
+	resumed = g.pause(controls)
+	for _, c := range controls {
+		if c.Kind == store.Unreachable && g.proven(c.Name) {
+			outdated = append(outdated, c)
+		}
+	}
+	return resumed, outdated
 }
 
 // publisher is a publisher of a forwarder, and the gate in front of it.

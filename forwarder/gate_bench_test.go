@@ -8,6 +8,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
+
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 // BenchmarkGate is what the breakers cost a publish that succeeds.
@@ -17,7 +19,7 @@ func BenchmarkGate(b *testing.B) {
 			pubs, err := newPublishers(map[string]message.Publisher{"kafka": nowhere{}}, "")
 			require.NoError(b, err)
 			g := newGates(5, time.Second, pubs, func(*breaker) {})
-			u, names := &unit{}, make([]string, topics)
+			e, names := &store.Event{}, make([]string, topics)
 			for i := range names {
 				names[i] = fmt.Sprint("kafka://topic", i)
 			}
@@ -26,14 +28,14 @@ func BenchmarkGate(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					to := names[int(n.Add(1))%topics]
-					if g.isPaused(u, to) {
+					if g.isPaused(e, to) {
 						b.Error("paused")
 					}
-					leave, ok := pubs.byName["kafka"].gate.enter(to)
+					pass, ok := pubs.byName["kafka"].gate.enter(to)
 					if !ok {
 						b.Error("closed")
 					}
-					leave.done(nil)
+					pass.done(nil)
 				}
 			})
 		})

@@ -70,30 +70,30 @@ func (p *publisherGate) drop(b *breaker) {
 	}
 }
 
-// open reports whether nothing may go to a destination, not even a probe.
-func (p *publisherGate) open(destination string) bool {
-	if p.whole != nil && p.whole.open() {
+// blocked reports whether nothing may go to a destination, not even a probe.
+func (p *publisherGate) blocked(destination string) bool {
+	if p.whole != nil && p.whole.blocked() {
 		return true
 	}
 	b := p.topic(destination)
-	return b != nil && b.open()
+	return b != nil && b.blocked()
 }
 
-// shut reports whether nothing but a probe may go to a destination.
-func (p *publisherGate) shut(destination string) bool {
-	if p.whole != nil && p.whole.shut() {
+// tripped reports whether nothing but a probe may go to a destination.
+func (p *publisherGate) tripped(destination string) bool {
+	if p.whole != nil && p.whole.tripped() {
 		return true
 	}
 	b := p.topic(destination)
-	return b != nil && b.shut()
+	return b != nil && b.tripped()
 }
 
-// pass is the leave to publish once.
+// pass is the permission to publish once.
 type pass struct {
 	gate        *publisherGate
 	destination string
 	topic       *breaker
-	whole, part leave // of the breakers of the publisher and the topic
+	whole, part ticket // of the breakers of the publisher and the topic
 }
 
 // errNotSent is reported to a breaker that learns nothing.
@@ -102,7 +102,7 @@ var errNotSent = errors.New("not sent")
 // enter returns a pass when a message may be published to a destination now. Done of the pass must be called.
 func (p *publisherGate) enter(destination string) (pass, bool) {
 	x := pass{gate: p, destination: destination, topic: p.topic(destination)}
-	if x.topic != nil && x.topic.open() {
+	if x.topic != nil && x.topic.blocked() {
 		return x, false
 	}
 	if p.whole != nil {
@@ -139,22 +139,22 @@ func (x *pass) done(err error) fault.Fault {
 		x.through() // it has answered
 		return f
 	}
-	shut := false
+	tripped := false
 	if whole := x.gate.whole; whole != nil {
 		if f.TopicOnly {
 			x.whole.done(nil)
 		} else {
 			whole.blame(err)
 			x.whole.done(err)
-			shut = whole.shut()
+			tripped = whole.tripped()
 		}
 	}
-	if shut { // then the topic has nothing to do with it
+	if tripped { // then the topic has nothing to do with it
 		x.part.done(errNotSent)
 	} else {
-		shut = x.fail(err)
+		tripped = x.fail(err)
 	}
-	if f.Kind == fault.Silent && shut {
+	if f.Kind == fault.Silent && tripped {
 		f.Kind = fault.Destination
 	}
 	return f
@@ -163,12 +163,12 @@ func (x *pass) done(err error) fault.Fault {
 // through reports that the destination has taken a message or said what is wrong with it.
 func (x *pass) through() {
 	x.whole.done(nil)
-	if x.part.done(nil); x.topic != nil && !x.topic.shut() {
+	if x.part.done(nil); x.topic != nil && !x.topic.tripped() {
 		x.gate.drop(x.topic)
 	}
 }
 
-// fail reports a failure to the topic's breaker and returns whether that is shut.
+// fail reports a failure to the topic's breaker and reports whether that is tripped.
 func (x *pass) fail(err error) bool {
 	b := x.gate.failed(x.destination)
 	if b == nil {
@@ -179,12 +179,12 @@ func (x *pass) fail(err error) bool {
 		x.part, _ = b.enter()
 	}
 	x.part.done(err)
-	return b.shut()
+	return b.tripped()
 }
 
 // probes returns what is to be probed now: the publisher, or some of its topics, and forgets the topics of which nothing came for long.
 func (p *publisherGate) probes(now time.Time) (names []string) {
-	if p.whole != nil && p.whole.shut() {
+	if p.whole != nil && p.whole.tripped() {
 		if !p.whole.resting() {
 			names = append(names, p.scope)
 		}
@@ -202,11 +202,11 @@ func (p *publisherGate) probes(now time.Time) (names []string) {
 			delete(p.topics, name)
 			p.failing.Store(int32(len(p.topics)))
 			b.forgotten.Store(true)
-			if b.shut() {
+			if b.tripped() {
 				p.moves.Add(1)
 				go p.changed(b)
 			}
-		case b.shut() && !b.resting():
+		case b.tripped() && !b.resting():
 			list = append(list, b)
 		}
 	}

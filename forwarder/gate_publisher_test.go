@@ -26,11 +26,11 @@ func gateOf(t *testing.T, failures int, probe time.Duration) (*publisherGate, ch
 
 // send passes through the gate with an outcome, and returns whose fault it was; ok is false when the gate is closed.
 func send(p *publisherGate, topic string, err error) (f fault.Fault, ok bool) {
-	leave, ok := p.enter(topic)
+	pass, ok := p.enter(topic)
 	if !ok {
 		return f, false
 	}
-	return leave.done(err), true
+	return pass.done(err), true
 }
 
 var errTopic = fault.Unavailable(errors.New("no leader"), true, false)
@@ -64,7 +64,7 @@ func TestGateRemembersFewTopicsThatFail(t *testing.T) {
 	require.Len(t, p.topics, maxTopicBreakers)
 	require.Len(t, p.probes(time.Now()), probesAtOnce)
 	for range maxTopicBreakers {
-		require.True(t, (<-changed).shut())
+		require.True(t, (<-changed).tripped())
 	}
 	later := time.Now().Add(topicIdle + 3*time.Hour)
 	require.Empty(t, p.probes(later))
@@ -73,7 +73,7 @@ func TestGateRemembersFewTopicsThatFail(t *testing.T) {
 	for range maxTopicBreakers {
 		b := <-changed
 		require.True(t, b.forgotten.Load())
-		require.False(t, p.shut(b.scope))
+		require.False(t, p.tripped(b.scope))
 	}
 }
 
@@ -119,11 +119,11 @@ func TestGateBlamesThePublisherFirst(t *testing.T) {
 			for i := range 6 {
 				send(p, "kafka://"+test.topics[i%len(test.topics)], test.errs[i%len(test.errs)])
 			}
-			require.Equal(t, test.whole, p.whole.shut())
-			require.Equal(t, test.whole || test.topic, p.shut("kafka://a"))
-			require.Equal(t, test.whole, p.shut("kafka://other"))
+			require.Equal(t, test.whole, p.whole.tripped())
+			require.Equal(t, test.whole || test.topic, p.tripped("kafka://a"))
+			require.Equal(t, test.whole, p.tripped("kafka://other"))
 			if b := p.topics["kafka://a"]; test.whole && b != nil {
-				require.False(t, b.shut(), "one breaker is enough")
+				require.False(t, b.tripped(), "one breaker is enough")
 			}
 		})
 	}
@@ -136,18 +136,18 @@ func TestGateForgetsWhatWasSentBeforeItOpened(t *testing.T) {
 	down := fault.Unavailable(errors.New("down"), false, false)
 	var early []pass
 	for range 10 {
-		leave, ok := p.enter("kafka://a")
+		pass, ok := p.enter("kafka://a")
 		require.True(t, ok)
-		early = append(early, leave)
+		early = append(early, pass)
 	}
 	for i := range 2 {
 		early[i].done(down)
 	}
-	require.True(t, (<-changed).shut())
+	require.True(t, (<-changed).tripped())
 	await.That(t, func() bool { _, ok := send(p, "kafka://a", nil); return ok }) // a probe
-	require.False(t, p.whole.shut())
+	require.False(t, p.whole.tripped())
 	for i := 2; i < 10; i++ {
 		early[i].done(down)
 	}
-	require.False(t, p.whole.shut(), "it is well now")
+	require.False(t, p.whole.tripped(), "it is well now")
 }

@@ -96,7 +96,7 @@ func TestWhatWasHeldForADestinationIsTakenOverByAnotherForwarder(t *testing.T) {
 		rec := newRecorder()
 		rec.fail = refuse("t")
 		ctx := context.Background()
-		f, err := forwarder.New(ctx, db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: routes(t), BreakerProbe: time.Hour}, logger(t))
+		f, err := forwarder.New(db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: routes(t), BreakerProbe: time.Hour}, logger(t))
 		require.NoError(t, err)
 		done := make(chan error, 1)
 		go func() { done <- f.Run(ctx) }()

@@ -3,7 +3,6 @@ package forwarder
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"runtime/debug"
@@ -23,10 +22,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
-var (
-	errNotOurs = errors.New("the message does not come from this forwarder's subscriber")
-	errOverdue = fmt.Errorf("the deadline of a middleware around the forwarder passed before anything was published: %w", context.DeadlineExceeded)
-)
+var errOverdue = fmt.Errorf("the deadline of a middleware around the forwarder passed before anything was published: %w", context.DeadlineExceeded)
 
 // job is one planned delivery of a unit.
 type job struct {
@@ -35,61 +31,41 @@ type job struct {
 	publisher *publisher
 	payload   []byte
 	cause     string // of a fallback
-	alone     bool   // the message is published as it is
+	own       bool   // the message is the job's own, and is published as it is
 }
 
-// handle routes and delivers one event. What became of it is recorded on its unit, so it never returns an error for an event of its own:
-// the Router would log the payload.
-func (f *Forwarder) handle(msg *message.Message) error {
-	u := unitFrom(msg.Context())
-	if u == nil {
-		return errNotOurs
-	}
-	if c := u.course; c == nil {
-		defer u.reader.handled(u)
-	} else {
-		ok, late := c.begin()
-		if !ok {
-			return nil // given back, or handled already
-		}
-		defer c.change(func() { c.handled = true })
-		if late {
-			f.logger.Error("An event is sent that was recorded as skipped: add what acks early after AddTo, or nothing that waits behind it", errPassedBy,
-				watermill.LogFields{outbox.KeySeq: u.event.Seq})
-		}
-	}
-	growStack()
+// deliver routes and delivers one event, which is published as msg. What became of it is recorded in its work.
+func (f *Forwarder) deliver(w *work, msg *message.Message) {
 	if f.tracer != nil {
-		span := f.tracer.begin(u, msg)
-		defer func() { f.tracer.routed(span, u) }()
+		span := f.tracer.begin(w, msg)
+		defer func() { f.tracer.routed(span, w) }()
 	}
-	e, ctx := routed(u, msg), msg.Context()
+	e, ctx := routed(w, msg), msg.Context()
 	plan, err := f.routes.Resolve(e)
 	if err != nil {
-		u.failed(fallbackTarget(u), middleware.Permanent(err))
-		f.bury(ctx, u, msg)
-		return nil
+		w.failed(unplanned(w), middleware.Permanent(err))
+		f.bury(ctx, w, msg)
+		return
 	}
-	switch deadline, bounded := u.deadline(ctx); {
+	switch deadline, bounded := w.deadline(msg); {
 	case bounded && !time.Now().Before(deadline):
-		for _, t := range f.unfinished(u) {
-			u.failed(t, errOverdue)
+		for _, t := range f.unfinished(w) {
+			w.failed(t, errOverdue)
 		}
-	case u.whole():
-		f.first(u, msg, e, plan)
+	case w.Whole():
+		f.first(w, msg, e, plan)
 	default:
-		f.again(u, msg, e, plan)
+		f.again(w, msg, e, plan)
 	}
 	if plan.Strategy == router.AllOrNothing {
-		u.together()
+		w.allOrNothing()
 	}
-	f.bury(ctx, u, msg) // not under the context of an attempt
-	return nil
+	f.bury(ctx, w, msg) // not under the context of an attempt
 }
 
-// routed is u as routing sees it, with what middlewares have changed of its message.
-func routed(u *unit, msg *message.Message) *router.Event {
-	e := &u.event
+// routed is w as routing sees it, with what middlewares have changed of its message.
+func routed(w *work, msg *message.Message) *router.Event {
+	e := &w.Event
 	return &router.Event{
 		ID: e.ID, TenantID: e.TenantID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, Topic: e.Topic,
 		SchemaID: e.SchemaID, SchemaVersion: e.SchemaVersion, OccurredAt: e.OccurredAt, CreatedAt: e.CreatedAt,
@@ -98,7 +74,7 @@ func routed(u *unit, msg *message.Message) *router.Event {
 }
 
 // first is the first pass of an event: every target is planned, then what can go now is published.
-func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *router.Plan) {
+func (f *Forwarder) first(w *work, msg *message.Message, e *router.Event, plan *router.Plan) {
 	var few [4]router.Step
 	var jobs []job
 	matched, together, now := false, plan.Strategy == router.AllOrNothing, time.Now()
@@ -107,18 +83,18 @@ func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *
 		matched = matched || s.Err != nil || s.Deliver || s.Reason == router.Sampling
 		switch {
 		case s.Cause == router.NoTargetMatched:
-			f.fallBack(u, msg, e, plan, s.Target.Name, s.Cause)
+			f.fallBack(w, msg, e, plan, s.Target.Name, s.Cause)
 			return
 		case s.Cause != "": // that its target gave up makes the delivery go on to the fallback
 		case s.Err != nil && together:
-			u.failed(t, s.Err)
-		case s.Err != nil && u.heldBack(t.name): // its turn to die comes when those before are through
-			u.held(t)
+			w.failed(t, s.Err)
+		case s.Err != nil && w.permit.HeldBack(t.name): // its turn to die comes when those before are through
+			w.held(t)
 		case s.Err != nil:
-			f.gaveUp(u, plan, t, "", s.Err)
+			f.gaveUp(w, plan, t, "", s.Err)
 		case !s.Deliver:
 		case !s.Due.IsZero() && s.Due.After(now):
-			u.delayed(t, s.Due.Sub(now))
+			w.delayed(t, s.Due.Sub(now))
 		default:
 			if jobs == nil {
 				jobs = make([]job, 0, len(plan.Targets))
@@ -129,55 +105,55 @@ func (f *Forwarder) first(u *unit, msg *message.Message, e *router.Event, plan *
 	}
 	switch {
 	case !matched:
-		u.skipped(target{}, "no target wanted it")
+		w.skipped(target{}, "no target wanted it")
 	case len(jobs) > 0:
-		f.publishAll(u, msg, plan, jobs)
-	case !u.decided():
-		u.sent(target{}) // every match was left out by sampling: nothing to do
+		f.publishAll(w, msg, plan, jobs)
+	case !w.decided():
+		w.sent(target{}) // every match was left out by sampling: nothing to do
 	}
 }
 
 // again tries one delivery once more.
-func (f *Forwarder) again(u *unit, msg *message.Message, e *router.Event, plan *router.Plan) {
-	if plan.Fallback != nil && standsIn(u.retry, plan) {
-		cause, _, _ := strings.Cut(u.retry.Error, fallbackMark)
-		f.fallBack(u, msg, e, plan, u.retry.Target, cause)
+func (f *Forwarder) again(w *work, msg *message.Message, e *router.Event, plan *router.Plan) {
+	if plan.Fallback != nil && standsIn(w.Retry, plan) {
+		cause, _, _ := strings.Cut(w.Retry.Error, fallbackMark)
+		f.fallBack(w, msg, e, plan, w.Retry.Target, cause)
 		return
 	}
-	rt := find(plan, u.retry.Target)
+	rt := find(plan, w.Retry.Target)
 	if rt == nil {
-		u.skipped(fallbackTarget(u), "route removed")
+		w.skipped(unplanned(w), "route removed")
 		return
 	}
 	t := targetOf(rt)
 	d, err := rt.Decide(e)
 	if err != nil {
-		f.gaveUp(u, plan, t, "", middleware.Permanent(err))
+		f.gaveUp(w, plan, t, "", middleware.Permanent(err))
 		return
 	}
 	if !d.Deliver {
-		u.skipped(t, "route changed: "+string(d.Reason))
+		w.skipped(t, "route changed: "+string(d.Reason))
 		return
 	}
 	j, err := f.job(t, d.Payload)
 	if err != nil {
-		f.gaveUp(u, plan, t, "", err)
+		f.gaveUp(w, plan, t, "", err)
 		return
 	}
-	f.publish(u, msg, plan, &j)
+	f.publish(w, msg, plan, &j)
 }
 
 // fallBack delivers the untransformed event to the plan's fallback, under the name of the delivery that it stands in for.
-func (f *Forwarder) fallBack(u *unit, msg *message.Message, e *router.Event, plan *router.Plan, name, cause string) {
+func (f *Forwarder) fallBack(w *work, msg *message.Message, e *router.Event, plan *router.Plan, name, cause string) {
 	t := targetOf(plan.Fallback)
 	t.name = targetName(name)
 	j, err := f.job(t, e.Payload)
 	if err != nil {
-		f.gaveUp(u, plan, t, cause, err)
+		f.gaveUp(w, plan, t, cause, err)
 		return
 	}
 	j.cause = cause
-	f.publish(u, msg, plan, &j)
+	f.publish(w, msg, plan, &j)
 }
 
 // standsIn tells whether d has become, or was from the start, a delivery to the plan's fallback.
@@ -211,104 +187,103 @@ func (f *Forwarder) job(t target, payload []byte) (job, error) {
 }
 
 // publishAll publishes jobs, several at once, and records what became of each.
-func (f *Forwarder) publishAll(u *unit, msg *message.Message, plan *router.Plan, jobs []job) {
+func (f *Forwarder) publishAll(w *work, msg *message.Message, plan *router.Plan, jobs []job) {
 	if len(jobs) == 1 {
 		// Nobody else gets the message, so that it need not be copied.
-		jobs[0].alone = sameBytes(jobs[0].payload, msg.Payload)
-		f.publish(u, msg, plan, &jobs[0])
+		jobs[0].own = sameBytes(jobs[0].payload, msg.Payload)
+		f.publish(w, msg, plan, &jobs[0])
 		return
 	}
 	var wg sync.WaitGroup
 	for i := range jobs {
-		wg.Go(func() { f.publish(u, msg, plan, &jobs[i]) })
+		wg.Go(func() { f.publish(w, msg, plan, &jobs[i]) })
 	}
 	wg.Wait()
 }
 
-func (f *Forwarder) publish(u *unit, msg *message.Message, plan *router.Plan, j *job) {
-	if u.heldBack(j.name) {
-		u.held(j.target)
+func (f *Forwarder) publish(w *work, msg *message.Message, plan *router.Plan, j *job) {
+	if w.permit.HeldBack(j.name) {
+		w.held(j.target)
 		return
 	}
-	end, ok := u.mayPublish()
+	// The end of the Router cancels the message at once; a publish that has begun is let end.
+	ctx, ok := w.permit.Publish(msg.Context())
 	if !ok {
-		u.undecided(j.target)
+		w.undecided(j.target)
 		return
 	}
-	if f.gates.isPaused(u, j.destination) {
-		u.park(j.target, j.cause)
+	if f.gates.isPaused(&w.Event, j.destination) {
+		w.park(j.target, j.cause)
 		return
 	}
-	leave, ok := j.publisher.gate.enter(j.destination)
+	pass, ok := j.publisher.gate.enter(j.destination)
 	if !ok {
-		u.park(j.target, j.cause)
+		w.park(j.target, j.cause)
 		return
 	}
-	// Close of the Router cancels the message at once; a publish that has begun is let end.
-	var ctx context.Context = detached{end, msg.Context()}
-	if deadline, bounded := u.deadline(msg.Context()); bounded {
+	if deadline, bounded := w.deadline(msg); bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
 	out := msg
-	if j.alone {
+	if j.own {
 		out.SetContext(ctx)
-		address(out, u, j.name)
+		address(out, w, j.name)
 	} else {
-		out = outgoing(ctx, u, msg, j.name, j.payload)
+		out = outgoing(ctx, w, msg, j.name, j.payload)
 	}
 	if j.cause != "" {
 		out.Metadata[outbox.KeyCause] = j.cause
 	}
 	var begun, ended time.Time
-	if f.subscriber.cfg.Hooks.Published != nil {
+	if f.cfg.Hooks.Published != nil {
 		begun = time.Now()
 	}
-	err := f.call(u, j, out)
+	err := f.call(w, j, out)
 	if !begun.IsZero() {
 		ended = time.Now()
 	}
-	blamed := leave.done(err)
+	blamed := pass.done(err)
 	counted := true
-	id := unitID{u.event.Seq, j.name}
+	id := strikeID{w.Event.Seq, j.name}
 	switch {
 	case err == nil:
 		f.gates.strikes.forget(id)
-		u.sent(j.target)
+		w.sent(j.target)
 	case blamed.Kind != fault.Destination:
 		f.gates.strikes.forget(id)
-		f.gaveUp(u, plan, j.target, j.cause, err)
-	case f.gates.closed(u, j.destination):
+		f.gaveUp(w, plan, j.target, j.cause, err)
+	case f.gates.Blocked(&w.Event, j.destination):
 		f.gates.strikes.forget(id)
 		counted = false
-		u.park(j.target, cmp.Or(j.cause, errorText(err)))
+		w.park(j.target, cmp.Or(j.cause, errorText(err)))
 	default:
 		// Others get through. One that never does may be at fault itself.
 		if n := f.gates.strikes.hit(id); blamed.Suspect && n > f.gates.strikes.limit {
-			f.gaveUp(u, plan, j.target, j.cause, err)
+			f.gaveUp(w, plan, j.target, j.cause, err)
 		} else {
 			counted = false
-			u.postponed(j.target, err, n)
+			w.postponed(j.target, err, n)
 		}
 	}
-	f.tell(u, j, begun, ended, counted, err)
+	f.tell(w, j, begun, ended, counted, err)
 }
 
 // tell tells the hook of an attempt that begun and ended.
-func (f *Forwarder) tell(u *unit, j *job, begun, ended time.Time, counted bool, err error) {
-	if hook := f.subscriber.cfg.Hooks.Published; hook != nil {
+func (f *Forwarder) tell(w *work, j *job, begun, ended time.Time, counted bool, err error) {
+	if hook := f.cfg.Hooks.Published; hook != nil {
 		hook(Attempt{
-			Destination: j.destination, TenantID: u.event.TenantID, Topic: u.event.Topic, Number: u.attempts() + 1,
-			Took: ended.Sub(begun), Lag: ended.Sub(u.event.CreatedAt), Counted: counted, Err: err,
+			Destination: j.destination, TenantID: w.Event.TenantID, Topic: w.Event.Topic, Number: w.Attempts() + 1,
+			Took: ended.Sub(begun), Lag: ended.Sub(w.Event.CreatedAt), Counted: counted, Err: err,
 		})
 	}
 }
 
 // call calls the publisher. A panic is an error: it must not take other targets with it, nor a probe of a breaker.
-func (f *Forwarder) call(u *unit, j *job, out *message.Message) (err error) {
+func (f *Forwarder) call(w *work, j *job, out *message.Message) (err error) {
 	if f.tracer != nil {
-		span := f.tracer.attempt(u, j.destination, j.topic, j.name, out)
+		span := f.tracer.attempt(w, j.destination, j.topic, j.name, out)
 		defer func() { tracing.End(span, err) }()
 	}
 	defer func() {
@@ -324,26 +299,26 @@ func (f *Forwarder) call(u *unit, j *job, out *message.Message) (err error) {
 func sameBytes(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // outgoing is msg as one destination gets it; destinations share no metadata.
-func outgoing(ctx context.Context, u *unit, msg *message.Message, target string, payload []byte) *message.Message {
+func outgoing(ctx context.Context, w *work, msg *message.Message, target string, payload []byte) *message.Message {
 	out := message.NewMessageWithContext(ctx, msg.UUID, payload)
 	out.Metadata = make(message.Metadata, len(msg.Metadata)+6)
 	maps.Copy(out.Metadata, msg.Metadata)
-	address(out, u, target)
+	address(out, w, target)
 	return out
 }
 
 // address puts the headers on out that one target gets.
-func address(out *message.Message, u *unit, target string) {
+func address(out *message.Message, w *work, target string) {
 	out.Metadata[outbox.KeyTarget] = target
-	out.Metadata[outbox.KeyEpoch] = strconv.FormatInt(u.epoch, 10)
+	out.Metadata[outbox.KeyEpoch] = strconv.FormatInt(w.Epoch, 10)
 }
 
 const fallbackMark = "; the fallback failed: "
 
 // gaveUp records a failure of t. When its policy gives up and there is a fallback, the delivery goes on to that, with attempts of its own.
 // The cause is why t, when it is the fallback, stands in.
-func (f *Forwarder) gaveUp(u *unit, plan *router.Plan, t target, cause string, err error) {
-	res := u.failure(t, err)
+func (f *Forwarder) gaveUp(w *work, plan *router.Plan, t target, cause string, err error) {
+	res := w.failure(t, err)
 	switch {
 	case cause != "":
 		res.err = storable(cause+fallbackMark+res.err, maxErrorText)
@@ -351,5 +326,5 @@ func (f *Forwarder) gaveUp(u *unit, plan *router.Plan, t target, cause string, e
 		res = result{target: t, state: store.Waiting, err: res.err, fellBack: true}
 		res.destination = plan.Fallback.Destination
 	}
-	u.record(res)
+	w.record(res)
 }

@@ -42,7 +42,7 @@ func TestForwardersUnderEveryDefaultIsolation(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var all sync.WaitGroup
 				for range replicas {
-					f, err := forwarder.New(ctx, testdb.Open(t, dsn), map[string]message.Publisher{"sink": rec}, forwarder.Config{Routes: table}, logs)
+					f, err := forwarder.New(testdb.Open(t, dsn), map[string]message.Publisher{"sink": rec}, forwarder.Config{Routes: table}, logs)
 					require.NoError(t, err)
 					all.Go(func() {
 						if err := f.Run(ctx); err != nil {

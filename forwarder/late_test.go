@@ -33,7 +33,7 @@ func noSweep() forwarder.SubscriberConfig {
 func start(t testing.TB, db *sql.DB, cfg forwarder.SubscriberConfig, pub message.Publisher) *forwarder.Forwarder {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"sink": pub}, forwarder.Config{Subscriber: cfg}, logger(t))
+	f, err := forwarder.New(db, map[string]message.Publisher{"sink": pub}, forwarder.Config{Subscriber: cfg}, logger(t))
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -363,7 +363,7 @@ func TestSweepReportsOnlyWhatWasMissed(t *testing.T) {
 	db := testdb.Postgres(t)
 	rec, log := newRecorder(), watermill.NewCaptureLogger()
 	cfg := forwarder.SubscriberConfig{SweepInterval: time.Nanosecond, Lease: 6 * time.Second}
-	f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"sink": rec}, forwarder.Config{Subscriber: cfg}, log)
+	f, err := forwarder.New(db, map[string]message.Publisher{"sink": rec}, forwarder.Config{Subscriber: cfg}, log)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -22,7 +22,7 @@ import (
 func newForwarder(t *testing.T, db *sql.DB, to message.Publisher, cfg forwarder.SubscriberConfig) *forwarder.Forwarder {
 	t.Helper()
 	cfg.SweepInterval = time.Hour
-	f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"sink": to}, forwarder.Config{Subscriber: cfg}, logger(t))
+	f, err := forwarder.New(db, map[string]message.Publisher{"sink": to}, forwarder.Config{Subscriber: cfg}, logger(t))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	return f
@@ -141,8 +141,8 @@ func TestClosedForwarderSaysSo(t *testing.T) {
 		f := newForwarder(t, db, newRecorder(), forwarder.SubscriberConfig{})
 		require.NoError(t, f.Close())
 		require.NoError(t, f.Close())
-		require.ErrorIs(t, f.Run(t.Context()), forwarder.ErrSubscriberClosed)
-		require.ErrorIs(t, f.Drain(t.Context()), forwarder.ErrSubscriberClosed)
+		require.ErrorIs(t, f.Run(t.Context()), forwarder.ErrClosed)
+		require.ErrorIs(t, f.Drain(t.Context()), forwarder.ErrClosed)
 		require.Equal(t, map[string]int{"NEW": 1}, statuses(t, db))
 	})
 }
@@ -163,7 +163,7 @@ func TestCloseEndsDrainWithAnError(t *testing.T) {
 		await.That(t, func() bool { return f.Run(t.Context()) != nil }) // it is closing
 		close(gate.open)
 		require.NoError(t, <-closed)
-		require.ErrorIs(t, <-drained, forwarder.ErrSubscriberClosed)
+		require.ErrorIs(t, <-drained, forwarder.ErrClosed)
 		require.Equal(t, map[string]int{"SENT": 1, "NEW": 1}, statuses(t, db), "what was in flight is let end")
 	})
 }

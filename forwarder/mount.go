@@ -2,60 +2,102 @@ package forwarder
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	outbox "github.com/bento-outbox/watermill-outbox"
+	"github.com/bento-outbox/watermill-outbox/internal/delivery"
+	"github.com/bento-outbox/watermill-outbox/internal/engine"
 )
 
-// mount is a forwarder's subscriber as one Router sees it: Close ends what that Router subscribed to, and leaves the forwarder usable.
+// mount is a forwarder as the subscriber of one Router: Close ends what that Router subscribed to, and leaves the forwarder usable.
 type mount struct {
-	sub   *Subscriber
-	alone bool
+	f *Forwarder
 
 	mu      sync.Mutex
 	closed  bool
-	joined  *reader // that Subscribe is to return
-	readers []*reader
+	members memberships
 }
 
 var _ message.Subscriber = (*mount)(nil)
 
-// join starts the reader that Subscribe returns, so that a Router is made only for one that could start: a Router that cannot subscribe leaves
-// goroutines behind.
-func (m *mount) join(ctx context.Context) error {
-	r, err := m.sub.subscribe(ctx, AllTopics, m.alone)
-	if err != nil {
-		return err
-	}
-	m.joined, m.readers = r, []*reader{r}
-	return nil
-}
-
+// Subscribe returns the events as messages. It returns before the database can be reached, and then waits for it; tables that are missing are an error.
 func (m *mount) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return nil, ErrSubscriberClosed
+		return nil, fmt.Errorf("outbox forwarder: %w", ErrClosed)
 	}
-	if m.joined != nil {
-		return m.joined.out, nil
-	}
-	r, err := m.sub.subscribe(ctx, topic, m.alone)
+	out := make(chan *message.Message)
+	joined, err := m.f.join(ctx, topic, mounted{m.f, out}, func() { close(out) })
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("outbox forwarder: %w", err)
 	}
-	m.readers = append(m.readers, r)
-	return r.out, nil
+	m.members = append(m.members, joined)
+	return out, nil
 }
 
-// Close stops reading for the Router, as [Subscriber.Close] does.
+// Close stops reading for the Router, as [Forwarder.Close] does.
 func (m *mount) Close() error {
 	m.mu.Lock()
 	m.closed = true
-	readers := m.readers
+	list := slices.Clone(m.members)
 	m.mu.Unlock()
-	return closeReaders(readers)
+	return list.end()
 }
 
 // String is the name that Watermill gives the subscriber in the contexts of messages.
 func (m *mount) String() string { return "forwarder.Subscriber" }
+
+// mounted delivers units through a Router of the application, which gets them as messages and calls the forwarder's handler.
+type mounted struct {
+	f   *Forwarder
+	out chan<- *message.Message
+}
+
+var _ engine.Deliverer = mounted{}
+
+func (m mounted) Deliver(ctx context.Context, u *engine.Unit, permit engine.Permit) engine.Verdict {
+	w := newWork(ctx, u, permit)
+	w.outcome = delivery.New(u.Attempts()+1, u.Event.CreatedAt).Under(ctx, false)
+	msg := m.f.message(w)
+	if msg == nil {
+		return w.verdict()
+	}
+	w.course, w.repeat = &course{}, u.Retry != nil || m.f.repeats.take(u.Event.Seq)
+	msg.SetContext(workContext{ctx, w})
+	select {
+	case m.out <- msg:
+		m.f.await(w, msg)
+		return w.verdict()
+	case <-ctx.Done():
+		return engine.Verdict{Shown: w.repeat} // else nobody has seen it
+	}
+}
+
+var errNotOurs = errors.New("the message does not come from this forwarder")
+
+// handle is the handler of a Router. It never returns an error for an event of the forwarder's own: the Router would log the payload.
+func (f *Forwarder) handle(msg *message.Message) error {
+	w := workFrom(msg.Context())
+	if w == nil {
+		return errNotOurs
+	}
+	ok, late := w.course.begin()
+	if !ok {
+		return nil // given back, or handled already
+	}
+	defer w.course.change(func() { w.course.handled = true })
+	if late {
+		f.logger.Error("An event is sent that was recorded as skipped: add what acks early after AddTo, or nothing that waits behind it", errPassedBy,
+			watermill.LogFields{outbox.KeySeq: w.Event.Seq})
+	}
+	growStack()
+	f.deliver(w, msg)
+	return nil
+}

@@ -87,7 +87,7 @@ func TestDeduplicatorDoesNotLoseWhatIsRetried(t *testing.T) {
 			return nil
 		}
 		log := watermill.NewCaptureLogger()
-		f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"sink": rec}, forwarder.Config{}, log)
+		f, err := forwarder.New(db, map[string]message.Publisher{"sink": rec}, forwarder.Config{}, log)
 		require.NoError(t, err)
 		var memory seen
 		on(f, memory.middleware())
@@ -269,7 +269,7 @@ func TestInstantAckOfAPanic(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		rec := newRecorder()
-		f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"sink": rec}, forwarder.Config{Routes: &panicsOnce{}}, logger(t))
+		f, err := forwarder.New(db, map[string]message.Publisher{"sink": rec}, forwarder.Config{Routes: &panicsOnce{}}, logger(t))
 		require.NoError(t, err)
 		route(t, f, nil, []message.HandlerMiddleware{wm.InstantAck})
 		publish(t, db, "orders", keyed("a", "1"))

@@ -6,11 +6,13 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/bento-outbox/watermill-outbox/internal/dialect"
+	"github.com/bento-outbox/watermill-outbox/internal/engine"
 )
 
 var errListenDriver = errors.New("SubscriberConfig.Listen needs PostgreSQL and the driver pgx (github.com/jackc/pgx/v5/stdlib)")
@@ -22,35 +24,31 @@ func checkListen(db *sql.DB) error {
 	return nil
 }
 
-// listen wakes the poll loop at each notification, until the reader stops. Without a connection the loop sleeps as it would anyway.
-func (r *reader) listen() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-r.stopping:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+// listen calls wake at each notification, until ctx ends. Without a connection the engine sleeps as it would anyway.
+func (g *group) listen(ctx context.Context, wake func()) {
 	for failures := 0; ; failures++ {
-		heard, err := r.hear(ctx)
+		heard, err := g.hear(ctx, wake)
 		if ctx.Err() != nil {
 			return
 		}
 		if heard {
 			failures = 0
 		}
-		if notable(failures + 1) {
-			r.logger.Error("Cannot listen for notifications; polling goes on, and so do attempts to listen", err, nil)
+		if engine.Notable(failures + 1) {
+			g.logger.Error("Cannot listen for notifications; polling goes on, and so do attempts to listen", err, nil)
 		}
-		r.pause(backoff(failures))
+		t := time.NewTimer(engine.Backoff(failures))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
 	}
 }
 
-// hear listens on a connection of its own until that breaks or ctx ends. Heard tells whether it ever listened.
-func (r *reader) hear(ctx context.Context) (heard bool, err error) {
-	conn, err := r.sub.db.Conn(ctx)
+// hear listens on a connection of its own until that breaks or ctx ends. Heard reports whether it ever listened.
+func (g *group) hear(ctx context.Context, wake func()) (heard bool, err error) {
+	conn, err := g.db.Conn(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -60,12 +58,12 @@ func (r *reader) hear(ctx context.Context) (heard bool, err error) {
 		if !ok {
 			return errListenDriver
 		}
-		if _, err := native.Conn().Exec(ctx, "LISTEN "+pgx.Identifier{dialect.TablesOf(r.cfg.Schema.Names.Schema, r.cfg.Schema.Names.Prefix).Channel()}.Sanitize()); err != nil {
+		if _, err := native.Conn().Exec(ctx, "LISTEN "+pgx.Identifier{dialect.TablesOf(g.cfg.Schema.Names.Schema, g.cfg.Schema.Names.Prefix).Channel()}.Sanitize()); err != nil {
 			return err
 		}
 		heard = true
 		for {
-			r.wakePoll.give() // also at first: what came before is not heard
+			wake() // also at first: what came before is not heard
 			if _, err := native.Conn().WaitForNotification(ctx); err != nil {
 				return fmt.Errorf("%w: %w", driver.ErrBadConn, err) // not back to the pool: it listens
 			}

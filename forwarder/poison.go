@@ -11,27 +11,27 @@ import (
 )
 
 // bury publishes an event to the poison destination, once for each target that gave up just now.
-func (f *Forwarder) bury(ctx context.Context, u *unit, msg *message.Message) {
+func (f *Forwarder) bury(ctx context.Context, w *work, msg *message.Message) {
 	if f.poison == "" {
 		return
 	}
-	for _, res := range u.dead() {
+	for _, res := range w.dead() {
 		pub, topic, err := f.publishers.find(f.poison)
 		if err == nil {
-			end, ok := u.mayPublish()
+			bounded, ok := w.permit.Publish(ctx)
 			if !ok {
 				return
 			}
-			out := outgoing(detached{end, ctx}, u, msg, res.name, msg.Payload)
+			out := outgoing(bounded, w, msg, res.name, msg.Payload)
 			out.Metadata[wm.ReasonForPoisonedKey] = res.err
-			out.Metadata[wm.PoisonedTopicKey] = u.event.Topic
+			out.Metadata[wm.PoisonedTopicKey] = w.Event.Topic
 			out.Metadata[wm.PoisonedHandlerKey] = f.name
 			out.Metadata[wm.PoisonedSubscriberKey] = "outbox"
-			err = f.call(u, &job{target: target{name: res.name, destination: f.poison}, topic: topic, publisher: pub}, out)
+			err = f.call(w, &job{target: target{name: res.name, destination: f.poison}, topic: topic, publisher: pub}, out)
 		}
 		if err != nil {
 			f.logger.Error("Cannot publish a dead event to the poison destination; it is in the table", err, watermill.LogFields{
-				outbox.KeySeq: u.event.Seq, outbox.KeyTarget: res.name, "destination": f.poison,
+				outbox.KeySeq: w.Event.Seq, outbox.KeyTarget: res.name, "destination": f.poison,
 			})
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // call is a statement of a member that waits for the test: before it is sent, or when it has taken effect and its result is on the way. A
 // transaction counts as one statement.
 type call struct {
-	loop    string // of the reader
+	loop    string // of the engine
 	what    string
 	done    bool // it has taken effect
 	release chan error
@@ -34,8 +34,8 @@ var (
 	errCrashed = errors.New("the process is gone")
 )
 
-// loops are the goroutines of a reader, which run one statement at a time each.
-var loops = []string{"start", "leaseLoop", "pollLoop", "settleLoop", "leave"}
+// loops are the goroutines of an engine, which run one statement at a time each.
+var loops = []string{"(*Engine).Start", "(*leases).loop", "(*intake).loop", "(*settler).loop", "(*leases).leave"}
 
 // currentLoop tells which of loops it is called by.
 func currentLoop() string {
@@ -43,15 +43,11 @@ func currentLoop() string {
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
 	for {
 		f, more := frames.Next()
-		if _, name, ok := strings.Cut(f.Function, "(*reader)."); ok {
-			for _, l := range loops {
-				if name == l {
-					return l
-				}
-			}
+		if _, name, ok := strings.Cut(f.Function, "/internal/engine."); ok && slices.Contains(loops, name) {
+			return name
 		}
 		if !more {
-			panic("a statement comes from elsewhere than the reader's loops")
+			panic("a statement comes from elsewhere than the engine's loops")
 		}
 	}
 }
@@ -77,7 +73,7 @@ func (m *member) pass(ctx context.Context, what string, done bool) error {
 	if err == nil {
 		err = ctx.Err() // a pause may have been longer than the time that the statement has
 	}
-	if c.loop == "settleLoop" && (err != nil || done) {
+	if c.loop == "(*settler).loop" && (err != nil || done) {
 		m.mu.Lock()
 		m.unwritten = err != nil
 		m.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	outbox "github.com/bento-outbox/watermill-outbox"
+	"github.com/bento-outbox/watermill-outbox/internal/engine"
 )
 
 // member is a forwarder with a process of its own: its statements and its publishes wait for the test, and it has clocks of its own.
@@ -54,11 +55,11 @@ type publishing struct {
 }
 
 // now is what the member's clocks show. The clock of the test is the true one.
-func (m *member) now() instant {
+func (m *member) now() engine.Instant {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
 	t := time.Now()
-	return instant{monotonic: t.Add(-m.suspended), wall: t.Round(0).Add(m.stepped)}
+	return engine.At(t.Add(-m.suspended), t.Round(0).Add(m.stepped))
 }
 
 // start starts a forwarder, which waits with its first statement.
@@ -68,7 +69,7 @@ func (w *protocolWorld) start(mayStep bool) {
 	}
 	w.members = append(w.members, m)
 	m.db = gated(w.connector, m)
-	f, err := New(context.Background(), m.db, map[string]message.Publisher{"sink": m}, Config{
+	f, err := New(m.db, map[string]message.Publisher{"sink": m}, Config{
 		Subscriber: SubscriberConfig{
 			Lease: protocolLease, PublishTimeout: protocolMargin, QueryTimeout: 30 * time.Minute, CloseTimeout: 20 * time.Minute,
 			SweepInterval: time.Hour, SleepIdleMax: protocolTick, BatchSize: 10, MaxConcurrent: 4, SettleBatch: 3,
@@ -76,8 +77,10 @@ func (w *protocolWorld) start(mayStep bool) {
 		Routes: w.routes,
 	}, watermill.NopLogger{})
 	require.NoError(w.t, err)
+	_, err = f.open(context.Background())
+	require.NoError(w.t, err)
 	m.f, m.gated = f, true
-	f.subscriber.now = m.now
+	f.now = m.now
 	var ctx context.Context
 	ctx, m.cancel = context.WithCancel(context.Background())
 	go m.run(ctx)
@@ -86,7 +89,12 @@ func (w *protocolWorld) start(mayStep bool) {
 
 func (m *member) run(ctx context.Context) {
 	defer close(m.ended)
-	r, err := m.f.subscriber.subscribe(ctx, AllTopics, m.w.alone)
+	out := make(chan *message.Message)
+	var d engine.Deliverer = mounted{m.f, out}
+	if m.w.alone {
+		d = direct{m.f}
+	}
+	joined, err := m.f.join(ctx, AllTopics, d, func() { close(out) })
 	if err != nil { // as a process that cannot start
 		m.mu.Lock()
 		m.crashed = true
@@ -96,7 +104,7 @@ func (m *member) run(ctx context.Context) {
 	var handlers sync.WaitGroup
 	for open := true; open; {
 		select {
-		case msg, more := <-r.out:
+		case msg, more := <-out:
 			if open = more; more {
 				handlers.Go(func() { // as a Router does
 					if m.f.handle(msg) == nil {
@@ -106,6 +114,8 @@ func (m *member) run(ctx context.Context) {
 					}
 				})
 			}
+		case <-joined.done:
+			open = false
 		case <-m.deaf:
 			open = false
 		}

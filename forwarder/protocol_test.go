@@ -127,7 +127,7 @@ type protocolWorld struct {
 	connector driver.Connector
 	routes    *router.Table
 	sql       protocolSQL
-	alone     bool // forwarders run on Routers of their own
+	alone     bool // forwarders run without a Router
 	members   []*member
 	stored    *stored
 	replayed  map[deliveryID]bool
@@ -379,19 +379,19 @@ func (w *protocolWorld) cutOff(t *rapid.T) {
 	w.pass(protocolTick)
 	late := rapid.IntRange(0, 2).Draw(t, "tens of minutes")
 	for _, c := range m.waiting() { // the renewal goes out
-		if c.loop == "leaseLoop" {
+		if c.loop == "(*leases).loop" {
 			m.let(c, nil)
 		}
 	}
 	w.pass(time.Duration(late) * 10 * time.Minute)
 	for _, c := range m.waiting() { // the answer comes in
-		if c.loop == "leaseLoop" {
+		if c.loop == "(*leases).loop" {
 			m.let(c, nil)
 		}
 	}
 	w.pass(time.Duration(rapid.IntRange(1, 6).Draw(t, "tens of minutes")) * 10 * time.Minute)
 	for range 60 {
-		list := slices.DeleteFunc(m.waiting(), func(c *call) bool { return c.loop == "leaseLoop" })
+		list := slices.DeleteFunc(m.waiting(), func(c *call) bool { return c.loop == "(*leases).loop" })
 		if len(list) == 0 {
 			break
 		}

@@ -12,11 +12,8 @@ type repeats struct {
 // maxRepeats bounds the memory. Beyond it, arbitrary ones are forgotten.
 const maxRepeats = 1 << 16
 
-// note notes u when a Router of the application got it and it is no retry.
-func (m *repeats) note(u *unit) {
-	if u.course == nil || u.retry != nil {
-		return
-	}
+// note notes the number of such an event.
+func (m *repeats) note(seq int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.seqs == nil {
@@ -28,7 +25,7 @@ func (m *repeats) note(u *unit) {
 			break
 		}
 	}
-	m.seqs[u.event.Seq] = struct{}{}
+	m.seqs[seq] = struct{}{}
 }
 
 // take reports whether seq was noted, and forgets it.

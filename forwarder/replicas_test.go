@@ -26,7 +26,7 @@ import (
 func replica(t testing.TB, db *sql.DB, cfg forwarder.SubscriberConfig, pub message.Publisher) (closed func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"sink": pub}, forwarder.Config{Subscriber: cfg}, logger(t))
+	f, err := forwarder.New(db, map[string]message.Publisher{"sink": pub}, forwarder.Config{Subscriber: cfg}, logger(t))
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()

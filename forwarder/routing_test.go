@@ -67,7 +67,7 @@ func publishRouted(t *testing.T, db *sql.DB, table *router.Table, topic string, 
 func run(t *testing.T, db *sql.DB, cfg forwarder.Config, pubs map[string]message.Publisher) *forwarder.Forwarder {
 	t.Helper()
 	ctx := context.Background()
-	f, err := forwarder.New(ctx, db, pubs, cfg, logger(t))
+	f, err := forwarder.New(db, pubs, cfg, logger(t))
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -315,7 +315,7 @@ func TestMiddlewaresAroundTheForwarder(t *testing.T) {
 				rec := newRecorder()
 				ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 				defer cancel()
-				f, err := forwarder.New(ctx, db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: routes(t)}, watermill.NopLogger{})
+				f, err := forwarder.New(db, map[string]message.Publisher{"x": rec}, forwarder.Config{Routes: routes(t)}, watermill.NopLogger{})
 				require.NoError(t, err)
 				r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 				require.NoError(t, err)
@@ -415,7 +415,7 @@ func TestTargetThatGotTheEventIsNotSentItAgainAfterACrash(t *testing.T) {
 			rec := newRecorder()
 			rec.fail = failTopic("b")
 			cfg := forwarder.Config{Routes: table, Subscriber: forwarder.SubscriberConfig{Lease: 900 * time.Millisecond, CloseTimeout: 300 * time.Millisecond}}
-			f, err := forwarder.New(context.Background(), hooked, map[string]message.Publisher{"x": rec}, cfg, logger(t))
+			f, err := forwarder.New(hooked, map[string]message.Publisher{"x": rec}, cfg, logger(t))
 			require.NoError(t, err)
 			ended := make(chan error, 1)
 			go func() { ended <- f.Run(context.Background()) }()

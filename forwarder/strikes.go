@@ -5,13 +5,19 @@ import (
 	"sync/atomic"
 )
 
+// strikeID names a delivery.
+type strikeID struct {
+	seq    int64
+	target string
+}
+
 // strikes counts how often deliveries failed by the fault of their destination while others got through to it, so that its breaker stays closed.
 // It is forgotten when the process ends: then they have all their chances again.
 type strikes struct {
 	limit int // how many of a suspect count for nothing
 
 	mu    sync.Mutex
-	count map[unitID]int
+	count map[strikeID]int
 	known atomic.Int32 // len(count)
 }
 
@@ -19,11 +25,11 @@ type strikes struct {
 const maxStrikes = 10_000
 
 // hit counts one more and returns how many there are.
-func (s *strikes) hit(id unitID) int {
+func (s *strikes) hit(id strikeID) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.count == nil || len(s.count) >= maxStrikes && s.count[id] == 0 {
-		s.count = map[unitID]int{}
+		s.count = map[strikeID]int{}
 	}
 	s.count[id]++
 	s.known.Store(int32(len(s.count)))
@@ -31,7 +37,7 @@ func (s *strikes) hit(id unitID) int {
 }
 
 // forget is for a delivery that got through, or that is held now.
-func (s *strikes) forget(id unitID) {
+func (s *strikes) forget(id strikeID) {
 	if s.known.Load() == 0 {
 		return
 	}

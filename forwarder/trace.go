@@ -68,44 +68,44 @@ func with(options []trace.SpanStartOption, more ...trace.SpanStartOption) []trac
 	return append(options[:len(options):len(options)], more...)
 }
 
-// begin starts the span of the routing of u, and puts it into the context of msg. Its parent is the span that a middleware of the Router has
+// begin starts the span of the routing of w, and puts it into the context of msg. Its parent is the span that a middleware of the Router has
 // started, else what the event was stored with. An event that was stored with none gets a trace of its own: the span in the context that the
 // application runs the forwarder with is about something else.
-func (t *tracer) begin(u *unit, msg *message.Message) trace.Span {
+func (t *tracer) begin(w *work, msg *message.Message) trace.Span {
 	ctx := msg.Context()
-	options := with(t.route, trace.WithAttributes(tracing.Destination.String(tracing.Name(u.event.Topic))))
-	if trace.SpanContextFromContext(ctx).Equal(trace.SpanContextFromContext(u.reader.ctx)) {
+	options := with(t.route, trace.WithAttributes(tracing.Destination.String(tracing.Name(w.Event.Topic))))
+	if trace.SpanContextFromContext(ctx).Equal(trace.SpanContextFromContext(w.ctx)) {
 		var stored bool
 		if ctx, stored = tracing.Extract(ctx, t.propagator, msg.Metadata); !stored {
 			options = append(options, trace.WithNewRoot())
 		}
 	}
-	ctx, span := t.Start(ctx, "route "+tracing.Name(u.event.Topic), options...)
+	ctx, span := t.Start(ctx, "route "+tracing.Name(w.Event.Topic), options...)
 	msg.SetContext(ctx)
 	if span.IsRecording() {
-		span.SetAttributes(describe(u, msg)...)
-		if u.retry != nil {
-			span.SetAttributes(tracing.OutboxTarget.String(tracing.Name(u.retry.Target)))
+		span.SetAttributes(describe(w, msg)...)
+		if w.Retry != nil {
+			span.SetAttributes(tracing.OutboxTarget.String(tracing.Name(w.Retry.Target)))
 		}
 	}
 	return span
 }
 
 // describe returns what tells one event from others, and one attempt from others of the event.
-func describe(u *unit, msg *message.Message) []attribute.KeyValue {
+func describe(w *work, msg *message.Message) []attribute.KeyValue {
 	list := make([]attribute.KeyValue, 0, 5)
-	list = append(list, tracing.MessageID.String(tracing.Text(u.event.ID)), tracing.OutboxID.String(msg.Metadata[outbox.KeyID]),
-		tracing.Attempt.Int(u.attempts()+1), tracing.BodySize.Int(len(msg.Payload)))
-	if u.event.TenantID != "" {
-		list = append(list, tracing.OutboxTenant.String(tracing.Name(u.event.TenantID)))
+	list = append(list, tracing.MessageID.String(tracing.Text(w.Event.ID)), tracing.OutboxID.String(msg.Metadata[outbox.KeyID]),
+		tracing.Attempt.Int(w.Attempts()+1), tracing.BodySize.Int(len(msg.Payload)))
+	if w.Event.TenantID != "" {
+		list = append(list, tracing.OutboxTenant.String(tracing.Name(w.Event.TenantID)))
 	}
 	return list
 }
 
-// routed ends the span of the routing of u with what has become of it.
-func (t *tracer) routed(span trace.Span, u *unit) {
+// routed ends the span of the routing of w with what has become of it.
+func (t *tracer) routed(span trace.Span, w *work) {
 	if span.IsRecording() {
-		outcome, text := u.summary()
+		outcome, text := w.summary()
 		span.SetAttributes(tracing.Outcome.String(outcome))
 		if text != "" {
 			tracing.Fail(span, text, tracing.Other)
@@ -115,29 +115,29 @@ func (t *tracer) routed(span trace.Span, u *unit) {
 }
 
 // attempt starts the span of an attempt to publish out, which carries it on in its metadata and in its context.
-func (t *tracer) attempt(u *unit, destination, topic, target string, out *message.Message) trace.Span {
+func (t *tracer) attempt(w *work, destination, topic, target string, out *message.Message) trace.Span {
 	topic = tracing.Name(topic)
 	ctx, span := t.Start(out.Context(), "publish "+topic, with(t.publish, trace.WithAttributes(tracing.Destination.String(topic)))...)
 	out.SetContext(ctx)
 	tracing.Inject(ctx, t.propagator, out.Metadata)
 	if span.IsRecording() {
-		span.SetAttributes(describe(u, out)...)
-		span.SetAttributes(tracing.OutboxTopic.String(tracing.Name(u.event.Topic)),
+		span.SetAttributes(describe(w, out)...)
+		span.SetAttributes(tracing.OutboxTopic.String(tracing.Name(w.Event.Topic)),
 			tracing.OutboxDestination.String(tracing.Name(destination)), tracing.OutboxTarget.String(tracing.Name(target)))
 	}
 	return span
 }
 
 // summary says in a word what has become of a unit so far, of several targets the worst, and why when that was a failure.
-func (u *unit) summary() (outcome, failure string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+func (w *work) summary() (outcome, failure string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	const undecided = "undecided"
-	if u.abandoned || len(u.results) == 0 {
+	if w.sealed || len(w.results) == 0 {
 		return undecided, ""
 	}
 	worst := -1
-	for _, r := range u.results {
+	for _, r := range w.results {
 		rank, name, text := 0, "delivered", ""
 		switch {
 		case r.state == store.Dead:

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/bento-outbox/watermill-outbox/internal/engine"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
@@ -20,12 +21,12 @@ func (nowhere) Close() error                              { return nil }
 // Off, an attempt to publish allocates nothing for tracing; on it does, even when the spans go nowhere.
 func TestTracingIsFreeWhenItIsOff(t *testing.T) {
 	allocations := func(cfg Config) float64 {
-		f := &Forwarder{subscriber: &Subscriber{}, logger: watermill.NopLogger{}, tracer: newTracer(cfg, cfg.Subscriber)}
-		u := &unit{event: store.Event{ID: "1", Topic: "orders"}, reader: &reader{ctx: context.Background()}}
+		f := &Forwarder{group: &group{logger: watermill.NopLogger{}}, tracer: newTracer(cfg, cfg.Subscriber)}
+		w := newWork(context.Background(), &engine.Unit{Event: store.Event{ID: "1", Topic: "orders"}}, engine.Permit{})
 		msg := message.NewMessage("1", []byte(`{}`))
 		j := job{target: target{name: "x", destination: "x"}, topic: "x", publisher: &publisher{Publisher: nowhere{}}}
 		return testing.AllocsPerRun(100, func() {
-			if err := f.call(u, &j, msg); err != nil {
+			if err := f.call(w, &j, msg); err != nil {
 				t.Error(err)
 			}
 		})

@@ -22,7 +22,7 @@ func TestWakeLooksAtOnce(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
 		rec := newRecorder()
-		f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"x": rec}, forwarder.Config{Subscriber: sleeper}, logger(t))
+		f, err := forwarder.New(db, map[string]message.Publisher{"x": rec}, forwarder.Config{Subscriber: sleeper}, logger(t))
 		require.NoError(t, err)
 		done := make(chan error, 1)
 		go func() { done <- f.Run(context.WithoutCancel(t.Context())) }()
@@ -72,7 +72,7 @@ func TestNotifyWakesThoseWhoListen(t *testing.T) {
 func TestNotifyAndListenNeedPostgreSQL(t *testing.T) {
 	t.Parallel()
 	db := testdb.SQLite(t)
-	_, err := forwarder.NewSubscriber(t.Context(), db, forwarder.SubscriberConfig{Listen: true}, nil)
+	_, err := forwarder.NewSubscriber(db, forwarder.SubscriberConfig{Listen: true}, nil)
 	require.ErrorContains(t, err, "Listen needs PostgreSQL and the driver pgx")
 	cfg := outbox.Config{Dialect: schema.SQLite, Notify: true}
 	_, err = outbox.NewPublisher(db, cfg, nil)

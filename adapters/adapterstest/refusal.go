@@ -121,7 +121,7 @@ func forward(t *testing.T, db *sql.DB, pub message.Publisher) (stop func()) {
 	t.Helper()
 	table, err := router.NewTable(router.Config{Policies: map[string]middleware.RetryPolicy{"default": {MaxAttempts: 1, Multiplier: 1}}})
 	require.NoError(t, err)
-	f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"broker": pub},
+	f, err := forwarder.New(db, map[string]message.Publisher{"broker": pub},
 		forwarder.Config{Routes: table, BreakerProbe: 50 * time.Millisecond}, watermill.NopLogger{})
 	require.NoError(t, err)
 	done := make(chan error, 1)

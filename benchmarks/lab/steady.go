@@ -160,7 +160,7 @@ func (r *steadyResult) run(ctx context.Context, l *lab, db *sql.DB) error {
 	if r.LowLatency {
 		cfg.Subscriber = forwarder.LowLatency()
 	}
-	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"default": a}, cfg, errorLog{})
+	f, err := forwarder.New(db, map[string]message.Publisher{"default": a}, cfg, errorLog{})
 	if err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func (r run) forwarder(ctx context.Context) (*forwarder.Forwarder, error) {
 		}
 		cfg.Routes = table
 	}
-	return forwarder.New(ctx, r.db, map[string]message.Publisher{"default": r.to}, cfg, errorLog{})
+	return forwarder.New(r.db, map[string]message.Publisher{"default": r.to}, cfg, errorLog{})
 }
 
 // Three routes, of which the last matches the topic, with three targets of two conditions, of which one gets every event.

@@ -58,7 +58,7 @@ func (c *runCommand) Run(s *session) error {
 	cfg.Subscriber.Schema = d.target.tables
 	live := router.NewLive(d.routes.table)
 	cfg.Routes = live
-	f, err := forwarder.New(ctx, db, d.publishers, cfg, s.log.watermill)
+	f, err := forwarder.New(db, d.publishers, cfg, s.log.watermill)
 	if err != nil {
 		return d.target.explain(err)
 	}

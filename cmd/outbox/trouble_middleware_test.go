@@ -20,7 +20,7 @@ import (
 func deduplicated(x *trouble) {
 	shop := console.NewPublisher(io.Discard, console.Config{}, nil)
 	logs := watermill.NewCaptureLogger()
-	f, err := forwarder.New(x.Context(), x.db, map[string]message.Publisher{"shop": shop}, forwarder.Config{}, logs)
+	f, err := forwarder.New(x.db, map[string]message.Publisher{"shop": shop}, forwarder.Config{}, logs)
 	require.NoError(x, err)
 	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	require.NoError(x, err)

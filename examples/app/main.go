@@ -51,7 +51,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher, err := forwarder.New(ctx, db, map[string]message.Publisher{"shop": pubSub}, forwarder.Config{Routes: table}, logger)
+	publisher, err := forwarder.New(db, map[string]message.Publisher{"shop": pubSub}, forwarder.Config{Routes: table}, logger)
 	if err != nil {
 		return err
 	}

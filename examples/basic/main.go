@@ -81,7 +81,7 @@ func forward(ctx context.Context, db *sql.DB) error {
 	destinations := map[string]message.Publisher{
 		"console": console.NewPublisher(os.Stdout, console.Config{}, nil), // or adapters.Open(ctx, "kafka://localhost:9092", logger)
 	}
-	f, err := forwarder.New(ctx, db, destinations, forwarder.Config{}, nil)
+	f, err := forwarder.New(db, destinations, forwarder.Config{}, nil)
 	if err != nil {
 		return err
 	}

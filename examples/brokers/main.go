@@ -90,7 +90,7 @@ func sell(ctx context.Context, url string) error {
 		return err
 	}
 	defer destination.Close()
-	publisher, err := forwarder.New(ctx, db, map[string]message.Publisher{"shop": destination}, forwarder.Config{}, nil)
+	publisher, err := forwarder.New(db, map[string]message.Publisher{"shop": destination}, forwarder.Config{}, nil)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 // newForwarder delivers the shop's events to publishers, as routes says. A destination that names no publisher is a topic of Kafka.
 func newForwarder(ctx context.Context, db *database, routes forwarder.Resolver, publishers map[string]message.Publisher, logger watermill.LoggerAdapter) (*forwarder.Forwarder, error) {
-	return forwarder.New(ctx, db.DB, publishers, forwarder.Config{
+	return forwarder.New(db.DB, publishers, forwarder.Config{
 		Subscriber:        forwarder.SubscriberConfig{Schema: db.outbox},
 		Routes:            routes,
 		DefaultPublisher:  "kafka",

@@ -80,7 +80,7 @@ func check(t *testing.T, typed bool, insert func(t *testing.T, url string) refus
 	refused := insert(t, u.String())
 
 	got := &sink{payloads: map[string][]byte{}}
-	f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"sink": got}, forwarder.Config{}, nil)
+	f, err := forwarder.New(db, map[string]message.Publisher{"sink": got}, forwarder.Config{}, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Drain(t.Context()))
 	for _, r := range rows() {

@@ -46,7 +46,7 @@ func TestPqUnderTheSettingsOfADatabase(t *testing.T) {
 		payloads[r.topic] = []byte(r.payload)
 	}
 	got := &sink{payloads: map[string][]byte{}}
-	f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"sink": got}, forwarder.Config{}, nil)
+	f, err := forwarder.New(db, map[string]message.Publisher{"sink": got}, forwarder.Config{}, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Drain(t.Context()))
 	require.Len(t, got.payloads, len(payloads))

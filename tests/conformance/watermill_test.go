@@ -2,7 +2,6 @@
 package conformance_test
 
 import (
-	"context"
 	"database/sql"
 	"os"
 	"testing"
@@ -36,7 +35,7 @@ func suite(t *testing.T, db *sql.DB, keyed bool) {
 	construct := func(t *testing.T) (message.Publisher, message.Subscriber) {
 		pub, err := outbox.NewPublisher(db, outbox.Config{Dialect: d}, nil)
 		require.NoError(t, err)
-		sub, err := forwarder.NewSubscriber(context.Background(), db, forwarder.SubscriberConfig{
+		sub, err := forwarder.NewSubscriber(db, forwarder.SubscriberConfig{
 			// A nack is to be answered at once, however often.
 			RetryPolicy:  middleware.RetryPolicy{MaxAttempts: 1000, Multiplier: 1},
 			CloseTimeout: time.Second,

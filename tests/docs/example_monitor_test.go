@@ -36,7 +36,7 @@ func measured(ctx context.Context, db *sql.DB, registry *prometheus.Registry, br
 		return nil, err
 	}
 	cfg := forwarder.Config{Subscriber: forwarder.SubscriberConfig{Hooks: metrics.Hooks()}}
-	return forwarder.New(ctx, db, map[string]message.Publisher{"broker": broker}, cfg, nil)
+	return forwarder.New(db, map[string]message.Publisher{"broker": broker}, cfg, nil)
 }
 
 // docs:end

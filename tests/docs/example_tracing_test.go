@@ -50,7 +50,7 @@ func place(ctx context.Context, db *sql.DB, dialect schema.Dialect) error {
 // docs:trace-forward
 // traced makes a forwarder whose spans go to provider.
 func traced(ctx context.Context, db *sql.DB, broker message.Publisher, provider trace.TracerProvider) (*forwarder.Forwarder, error) {
-	return forwarder.New(ctx, db, map[string]message.Publisher{"broker": broker}, forwarder.Config{TracerProvider: provider}, nil)
+	return forwarder.New(db, map[string]message.Publisher{"broker": broker}, forwarder.Config{TracerProvider: provider}, nil)
 }
 
 // docs:end

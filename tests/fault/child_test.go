@@ -63,7 +63,7 @@ func child(text string) error {
 	}
 	defer file.Close()
 	ctx := context.Background()
-	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"file": &filePublisher{a: a, file: file}}, forwarder.Config{
+	f, err := forwarder.New(db, map[string]message.Publisher{"file": &filePublisher{a: a, file: file}}, forwarder.Config{
 		Subscriber: forwarder.SubscriberConfig{Lease: a.Lease, MaxConcurrent: a.MaxConcurrent, SweepInterval: time.Hour},
 	}, watermill.NewStdLogger(false, false))
 	if err != nil {

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,8 +65,8 @@ func forward(a assignment) (err error) {
 		Lease: a.Lease, PublishTimeout: a.Lease / 3, QueryTimeout: a.Lease / 2,
 	}}
 	a.Broken.configure(&config.Subscriber)
-	f, err := started(ctx, db, destinations, config, logger)
-	if err != nil || f == nil {
+	f, err := forwarder.New(db, destinations, config, logger)
+	if err != nil {
 		return err
 	}
 	run := f.Run
@@ -92,21 +91,6 @@ func runOnRouter(ctx context.Context, f *forwarder.Forwarder, logger watermill.L
 		return err
 	}
 	return f.Close()
-}
-
-// started makes a forwarder as soon as the database answers.
-func started(ctx context.Context, db *sql.DB, destinations map[string]message.Publisher, config forwarder.Config, logger watermill.LoggerAdapter) (*forwarder.Forwarder, error) {
-	for {
-		try, cancel := context.WithTimeout(ctx, 2*time.Second)
-		f, err := forwarder.New(try, db, destinations, config, logger)
-		cancel()
-		if err == nil {
-			return f, nil
-		}
-		if wait(ctx, 100*time.Millisecond) != nil {
-			return nil, nil
-		}
-	}
 }
 
 // noting notes what a publisher refuses, or does not confirm in time.

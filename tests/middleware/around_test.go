@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"slices"
@@ -80,7 +79,7 @@ func aroundAForwarder(t *testing.T, db *sql.DB, m watermillMiddleware, position 
 	t.Helper()
 	outbox := openOutbox(t, db)
 	to, log, poisoned := &failsOnce{fault: m.fault}, watermill.NewCaptureLogger(), &counter{}
-	f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"sink": to}, forwarder.Config{}, log)
+	f, err := forwarder.New(db, map[string]message.Publisher{"sink": to}, forwarder.Config{}, log)
 	require.NoError(t, err)
 	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: await.Patience}, watermill.NopLogger{})
 	require.NoError(t, err)

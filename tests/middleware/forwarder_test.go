@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"slices"
@@ -36,7 +35,7 @@ func startForwarder(t *testing.T, db *sql.DB, target *gochannel.GoChannel, mws .
 	t.Helper()
 	table, err := router.NewTable(router.Config{Routes: router.Routes{Routes: []router.Route{{Topic: "in", Config: twoTargets}}}})
 	require.NoError(t, err)
-	f, err := forwarder.New(context.Background(), db, map[string]message.Publisher{"default": target, "scribbled": scribbler{target}},
+	f, err := forwarder.New(db, map[string]message.Publisher{"default": target, "scribbled": scribbler{target}},
 		forwarder.Config{Routes: table}, nil)
 	require.NoError(t, err)
 	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: 20 * time.Second}, watermill.NopLogger{})

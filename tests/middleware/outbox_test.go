@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"testing"
@@ -23,7 +22,7 @@ func openOutbox(t *testing.T, db *sql.DB) pubSub {
 	require.NoError(t, err)
 	pub, err := outbox.NewPublisher(db, outbox.Config{Dialect: d}, nil)
 	require.NoError(t, err)
-	sub, err := forwarder.NewSubscriber(context.Background(), db, forwarder.SubscriberConfig{
+	sub, err := forwarder.NewSubscriber(db, forwarder.SubscriberConfig{
 		RetryPolicy: middleware.RetryPolicy{MaxAttempts: 10, InitialInterval: time.Millisecond, Multiplier: 1},
 		// Some thirty subscriptions are open at once, each with a poll of its own; with the race detector SQLite has to do with nothing else.
 		SleepIdle: 50 * time.Millisecond, SleepIdleMax: 500 * time.Millisecond,

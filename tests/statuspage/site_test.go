@@ -72,7 +72,7 @@ func open(t *testing.T, db *sql.DB) *shop {
 	pub, err := webhook.NewPublisher(webhook.Config{URL: server.URL}, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, pub.Close()) })
-	f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"shop": pub}, forwarder.Config{DefaultPublisher: "shop"}, nil)
+	f, err := forwarder.New(db, map[string]message.Publisher{"shop": pub}, forwarder.Config{DefaultPublisher: "shop"}, nil)
 	require.NoError(t, err)
 	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: 30 * time.Second}, watermill.NopLogger{})
 	require.NoError(t, err)

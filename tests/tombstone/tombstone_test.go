@@ -65,7 +65,7 @@ func forward(t *testing.T, db *sql.DB, url string) {
 	pub, err := adapters.Open(t.Context(), url, watermill.NopLogger{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pub.Close()) }()
-	f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"to": pub}, forwarder.Config{}, nil)
+	f, err := forwarder.New(db, map[string]message.Publisher{"to": pub}, forwarder.Config{}, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Drain(t.Context()))
 	var left int

@@ -140,7 +140,7 @@ func TestEachAttemptIsASpan(t *testing.T) {
 		}}
 		wait, cancel := context.WithTimeout(t.Context(), await.Patience)
 		defer cancel()
-		f, err := forwarder.New(wait, db, map[string]message.Publisher{"broker": to}, forwarder.Config{TracerProvider: all.provider, Routes: table}, nil)
+		f, err := forwarder.New(db, map[string]message.Publisher{"broker": to}, forwarder.Config{TracerProvider: all.provider, Routes: table}, nil)
 		require.NoError(t, err)
 		ended := make(chan error, 1)
 		go func() { ended <- f.Run(wait) }()
@@ -369,7 +369,7 @@ func TestTraceAroundTheForwarder(t *testing.T) {
 	db, to := testdb.SQLite(t), &sink{}
 	ctx, request := all.start(t.Context(), "request")
 	publish(t, db, "orders", event(ctx, `{}`))
-	f, err := forwarder.New(t.Context(), db, map[string]message.Publisher{"broker": to}, forwarder.Config{TracerProvider: all.provider}, nil)
+	f, err := forwarder.New(db, map[string]message.Publisher{"broker": to}, forwarder.Config{TracerProvider: all.provider}, nil)
 	require.NoError(t, err)
 	r, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	require.NoError(t, err)

@@ -164,7 +164,7 @@ func drain(t testing.TB, db *sql.DB, cfg forwarder.Config, to message.Publisher)
 
 func drainWithin(ctx context.Context, t testing.TB, db *sql.DB, cfg forwarder.Config, to message.Publisher) {
 	t.Helper()
-	f, err := forwarder.New(ctx, db, map[string]message.Publisher{"broker": to}, cfg, nil)
+	f, err := forwarder.New(db, map[string]message.Publisher{"broker": to}, cfg, nil)
 	require.NoError(t, err)
 	require.NoError(t, f.Drain(ctx))
 }

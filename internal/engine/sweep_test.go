@@ -1,9 +1,10 @@
-package forwarder
+package engine
 
 import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/stretchr/testify/require"
 )
 
@@ -72,15 +73,16 @@ func TestSweepsOfManyDeletedRowsGoInPortions(t *testing.T) {
 
 // Slots that must be read from the start are read a few at a time, and none is forgotten; one that drains keeps nobody busy.
 func TestFewSlotsAreReadFromTheStartAtOnce(t *testing.T) {
-	r := &reader{slots: map[int]*slot{}}
+	e := New(nil, Config{}, nil, nil, watermill.NopLogger{})
+	slots := e.lanes.slots
 	for n := range 5 {
-		r.slots[n] = &slot{fresh: true}
+		slots[n] = &slot{cursor: cursor{fresh: true}}
 	}
-	r.slots[4].fresh, r.slots[4].next = false, 100
+	slots[4].fresh, slots[4].next = false, 100
 	read := map[int]int{}
-	for looks := 1; r.unread(); looks++ {
+	for looks := 1; e.intake.unread(); looks++ {
 		require.LessOrEqual(t, looks, 4)
-		list, whole := r.ranges(90, 90, 1000, 1, nil)
+		list, whole := e.intake.ranges(90, 90, 1000, 1, nil)
 		require.Equal(t, 1, whole)
 		for _, one := range list {
 			if one.Slot == 4 {
@@ -89,12 +91,12 @@ func TestFewSlotsAreReadFromTheStartAtOnce(t *testing.T) {
 			}
 			if one.After == 0 {
 				read[one.Slot]++
-				r.slots[one.Slot].next = 90
+				slots[one.Slot].next = 90
 			}
 		}
 	}
 	require.Equal(t, map[int]int{0: 1, 1: 1, 2: 1, 3: 1}, read)
 
-	r.slots[0].draining, r.slots[0].more = true, true
-	require.False(t, r.unread())
+	slots[0].draining, slots[0].more = true, true
+	require.False(t, e.intake.unread())
 }

@@ -1,4 +1,4 @@
-package forwarder
+package engine
 
 import (
 	"testing"
@@ -9,13 +9,13 @@ import (
 
 func TestTimeIsLeftWhileBothClocksSayIt(t *testing.T) {
 	t.Parallel()
-	start := systemNow()
+	start := Now()
 	end := start.after(time.Minute)
-	at := func(monotonic, wall time.Duration) instant {
-		return instant{monotonic: start.monotonic.Add(monotonic), wall: start.wall.Add(wall)}
+	at := func(monotonic, wall time.Duration) Instant {
+		return Instant{monotonic: start.monotonic.Add(monotonic), wall: start.wall.Add(wall)}
 	}
 	for name, c := range map[string]struct {
-		now  instant
+		now  Instant
 		left time.Duration
 	}{
 		"at the start":              {start, time.Minute},
