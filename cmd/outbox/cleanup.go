@@ -77,12 +77,12 @@ func (c *cleanupCommand) check(s *session) (database, admin.CleanerConfig) {
 // Run removes finished events batch by batch, and says how many.
 func (c *cleanupCommand) Run(s *session) error {
 	target, cfg := c.check(s)
-	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+	return s.withDatabase(target, false, func(ctx context.Context, db *sql.DB) error {
 		bar := newProgress(s.stderr)
 		cfg.Progress = func(p admin.CleanerProgress) { bar.show(p.Done, events(p.Removed.Total())) }
 		cleaner, err := admin.NewCleaner(ctx, db, cfg, s.log.watermill)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		work := cleaner.Once
 		if c.DryRun {
@@ -94,9 +94,9 @@ func (c *cleanupCommand) Run(s *session) error {
 			return printErr
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted; run it again for the rest")
+			return failf("interrupted; run the command again for the rest")
 		}
-		return target.explain(err)
+		return err
 	})
 }
 

@@ -46,7 +46,7 @@ func TestCleanupDropsPartitions(t *testing.T) {
 	t.Parallel()
 	url := testdb.PostgresDSN(t)
 	outbox("migrate", "up", "--partition-size", "1000", "--database-url", url).require(t, statusDone)
-	require.Contains(t, outbox("migrate", "up", "--partition-size", "1000", "--database-url", url).require(t, statusFailed).stderr, "decided when they are created")
+	require.Contains(t, outbox("migrate", "up", "--partition-size", "1000", "--database-url", url).require(t, statusFailed).stderr, "only new tables can be partitioned")
 	db := testdb.Open(t, url)
 	for _, query := range []string{
 		`INSERT INTO outbox (topic, payload) SELECT 't', '' FROM generate_series(1, 1500)`, `DELETE FROM outbox_pending WHERE seq <> 7`, `ANALYZE`,

@@ -61,64 +61,60 @@ func (s *session) tables(dialect schema.Dialect) schema.Config {
 
 const connectTimeout = 10 * time.Second
 
-// open connects to the database, which must exist.
-func (d database) open(ctx context.Context) (*sql.DB, error) { return d.connect(ctx, false) }
-
-// openOrCreate connects to the database; a SQLite file is created where there is none.
-func (d database) openOrCreate(ctx context.Context) (*sql.DB, error) { return d.connect(ctx, true) }
-
-func (d database) connect(ctx context.Context, create bool) (*sql.DB, error) {
+// open connects to the database. With create, a SQLite file that is not there is created.
+func (d database) open(ctx context.Context, create bool) (*sql.DB, error) {
 	db := d.sqlDB(create, d.pool)
 	d.pool.limit(db)
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout*time.Duration(max(1, d.hosts)))
 	defer cancel()
 	if err := db.PingContext(ctx); err != nil {
 		_ = db.Close()
-		return nil, d.explain(err)
+		return nil, err
 	}
 	return db, nil
 }
 
-func (d database) migrator(db *sql.DB) (*schema.Migrator, error) {
-	m, err := schema.NewMigrator(db, d.tables)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.name, err)
-	}
-	return m, nil
-}
+// failure is an outcome of a command that is no fault of the database.
+type failure string
 
-// withDatabase does work on what open connects to, when the command line has no fault. Its context ends with SIGINT or SIGTERM.
-func (s *session) withDatabase(open func(context.Context) (*sql.DB, error), work func(context.Context, *sql.DB) error) error {
+// Error returns the text of f.
+func (f failure) Error() string { return string(f) }
+
+func failf(format string, args ...any) error { return failure(fmt.Sprintf(format, args...)) }
+
+// withDatabase opens target and calls work, unless the command line has faults. The context ends with SIGINT or SIGTERM. Errors are explained, except
+// for a [failure].
+func (s *session) withDatabase(target database, create bool, work func(context.Context, *sql.DB) error) error {
 	if err := s.faults.Err(); err != nil {
 		return err
 	}
 	ctx, stop := interruptible(context.Background(), nil)
 	defer stop()
-	db, err := open(ctx)
+	db, err := target.open(ctx, create)
 	if err != nil {
-		return err
+		return target.explain(err)
 	}
 	defer db.Close()
-	return work(ctx, db)
+	return target.explain(work(ctx, db))
 }
 
-// withStore is withDatabase for tables, which must be there.
+// withStore is withDatabase for tables that exist.
 func (s *session) withStore(target database, work func(context.Context, *store.Store) error) error {
-	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+	return s.withDatabase(target, false, func(ctx context.Context, db *sql.DB) error {
 		st, err := store.Open(ctx, db, target.tables)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		return work(ctx, st)
 	})
 }
 
-// withAdmin is withStore for what operators do.
+// withAdmin is withStore for what operators change.
 func (s *session) withAdmin(target database, work func(context.Context, *admin.Client) error) error {
-	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+	return s.withDatabase(target, false, func(ctx context.Context, db *sql.DB) error {
 		client, err := admin.NewClient(ctx, db, target.tables)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		return work(ctx, client)
 	})

@@ -18,7 +18,7 @@ type deadCommand struct {
 	Discard deadDiscard `cmd:"" help:"Discard dead letters, so that they are never delivered."`
 }
 
-// deadFilters say which dead letters are meant. They are pointers, for an empty one must not mean all.
+// deadFilters are the flags that select dead letters. They are pointers, because an empty one must not select all.
 type deadFilters struct {
 	Seq         []string `placeholder:"SEQ" help:"Only the event with this number. Can be repeated."`
 	Tenant      *string  `placeholder:"ID" help:"Only events of this tenant."`
@@ -41,7 +41,7 @@ func (d deadFilters) check(f *faults, now time.Time) admin.DeadFilter {
 			return ""
 		}
 		if *value == "" {
-			f.Add("%s: is empty; leave it out when it is not to filter", flag)
+			f.Add("%s: is empty; leave it out to select any", flag)
 			return ""
 		}
 		return f.name(flag, *value)
@@ -89,17 +89,17 @@ func (d deadSelection) check(s *session) (database, admin.DeadFilter) {
 	filter := d.deadFilters.check(f, time.Now())
 	switch {
 	case !d.All && !d.given():
-		f.Add("which dead letters? Say --seq, --topic or another filter, or --all")
+		f.Add("no dead letters selected: set --seq, --topic or another filter, or --all")
 	case d.All && d.given():
-		f.Add("--all: there is a filter as well; leave one of them out")
+		f.Add("--all: there is a filter too; leave one of them out")
 	}
 	return target, filter
 }
 
-// deadPage is how many dead letters are handled at once.
+// deadPage is the number of dead letters that are handled at once.
 const deadPage = 500
 
-// eachDeadPage calls f with all the dead letters that filter means, in their order.
+// eachDeadPage calls f with all the dead letters that filter selects, in order.
 func eachDeadPage(ctx context.Context, client *admin.Client, filter admin.DeadFilter, f func([]admin.DeadLetter) error) error {
 	var last *admin.DeadLetter
 	for {
@@ -114,21 +114,23 @@ func eachDeadPage(ctx context.Context, client *admin.Client, filter admin.DeadFi
 	}
 }
 
-// selected is what a command is to change, looked at before anything is changed.
+// selected are the dead letters that a command is about to change. By their numbers: what dies later was not confirmed.
 type selected struct {
 	count   int                // of dead letters
-	seqs    []int64            // of their events, each once, in their order
-	letters []admin.DeadLetter // kept when asked for
+	seqs    []int64            // of their events, each once, in order
+	targets map[int64][]string // that gave up, by event
+	letters []admin.DeadLetter // for a dry run only
 }
 
-// find returns what filter means. An event that was asked for by its number and is not dead is an error.
-func (d deadSelection) find(ctx context.Context, target database, client *admin.Client, filter admin.DeadFilter) (selected, error) {
-	var found selected
+// find returns the dead letters that filter selects. An event that is selected by number and is not dead is an error.
+func (d deadSelection) find(ctx context.Context, client *admin.Client, filter admin.DeadFilter) (selected, error) {
+	found := selected{targets: map[int64][]string{}}
 	err := eachDeadPage(ctx, client, filter, func(page []admin.DeadLetter) error {
 		for _, letter := range page {
-			if n := len(found.seqs); n == 0 || found.seqs[n-1] != letter.Seq {
+			if len(found.targets[letter.Seq]) == 0 {
 				found.seqs = append(found.seqs, letter.Seq)
 			}
+			found.targets[letter.Seq] = append(found.targets[letter.Seq], letter.Target)
 		}
 		found.count += len(page)
 		if d.DryRun {
@@ -137,13 +139,13 @@ func (d deadSelection) find(ctx context.Context, target database, client *admin.
 		return nil
 	})
 	if err != nil {
-		return found, target.explain(err)
+		return found, err
 	}
-	return found, notDead(ctx, target, client, filter, found.seqs)
+	return found, notDead(ctx, client, filter, found.seqs)
 }
 
-// notDead says which events that were asked for by their numbers have no dead letter.
-func notDead(ctx context.Context, target database, client *admin.Client, filter admin.DeadFilter, dead []int64) error {
+// notDead returns an error that names the events that were selected by number and have no dead letter.
+func notDead(ctx context.Context, client *admin.Client, filter admin.DeadFilter, dead []int64) error {
 	var missing []int64
 	for _, seq := range filter.Seqs {
 		if _, found := slices.BinarySearch(dead, seq); !found && !slices.Contains(missing, seq) {
@@ -155,7 +157,7 @@ func notDead(ctx context.Context, target database, client *admin.Client, filter 
 	}
 	events, err := client.Events(ctx, missing, 0)
 	if err != nil {
-		return target.explain(err)
+		return err
 	}
 	var wrong []string
 	for _, seq := range missing {
@@ -163,30 +165,20 @@ func notDead(ctx context.Context, target database, client *admin.Client, filter 
 		case !exists:
 			wrong = append(wrong, fmt.Sprintf("there is no event %d", seq))
 		case filter.Tenant+filter.Topic+filter.Target+filter.Destination+filter.Error != "" || !filter.Since.IsZero() || !filter.Until.IsZero():
-			wrong = append(wrong, fmt.Sprintf("event %d has no dead letter that the other filters let through", seq))
+			wrong = append(wrong, fmt.Sprintf("event %d has no dead letter that the other filters select", seq))
 		default:
 			wrong = append(wrong, fmt.Sprintf("event %d is not dead", seq))
 		}
 	}
-	return fmt.Errorf("%s; nothing was changed", strings.Join(wrong, "; "))
+	return failf("%s; nothing was changed", strings.Join(wrong, "; "))
 }
 
-// batches cuts seqs into pieces of a page.
-func batches(seqs []int64, f func([]int64) error) error {
-	for batch := range slices.Chunk(seqs, deadPage) {
-		if err := f(batch); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// letters counts dead letters in words.
+// letters formats a number of dead letters.
 func letters(n int) string {
 	return english.Count(n, "dead letter", "dead letters")
 }
 
-// inUTC has the times of list in UTC, in place: what is printed must not depend on where, or on the driver.
+// inUTC converts the times of list to UTC, in place, so that output depends on neither the machine nor the driver.
 func inUTC(list []admin.DeadLetter) []admin.DeadLetter {
 	for i := range list {
 		d := &list[i]

@@ -1,62 +1,56 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/bento-outbox/watermill-outbox/admin"
 )
 
 type deadDiscard struct {
 	deadSelection
-	Yes bool `short:"y" help:"Do not ask for confirmation."`
+	confirmation
 }
 
-// discarded is what --json prints.
+// discarded is the output of --json.
 type discarded struct {
 	DryRun    bool               `json:"dry_run"`
-	Discarded int                `json:"discarded"`         // dead letters; those that would be, in a dry run
-	Letters   []admin.DeadLetter `json:"letters,omitempty"` // of a dry run
+	Discarded int                `json:"discarded"`         // dead letters; in a dry run, those that would be
+	Letters   []admin.DeadLetter `json:"letters,omitempty"` // in a dry run
 }
 
-// Run ends dead letters without a delivery, after somebody said yes.
+// Run ends dead letters without a delivery, after confirmation.
 func (c *deadDiscard) Run(s *session) error {
 	target, filter := c.check(s)
-	ask := !c.Yes && !c.DryRun && s.isTerminal(s.stdin)
-	if !c.Yes && !c.DryRun && !ask {
-		s.faults.Add("dead discard gives events up for good: say --yes, or look first with --dry-run")
+	if !c.DryRun {
+		c.required(s, "dead discard drops events for good: set --yes, or look first with --dry-run")
 	}
 	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
-		found, err := c.find(ctx, target, client, filter)
+		found, err := c.find(ctx, client, filter)
 		if err != nil {
 			return err
 		}
 		if c.DryRun {
 			return c.print(s, discarded{DryRun: true, Discarded: found.count, Letters: found.letters})
 		}
-		if ask && found.count > 0 {
-			fmt.Fprintf(s.stderr, "Discard %s in %s, so that they are never delivered? Type yes: ", letters(found.count), target.name)
-			answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
-			if strings.TrimSpace(answer) != "yes" {
-				return errors.New("nothing was changed, for the answer was not yes")
+		if found.count > 0 {
+			if err := c.confirm(s, "Discard %s in %s? They will never be delivered.", letters(found.count), target.name); err != nil {
+				return err
 			}
 		}
 		var result discarded
-		// By their numbers: an event that dies only now was not in what the answer was about.
-		err = batches(found.seqs, func(seqs []int64) error {
-			only := filter
-			only.Seqs = seqs
-			n, err := client.Discard(ctx, only)
-			result.Discarded += n
-			return err
-		})
+		for filter.Seqs = range slices.Chunk(found.seqs, deadPage) {
+			var n int
+			n, err = client.Discard(ctx, filter)
+			if result.Discarded += n; err != nil {
+				break
+			}
+		}
 		if printErr := c.print(s, result); err == nil {
 			return printErr
 		}
-		return target.explain(err)
+		return err
 	})
 }
 

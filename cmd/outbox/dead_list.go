@@ -25,7 +25,7 @@ func (c *deadList) Run(s *session) error {
 	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
 		list, err := client.DeadLetters(ctx, filter, nil, limit+1)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		more := len(list) > limit
 		if more {

@@ -16,21 +16,21 @@ type deadReplay struct {
 	AllowWhen bool `help:"Allow when in the routing configs of events, like allow_when_per_event of run."`
 }
 
-// replayed is what --json prints.
+// replayed is the output of --json.
 type replayed struct {
 	DryRun   bool               `json:"dry_run"`
-	Replayed int                `json:"replayed"`          // dead letters; those that would be, in a dry run
-	Letters  []admin.DeadLetter `json:"letters,omitempty"` // of a dry run
+	Replayed int                `json:"replayed"`          // dead letters; in a dry run, those that would be
+	Letters  []admin.DeadLetter `json:"letters,omitempty"` // in a dry run
 	Refused  []refusal          `json:"refused"`
 }
 
-// refusal is an event that would be dead again at once.
+// refusal is an event that would die again at once.
 type refusal struct {
 	Seq   int64  `json:"seq"`
 	Error string `json:"error"`
 }
 
-// Run makes dead letters due again, but for those of events that cannot be routed.
+// Run makes dead letters due again, except for events that cannot be routed.
 func (c *deadReplay) Run(s *session) error {
 	target, filter := c.deadSelection.check(s)
 	config := c.routingFlags.check(s)
@@ -43,45 +43,35 @@ func (c *deadReplay) Run(s *session) error {
 		return err
 	}
 	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
-		found, err := c.find(ctx, target, client, filter)
+		found, err := c.find(ctx, client, filter)
 		if err != nil {
 			return err
 		}
 		result := replayed{DryRun: c.DryRun, Refused: []refusal{}}
 		refused := map[int64]bool{}
-		err = batches(found.seqs, func(seqs []int64) error {
-			events, err := client.Events(ctx, seqs, 0)
-			if err != nil {
-				return err
+		for seqs := range slices.Chunk(found.seqs, deadPage) {
+			var events []admin.Event
+			if events, err = client.Events(ctx, seqs, 0); err != nil {
+				break
 			}
-			only := filter
-			only.Seqs = seqs
-			targets := map[int64][]string{} // that gave up
-			err = eachDeadPage(ctx, client, only, func(page []admin.DeadLetter) error {
-				for _, letter := range page {
-					targets[letter.Seq] = append(targets[letter.Seq], letter.Target)
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			only.Seqs = nil
+			filter.Seqs = nil
 			for i := range events {
-				if err := routable(table, config.Publishers, &events[i], targets[events[i].Seq]); err != nil {
-					result.Refused = append(result.Refused, refusal{events[i].Seq, oneLine(err.Error())})
-					refused[events[i].Seq] = true
+				e := &events[i]
+				if fault := routable(table, config.Publishers, e, found.targets[e.Seq]); fault != nil {
+					result.Refused, refused[e.Seq] = append(result.Refused, refusal{e.Seq, oneLine(fault.Error())}), true
 					continue
 				}
-				only.Seqs = append(only.Seqs, events[i].Seq)
+				filter.Seqs = append(filter.Seqs, e.Seq)
 			}
-			if c.DryRun || len(only.Seqs) == 0 {
-				return nil
+			if c.DryRun || len(filter.Seqs) == 0 {
+				continue
 			}
-			n, err := client.Replay(ctx, only)
-			result.Replayed += n
-			return err
-		})
+			var n int
+			n, err = client.Replay(ctx, filter)
+			if result.Replayed += n; err != nil {
+				break
+			}
+		}
 		for _, letter := range found.letters {
 			if !refused[letter.Seq] {
 				result.Letters = append(result.Letters, letter)
@@ -90,17 +80,15 @@ func (c *deadReplay) Run(s *session) error {
 		}
 		if printErr := c.print(s, result); err == nil {
 			err = printErr
-		} else {
-			err = target.explain(err)
 		}
-		if err == nil && len(refused) > 0 {
-			err = fmt.Errorf("%d of %d events cannot be routed and %s dead", len(refused), len(found.seqs), english.Either(len(refused), "stays", "stay"))
+		if n := len(refused); err == nil && n > 0 {
+			err = failf("%d of %d events cannot be routed and %s dead", n, len(found.seqs), english.Either(n, "stays", "stay"))
 		}
 		return err
 	})
 }
 
-// routable tells why the forwarder would not deliver e to targets.
+// routable returns the reason why a forwarder would not deliver e to targets, or nil.
 func routable(table *router.Table, known []string, e *admin.Event, targets []string) error {
 	if e.RoutingConfig == "" && e.RoutingKey != "" && len(known) > 0 {
 		config, err := router.SimpleRouting(e.RoutingKey).JSON()
@@ -117,9 +105,9 @@ func routable(table *router.Table, known []string, e *admin.Event, targets []str
 		return err
 	}
 	for _, name := range targets {
-		// The forwarder would find nobody who wants it, and skip it.
+		// The forwarder would skip the delivery, because its target is gone.
 		if name != admin.Unrouted && !slices.ContainsFunc(plan.Targets, func(t *router.Target) bool { return t.Name == name }) && (plan.Fallback == nil || plan.Fallback.Name != name) {
-			return fmt.Errorf("routing_config has no target %q, so that a replay would deliver it to nobody; publish the event anew and discard this one", name)
+			return fmt.Errorf("routing_config has no target %q, so a replay would deliver nothing; publish the event again and discard this one", name)
 		}
 	}
 	return nil

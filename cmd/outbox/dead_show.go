@@ -63,10 +63,10 @@ func (c *deadShow) Run(s *session) error {
 	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
 		events, err := client.Events(ctx, filter.Seqs, math.MaxInt32)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		if len(events) == 0 {
-			return fmt.Errorf("there is no event %d", filter.Seqs[0])
+			return failf("there is no event %d", filter.Seqs[0])
 		}
 		var dead []admin.DeadLetter
 		err = eachDeadPage(ctx, client, filter, func(page []admin.DeadLetter) error {
@@ -75,11 +75,11 @@ func (c *deadShow) Run(s *session) error {
 		})
 		switch {
 		case err != nil:
-			return target.explain(err)
+			return err
 		case len(dead) == 0 && filter.Target != "":
-			return fmt.Errorf("event %d has no dead letter for target %q", filter.Seqs[0], filter.Target)
+			return failf("event %d has no dead letter for target %q", filter.Seqs[0], filter.Target)
 		case len(dead) == 0:
-			return fmt.Errorf("event %d is not dead", filter.Seqs[0])
+			return failf("event %d is not dead", filter.Seqs[0])
 		}
 		shown := newDeadEvent(&events[0], dead)
 		if c.JSON {

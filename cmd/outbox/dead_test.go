@@ -243,7 +243,7 @@ func TestDeadReplay(t *testing.T) {
 		r := b.outbox("dead", "replay", "--seq", "1", "--seq", "5", "--seq", "99").require(t, statusFailed)
 		require.Equal(t, "outbox: event 5 is not dead; there is no event 99; nothing was changed\n", r.stderr)
 		r = b.outbox("dead", "replay", "--seq", "1", "--tenant", "zoo").require(t, statusFailed)
-		require.Contains(t, r.stderr, "event 1 has no dead letter that the other filters let through")
+		require.Contains(t, r.stderr, "event 1 has no dead letter that the other filters select")
 		require.Equal(t, before, b.statuses())
 
 		dry := b.outbox("dead", "replay", "--all", "--dry-run", "--json").require(t, statusFailed)
@@ -366,7 +366,7 @@ func TestDeadDiscard(t *testing.T) {
 		b := bury(t, url, open)
 		before := b.statuses()
 		r := b.outbox("dead", "discard", "--all").require(t, statusUsage)
-		require.Contains(t, r.stderr, "say --yes")
+		require.Contains(t, r.stderr, "set --yes")
 		r = b.outbox("dead", "discard", "--seq", "4", "--seq", "5", "--yes").require(t, statusFailed)
 		require.Equal(t, "outbox: event 5 is not dead; nothing was changed\n", r.stderr)
 		r = b.outbox("dead", "discard", "--tenant", "acme", "--dry-run").require(t, statusDone)
@@ -414,9 +414,9 @@ func TestDeadWrongUse(t *testing.T) {
 		args []string
 		want string
 	}{
-		"replay, which":       {[]string{"replay"}, "which dead letters? Say --seq"},
-		"discard, which":      {[]string{"discard", "--yes"}, "which dead letters? Say --seq"},
-		"all and a filter":    {[]string{"replay", "--all", "--topic", "t"}, "--all: there is a filter as well"},
+		"replay, which":       {[]string{"replay"}, "no dead letters selected: set --seq"},
+		"discard, which":      {[]string{"discard", "--yes"}, "no dead letters selected: set --seq"},
+		"all and a filter":    {[]string{"replay", "--all", "--topic", "t"}, "--all: there is a filter too"},
 		"empty filter":        {[]string{"discard", "--yes", "--topic", "t", "--tenant", ""}, "--tenant: is empty"},
 		"empty since":         {[]string{"replay", "--since", ""}, `--since: "" is neither a time`},
 		"seq, text":           {[]string{"replay", "--seq", "1,x"}, `--seq: "x" is not the number of an event`},

@@ -59,14 +59,14 @@ func (c *diagnoseCommand) Run(s *session) error {
 	older := s.faults.Duration("--older-than", c.OlderThan, 0)
 	top := s.faults.Number("--top", c.Top, 0, 1000)
 	over := s.faults.Duration("--over", c.Over, 0)
-	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
+	return s.withDatabase(target, false, func(ctx context.Context, db *sql.DB) error {
 		ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout+over)
 		defer cancel()
 		d, err := diagnose(ctx, db, monitor.Config{
 			Schema: target.tables, Thresholds: s.config.Thresholds(), DefaultPublisher: s.config.StandardPublisher(),
 		}, older, over, s.log)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		d.Causes = d.Causes[:min(top, len(d.Causes))]
 		if c.JSON {
@@ -75,7 +75,7 @@ func (c *diagnoseCommand) Run(s *session) error {
 			err = d.write(s.stdout, older)
 		}
 		if err == nil && !d.Healthy {
-			err = fmt.Errorf("not healthy: %s", d.verdict())
+			err = failf("not healthy: %s", d.verdict())
 		}
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -15,16 +16,19 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// explain says what a database error means and what to do about it. Neither the driver's text nor this one has the password.
+// explain adds to an error of the database what it means and how to remedy it. It returns a [failure], and an error of writing output, as they are. No
+// text has the password.
 func (s source) explain(err error) error {
 	var refused *pgconn.PgError
 	var file *sqlite.Error
 	var network *net.OpError
 	var name *net.DNSError
 	var connect *pgconn.ConnectError
+	var failed failure
+	var output *fs.PathError
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.As(err, &failed), errors.As(err, &output):
+		return err
 	case errors.Is(err, schema.ErrSchema):
 		return fmt.Errorf("%s: %w", s.name, err)
 	case s.hosts > 1 && errors.As(err, &connect):

@@ -118,7 +118,7 @@ func TestPortInUse(t *testing.T) {
 		r := outbox("run", "--once", "--to", "console://stdout", "--log-level", "error", "--metrics-port", taken.Addr().String(), "--database-url", url).
 			require(t, statusFailed)
 		require.Equal(t, "outbox: cannot listen at "+taken.Addr().String()+": bind: address already in use; "+
-			"set metrics_port (METRICS_PORT) to a port that is free, or stop what uses it\n", r.stderr)
+			"set metrics_port (METRICS_PORT) to a free port, or stop what uses this one\n", r.stderr)
 		require.Empty(t, r.stdout)
 		require.Regexp(t, `pending +- +1 `, outbox("stats", "--database-url", url).require(t, statusDone).stdout)
 	})

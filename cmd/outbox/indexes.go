@@ -20,7 +20,7 @@ func (c *indexesCommand) Run(s *session) error {
 	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
 		list, err := st.Indexes(ctx)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		if err := c.print(s, list); err != nil {
 			return err
@@ -35,9 +35,9 @@ func (c *indexesCommand) Run(s *session) error {
 		case 0:
 			return nil
 		case 1:
-			return fmt.Errorf("1 index is missing or invalid; the statement above puts it right")
+			return failf("1 index is missing or invalid; the statement above repairs it")
 		}
-		return fmt.Errorf("%s missing or invalid; the statements above put that right", english.Count(lacking, "index is", "indexes are"))
+		return failf("%s missing or invalid; the statements above repair them", english.Count(lacking, "index is", "indexes are"))
 	})
 }
 

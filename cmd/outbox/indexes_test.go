@@ -57,7 +57,7 @@ func TestIndexes(t *testing.T) {
 		}
 		r := outbox("indexes", "--database-url", url).require(t, statusFailed)
 		require.Regexp(t, `outbox_created +outbox +missing +- +- +-`, r.stdout)
-		require.Contains(t, r.stderr, "indexes are missing or invalid; the statements above put that right")
+		require.Contains(t, r.stderr, "indexes are missing or invalid; the statements above repair them")
 		lacking := states(statusFailed)
 		require.Equal(t, store.IndexExtra, lacking["mine"].State)
 		for _, name := range dropped {

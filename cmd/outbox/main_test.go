@@ -203,7 +203,7 @@ func TestWrongUse(t *testing.T) {
 		"no destination":      {[]string{"run", "--database-url", database}, "no destination: set --to"},
 		"destination twice":   {[]string{"run", "--database-url", database, "--to", "console://", "--destination", "default=console://"}, `two destinations named "default"`},
 		"destination no name": {[]string{"run", "--database-url", database, "--destination", "=console://"}, "want NAME=URL"},
-		"down unconfirmed":    {[]string{"migrate", "down", "--database-url", database}, "say --yes"},
+		"down unconfirmed":    {[]string{"migrate", "down", "--database-url", database}, "set --yes"},
 		"schema on SQLite":    {[]string{"stats", "--database-url", database, "--schema", "shop"}, "SQLite has no schemas"},
 		"listen on SQLite":    {[]string{"run", "--to", "console://", "--listen", "--database-url", database}, "--listen: SQLite sends no notifications"},
 		"print, no dialect":   {[]string{"migrate", "print"}, "no dialect: set --dialect"},

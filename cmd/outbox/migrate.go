@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/bento-outbox/watermill-outbox/schema"
@@ -43,8 +42,8 @@ func (p partitionFlags) check(dialect schema.Dialect, f *faults) int64 {
 func (c *migrateUp) Run(s *session) error {
 	target := s.database()
 	target.tables.PartitionSize = c.partitionFlags.check(target.dialect, &s.faults)
-	return s.withDatabase(target.openOrCreate, func(ctx context.Context, db *sql.DB) error {
-		m, err := target.migrator(db)
+	return s.withDatabase(target, true, func(ctx context.Context, db *sql.DB) error {
+		m, err := schema.NewMigrator(db, target.tables)
 		if err != nil {
 			return err
 		}
@@ -53,10 +52,10 @@ func (c *migrateUp) Run(s *session) error {
 			fmt.Fprintln(s.stdout, "applied", migrationName(one))
 		}
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		if len(applied) == 0 && target.tables.PartitionSize > 0 {
-			return errors.New("the tables are up to date; whether they are partitioned is decided when they are created")
+			return failf("the tables are up to date; only new tables can be partitioned")
 		}
 		if len(applied) == 0 {
 			fmt.Fprintln(s.stdout, "nothing to do: the tables are up to date")

@@ -1,34 +1,30 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"strings"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 type migrateDown struct {
 	databaseFlags
-	Yes bool `short:"y" help:"Do not ask for confirmation."`
+	confirmation
 }
 
-// Run takes the newest applied migration back, after somebody said yes.
+// Run reverts the newest applied migration, after confirmation.
 func (c *migrateDown) Run(s *session) error {
 	target := s.database()
-	ask := !c.Yes && s.isTerminal(s.stdin)
-	if !c.Yes && !ask {
-		s.faults.Add("migrate down drops tables with all they hold: say --yes")
-	}
-	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
-		m, err := target.migrator(db)
+	c.required(s, "migrate down drops tables with their data: set --yes")
+	return s.withDatabase(target, false, func(ctx context.Context, db *sql.DB) error {
+		m, err := schema.NewMigrator(db, target.tables)
 		if err != nil {
 			return err
 		}
 		list, err := m.Status(ctx)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		newest := ""
 		for _, one := range list {
@@ -40,19 +36,15 @@ func (c *migrateDown) Run(s *session) error {
 			fmt.Fprintln(s.stdout, "nothing to do: no migration is applied")
 			return nil
 		}
-		if ask {
-			fmt.Fprintf(s.stderr, "Take %s back in %s, and drop its tables with all they hold? Type yes: ", newest, target.name)
-			answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
-			if strings.TrimSpace(answer) != "yes" {
-				return errors.New("nothing was changed, for the answer was not yes")
-			}
+		if err := c.confirm(s, "Revert %s in %s? This drops its tables with their data.", newest, target.name); err != nil {
+			return err
 		}
 		taken, err := m.Down(ctx)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		if taken != nil {
-			fmt.Fprintln(s.stdout, "took back", migrationName(*taken))
+			fmt.Fprintln(s.stdout, "reverted", migrationName(*taken))
 		}
 		return nil
 	})

@@ -84,7 +84,7 @@ func currentSchema(d database) (name string, answered bool) {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	db, err := d.open(ctx)
+	db, err := d.open(ctx, false)
 	if err != nil {
 		return "", false
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 	"time"
+
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 type migrateStatus struct{ databaseFlags }
@@ -13,14 +15,14 @@ type migrateStatus struct{ databaseFlags }
 // Run lists all migrations and when they were applied.
 func (c *migrateStatus) Run(s *session) error {
 	target := s.database()
-	return s.withDatabase(target.open, func(ctx context.Context, db *sql.DB) error {
-		m, err := target.migrator(db)
+	return s.withDatabase(target, false, func(ctx context.Context, db *sql.DB) error {
+		m, err := schema.NewMigrator(db, target.tables)
 		if err != nil {
 			return err
 		}
 		list, err := m.Status(ctx)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
 		fmt.Fprintln(t, "migration\tapplied")

@@ -45,7 +45,7 @@ func TestMigrateUpStatusDown(t *testing.T) {
 
 		run("down").require(t, statusUsage)
 		require.Equal(t, 9, tableCount(t, open(), url, "shop"), "unconfirmed")
-		require.Equal(t, "took back 001_outbox\n", run("down", "--yes").require(t, statusDone).stdout)
+		require.Equal(t, "reverted 001_outbox\n", run("down", "--yes").require(t, statusDone).stdout)
 		require.Zero(t, tableCount(t, open(), url, "shop"))
 		require.Contains(t, run("down", "--yes").require(t, statusDone).stdout, "nothing to do")
 	})
@@ -62,11 +62,11 @@ func TestMigrateDownAsksAtATerminal(t *testing.T) {
 	}
 	for _, text := range []string{"", "\n", "no\n", "y\n"} {
 		r := answer(text).require(t, statusFailed)
-		require.Contains(t, r.stderr, "Take 001_outbox back in SQLite file")
+		require.Contains(t, r.stderr, "Revert 001_outbox in SQLite file")
 		require.Contains(t, r.stderr, "nothing was changed")
 	}
 	outbox("stats", "--database-url", database).require(t, statusDone)
-	require.Equal(t, "took back 001_outbox\n", answer("yes\n").require(t, statusDone).stdout)
+	require.Equal(t, "reverted 001_outbox\n", answer("yes\n").require(t, statusDone).stdout)
 }
 
 // What is printed does what up and down do, through the driver and, where they are installed, psql and sqlite3.

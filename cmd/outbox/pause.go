@@ -37,7 +37,7 @@ func (p pausable) change(s *session, do func(ctx context.Context, client *admin.
 	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
 		list, err := client.Pauses(ctx)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		var now *admin.Pause
 		if i := slices.IndexFunc(list, func(c admin.Pause) bool { return c.Kind == what.Kind && c.Name == what.Name }); i >= 0 {
@@ -45,7 +45,7 @@ func (p pausable) change(s *session, do func(ctx context.Context, client *admin.
 		}
 		said, err := do(ctx, client, what, now)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		_, err = fmt.Fprintln(s.stdout, said)
 		return err

@@ -20,7 +20,7 @@ func openPool(t *testing.T, dsn string, change func(*config.Database)) *sql.DB {
 	require.NoError(t, err)
 	c := config.Default().Database
 	change(&c)
-	db, err := database{source: s, pool: daemonPool(c)}.open(t.Context())
+	db, err := database{source: s, pool: daemonPool(c)}.open(t.Context(), false)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	return db

@@ -37,9 +37,9 @@ func (c *runCommand) Run(s *session) error {
 		return err
 	}
 	defer health.close()
-	db, err := d.target.open(ctx)
+	db, err := d.target.open(ctx, false)
 	if err != nil {
-		return err
+		return d.target.explain(err)
 	}
 	defer db.Close()
 	cfg := s.config.Forwarder()

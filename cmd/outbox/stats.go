@@ -54,11 +54,11 @@ func (c *statsCommand) Run(s *session) error {
 	return s.withStore(target, func(ctx context.Context, st *store.Store) error {
 		backlog, err := st.Backlog(ctx, c.Exact)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		controls, err := st.Controls(ctx)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		if c.JSON {
 			return json.NewEncoder(s.stdout).Encode(newStats(backlog, controls))

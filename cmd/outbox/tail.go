@@ -58,7 +58,7 @@ func (c *tailCommand) Run(s *session) error {
 		f := follower{store: st, look: store.Look{Inline: inline, Filter: store.Filter{Tenants: c.Tenant, Topics: c.Topic}}}
 		first, err := f.begin(ctx, lines)
 		if err != nil {
-			return target.explain(err)
+			return err
 		}
 		if err := c.print(s, first); err != nil || c.NoFollow {
 			return err
