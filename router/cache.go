@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// cache keeps what was used lately, in two generations: when the young one is full it becomes the old one, and what the old
-// one had is dropped unless it was asked for again. It holds at most twice its limits. It is safe for concurrent use.
+// cache keeps recently used values in two generations: when the young one is full it replaces the old one, whose values are dropped unless they
+// were used again. It holds at most twice its limits. It is safe for concurrent use.
 type cache[V any] struct {
 	entries, bytes int // limits of one generation; bytes counts keys
 
@@ -19,7 +19,7 @@ func newCache[V any](entries, bytes int) *cache[V] {
 	return &cache[V]{entries: entries, bytes: bytes, young: make(map[string]V)}
 }
 
-// get returns the value of key. When there is none it is made, possibly by several callers at once.
+// get returns the value of key. When there is none it calls make; concurrent callers may do so several times.
 func (c *cache[V]) get(key string, make func() V) V {
 	c.mu.RLock()
 	v, found := c.young[key]
@@ -45,10 +45,10 @@ func (c *cache[V]) put(key string, v V) {
 	if _, found := c.young[key]; !found {
 		c.size += len(key)
 	}
-	c.young[strings.Clone(key)] = v // key may be part of a longer text
+	c.young[strings.Clone(key)] = v // key may be a part of a longer text
 }
 
-// len counts what is kept; what is in both generations counts twice.
+// len returns the number of entries; one in both generations counts twice.
 func (c *cache[V]) len() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
-// RoutingConfig says which destinations get an event. Its JSON form is what an event carries and what a routes file holds:
+// RoutingConfig is where an event goes. Events carry its JSON form, and routes files contain it:
 //
 //	{"version":1,"strategy":"best_effort","fallback":"default.events","targets":[
 //	  {"destination":"kafka://search.index","conditions":{"payload.visible":true}}]}
@@ -17,46 +17,47 @@ type RoutingConfig struct {
 	Version int `json:"version,omitempty"`
 	// Strategy defaults to BestEffort.
 	Strategy Strategy `json:"strategy,omitempty"`
-	// Fallback is the destination of events that no target matched, or that a target gave up; empty for none.
+	// Fallback is the destination of events that no target matches or that a target gives up. Empty means none.
 	Fallback string `json:"fallback,omitempty"`
-	// Targets are decided on one by one. Without any the fallback gets all events; without a fallback either, the config counts as none.
+	// Targets decide independently. Without targets the fallback receives every event; without a fallback either, the config is ignored.
 	Targets []TargetConfig `json:"targets"`
 }
 
-// TargetConfig is one target of a [RoutingConfig]. What it says is done in the order match, sample, delay, transform.
+// TargetConfig is one target of a [RoutingConfig]. It matches, samples, delays and transforms, in this order.
 type TargetConfig struct {
 	// Name is unique in its config. Defaults to Destination.
 	Name string `json:"name,omitempty"`
 	// Destination is name://topic, or a bare topic for the default publisher.
 	Destination string `json:"destination"`
-	// Conditions are JSON in MongoDB's query language, see [middleware.Match]. Empty matches every event.
+	// Conditions are JSON in MongoDB's query language; see [middleware.MatchConfig]. Empty matches every event.
 	Conditions json.RawMessage `json:"conditions,omitempty"`
-	// When is an expr expression that must hold as well, for trusted authors: see [Config].AllowExprPerEvent.
+	// When is an expr expression that must be true as well; see [middleware.MatchConfig]. Its authors must be trusted; see
+	// [Config].AllowExprPerEvent.
 	When string `json:"when,omitempty"`
-	// SamplingRate is the share of the matching events that is delivered, 0..1. Nil means all.
+	// SamplingRate is the share of the matching events that is delivered, 0 to 1. Nil means all.
 	SamplingRate *float64 `json:"sampling_rate,omitempty"`
-	// SamplingKey is a path whose value is sampled in place of the event's id, so that the events of one customer stay together.
+	// SamplingKey is a path whose value is sampled instead of the event's id, so that the events of one customer stay together.
 	SamplingKey string `json:"sampling_key,omitempty"`
-	// DelaySeconds counts from when the event was stored. At most 366 days.
+	// DelaySeconds counts from the time the event was stored. At most 366 days.
 	DelaySeconds float64 `json:"delay_seconds,omitempty"`
-	// Transform changes the payload that the destination gets. Nil leaves it as it is, to the byte.
+	// Transform changes the payload for this destination. Nil keeps it byte for byte.
 	Transform *middleware.TransformConfig `json:"transform,omitempty"`
 	// RetryPolicy is the name of a policy. Defaults to "default".
 	RetryPolicy string `json:"retry_policy,omitempty"`
-	// OnDead says what becomes of later events of the same key when one is dead. Defaults to Continue.
+	// OnDead is what happens to later events of a key when one is dead. Defaults to Continue.
 	OnDead OnDead `json:"on_dead,omitempty"`
 }
 
-// OnDead says whether later events of a key wait for a dead one.
+// OnDead is whether later events of a key wait for a dead one.
 type OnDead string
 
-// What a target may do with later events of a key.
+// What a target can do with later events of a key.
 const (
 	Continue OnDead = "continue" // deliver them
 	HoldKey  OnDead = "hold_key" // hold them until the dead one is replayed or discarded
 )
 
-// JSON returns the config's JSON form on one line.
+// JSON returns the JSON form of c on one line.
 func (c RoutingConfig) JSON() ([]byte, error) {
 	text, err := marshal(c)
 	if err != nil {
@@ -65,8 +66,8 @@ func (c RoutingConfig) JSON() ([]byte, error) {
 	return []byte(text), nil
 }
 
-// Validate reports all that is wrong with c, as far as it can be told without knowing publishers and own policies; see
-// [Table.Validate]. The error is an [InvalidConfigError].
+// Validate returns an [InvalidConfigError] with everything that is wrong with c. It knows neither publishers nor policies other than the
+// built-in ones; see [Table.Validate].
 func (c RoutingConfig) Validate() error {
 	r := &reader{}
 	for i, t := range c.Targets {
@@ -85,8 +86,8 @@ func (c RoutingConfig) Validate() error {
 	return err
 }
 
-// ParseConfig reads a config from JSON, strictly: unknown and duplicate keys are faults. The error is an [InvalidConfigError]
-// with all the faults of the form; [RoutingConfig.Validate] and [Table.Validate] look at what it says.
+// ParseConfig parses the JSON form of a config. Unknown and duplicate keys are faults. The error is an [InvalidConfigError] with all
+// faults of the form; [RoutingConfig.Validate] and [Table.Validate] check the values.
 func ParseConfig(text []byte) (RoutingConfig, error) {
 	r := &reader{limits: Limits{}.withDefaults()}
 	cfg := r.config(r.parse(string(text), ""))

@@ -8,13 +8,13 @@ import (
 // ErrInvalidConfig is wrapped by every error about a routing config or a routes file.
 var ErrInvalidConfig = middleware.ErrInvalid
 
-// InvalidConfigError lists all the faults of one config or routes file.
+// InvalidConfigError lists all faults of a config or routes file.
 type InvalidConfigError = middleware.InvalidError
 
-// Fault is one thing that is wrong, with its place as a JSON pointer.
+// Fault is one mistake, with the JSON pointer of its place.
 type Fault = middleware.Fault
 
-// invalid returns the error that says what was collected, or nil.
+// invalid returns an InvalidConfigError with the faults found, or nil when there are none.
 func invalid(found rules.Faults) error {
 	if len(found.List) == 0 {
 		return nil

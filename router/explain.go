@@ -7,39 +7,39 @@ import (
 	"unicode/utf8"
 )
 
-// Explanation says where one event goes and why.
+// Explanation is where an event goes and why.
 type Explanation struct {
 	ID         string     `json:"id"`
 	Strategy   Strategy   `json:"strategy"`
 	Deliveries []Delivery `json:"deliveries"`
-	// Route is the static route that the plan comes from, and Version its routing_version.
+	// Route is the static route of the plan, and Version its routing_version.
 	Route   string `json:"route,omitempty"`
 	Version string `json:"routing_version,omitempty"`
-	// Error says why the event, or one of its targets, cannot be planned. Empty when all can.
+	// Error is why the event, or the first such target, cannot be planned. Empty when everything can.
 	Error string `json:"error"`
 }
 
-// Delivery is what one target does with the event of an [Explanation].
+// Delivery is what one target of an [Explanation] does with the event.
 type Delivery struct {
 	Target      string `json:"target"`
 	Destination string `json:"destination"`
-	Decision    string `json:"decision"` // deliver or skip
-	Reason      Reason `json:"reason"`   // of a target that cannot be planned, or that another one holds up: error
-	// Condition is the first one that is not met, as its author wrote it. Of reason condition only.
+	Decision    string `json:"decision"` // "deliver" or "skip"
+	Reason      Reason `json:"reason"`
+	// Condition is the first condition that is not met, as its author wrote it, when that is the reason.
 	Condition    string  `json:"condition,omitempty"`
 	DelaySeconds float64 `json:"delay_seconds"`
 	RetryPolicy  string  `json:"retry_policy"`
-	// Payload is what the destination gets: JSON as it is, any other text as a string, bytes as a base64 string. Null
-	// when it gets nothing.
+	// Payload is what the destination receives: JSON unchanged, other text as a string, other bytes as a base64 string. Null
+	// when it receives nothing.
 	Payload json.RawMessage `json:"payload"`
-	// Bytes are those of the payload, exactly.
+	// Bytes are the exact bytes of the payload.
 	Bytes []byte `json:"-"`
 }
 
-// Unplanned is the reason of a delivery that does not happen because a target cannot be planned.
+// Unplanned is the reason of a delivery that does not happen because its target, or with [AllOrNothing] another one, has an error.
 const Unplanned Reason = "error"
 
-// Resolver finds the plan of an event. It is a [Table] or a [Live].
+// Resolver resolves events to plans. [Table] and [Live] implement it.
 type Resolver interface {
 	Resolve(e *Event) (*Plan, error)
 }

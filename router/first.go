@@ -8,35 +8,35 @@ import (
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
-// Step is what the first pass of an event does at one target.
+// Step is what the first pass of an event does for one target.
 type Step struct {
 	Target *Target
 	Decision
-	// Err says why the target cannot be planned: it gives up at once. The error is permanent.
+	// Err is why the target gives up at once. It is permanent.
 	Err error
-	// Cause is why a fallback takes the event: for a target that cannot be planned, or because no target matched.
+	// Cause is why a fallback receives the event: the error of a target, or [NoTargetMatched].
 	Cause string
 }
 
-// Destinations knows where deliveries can go.
+// Destinations knows where events can be delivered.
 type Destinations interface {
-	// Check reports why nothing can be delivered to destination, by its name alone.
+	// Check returns an error when nothing can be delivered to destination, judging by its name alone.
 	Check(destination string) error
 }
 
-// NoTargetMatched is the cause of a fallback that takes an event because no target matched.
+// NoTargetMatched is the cause of a fallback that receives an event because no target matched.
 const NoTargetMatched = "no target matched"
 
 var errOtherTarget = errors.New("not sent, for another target of the event cannot be")
 
-// First returns what the first pass of e does: a step for each target, in their order, and behind them one for each time that the fallback takes
-// the event. It appends them to steps. The same event always gets the same answer.
+// First appends to steps what the first pass of e does, and returns them: a step for each target, in order, then one for each time that the
+// fallback receives the event.
 //
-// The fallback takes the event when no target matched, and once for each target that cannot be planned, in its name, unless that has the
-// fallback's destination itself. A sampling miss is a match. When the strategy is [AllOrNothing] and a target cannot be planned, none is
-// delivered, and the fallback takes nothing.
+// The fallback receives the event when no target matches, and once for each target with an error, in its name, unless that target has the
+// destination of the fallback. A sampling miss is a match. With [AllOrNothing], an error of one target stops all deliveries, those of
+// the fallback included.
 //
-// First does not modify e and is safe for concurrent use. known may be nil: then any destination will do.
+// The same event always gets the same steps. First does not modify e and is safe for concurrent use. A nil known accepts any destination.
 func (p *Plan) First(e *Event, known Destinations, steps []Step) []Step {
 	if !p.looks {
 		return p.first(e, nil, known, steps)
@@ -84,12 +84,12 @@ func (p *Plan) first(e *Event, subject *rules.Subject, known Destinations, steps
 	return steps
 }
 
-// FallsBack reports whether a delivery to destination that gave up goes on to the fallback.
+// FallsBack reports whether a delivery to destination that gives up continues at the fallback.
 func (p *Plan) FallsBack(destination string) bool {
 	return p.Fallback != nil && destination != p.Fallback.Destination
 }
 
-// standIn is the step of the fallback, in the name of what it stands in for.
+// standIn returns the step of the fallback in the name of a target.
 func (p *Plan) standIn(name string, e *Event, known Destinations, cause string) Step {
 	t := *p.Fallback
 	t.Name = name

@@ -2,13 +2,13 @@ package router
 
 import "github.com/bento-outbox/watermill-outbox/middleware"
 
-// Limits bound what one routing config may cost. A zero field means its default.
+// Limits bound the cost of one routing config. A zero field selects its default.
 type Limits struct {
 	ConfigSize int // bytes of a config; default 64 KiB
 	Targets    int // default 50
 	Nodes      int // JSON values of a config; default 5,000
-	// Match bounds the conditions and the transform of each target. Its Work and Output are those of one event: the targets share them in equal
-	// parts, so that what one of them costs never changes what becomes of another.
+	// Match bounds the conditions, sampling key and transform of each target. Work and Output are for one event: its targets share them in
+	// equal parts, so that the cost of one target never affects another.
 	Match middleware.Limits
 }
 
@@ -33,7 +33,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// shared returns l with the part of one of the targets that look into an event.
+// shared returns l with the share of one of targets.
 func (l Limits) shared(targets []TargetConfig) Limits {
 	looks, transforms := 0, 0
 	for _, t := range targets {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// pattern is a topic pattern: segments between dots, where * stands for one and ** for any number of them, none included.
+// pattern is a topic pattern: segments between dots, in which * matches one segment and ** any number of segments.
 type pattern []string
 
 const maxPattern = 500 // bytes
@@ -27,7 +27,7 @@ func parsePattern(text string) (pattern, error) {
 	return p, nil
 }
 
-// exact tells whether p has no stars.
+// exact reports whether p has no stars.
 func (p pattern) exact() bool {
 	for _, segment := range p {
 		if segment == "*" || segment == "**" {
@@ -37,7 +37,7 @@ func (p pattern) exact() bool {
 	return true
 }
 
-// matches takes time in proportion to the product of both lengths at most: only the last ** is ever tried again.
+// matches reports whether p matches topic. It takes time proportional to the product of both lengths: it backtracks to the last ** only.
 func (p pattern) matches(topic []string) bool {
 	i, j, star, resume := 0, 0, -1, 0
 	for j < len(topic) {

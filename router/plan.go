@@ -1,12 +1,12 @@
-// Package router decides where an event goes. It is pure: no I/O, no clock of its own, safe for concurrent use.
+// Package router decides where an event goes. It does no I/O, reads no clock, and is safe for concurrent use.
 //
-// A [Table] resolves an event to a [Plan], whose targets each decide what they do with it. Which function you want:
+// A [Table] resolves an event to a [Plan]; each [Target] of the plan decides whether it receives the event, when, and with which payload.
 //
-//   - write a config: [NewBuilder], [SimpleRouting], [ConditionalRouting], [SamplingRouting], or the JSON of [RoutingConfig]
-//   - check a config: [ParseConfig], [RoutingConfig.Validate], [Table.Validate]
-//   - read a routes file: [ParseRoutes]
-//   - route: [NewTable], [Table.Resolve], [Plan.First], [Target.Decide]; [NewLive] to reload routes while a forwarder runs
-//   - see why: [Explain]
+//   - Write a config with [NewBuilder], [SimpleRouting], [ConditionalRouting], [SamplingRouting], or as JSON; see [RoutingConfig].
+//   - Check a config with [ParseConfig], [RoutingConfig.Validate] or [Table.Validate].
+//   - Read static routes from a file with [ParseRoutes].
+//   - Give a forwarder a [Table], or a [Live] to reload routes while it runs.
+//   - See where an event goes and why with [Explain].
 package router
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
-// Event is what routing sees of an event. Routing does not modify it.
+// Event is an event to route. Routing does not modify it.
 type Event struct {
 	ID, Topic                  string
 	TenantID                   string
@@ -28,14 +28,14 @@ type Event struct {
 	OccurredAt, CreatedAt      time.Time
 	Payload                    []byte
 	Metadata                   message.Metadata
-	RoutingKey                 string // a destination, or empty
-	RoutingConfig              string // JSON, or empty
+	RoutingKey                 string // a destination; may be empty
+	RoutingConfig              string // JSON of a RoutingConfig; may be empty
 }
 
-// open returns e as rules look at it.
+// open returns e as the subject of matchers, samplers and transformers. The caller must close it.
 func (e *Event) open() *rules.Subject { return rules.Open((*event.Event)(e)) }
 
-// Strategy says how the targets of one event depend on each other.
+// Strategy is how the targets of one event depend on each other.
 type Strategy string
 
 // The strategies.
@@ -44,18 +44,18 @@ const (
 	AllOrNothing Strategy = "all_or_nothing" // every target is planned before any is published
 )
 
-// Plan is a compiled routing config: immutable, safe for concurrent use.
+// Plan is a compiled routing config. It is immutable and safe for concurrent use.
 type Plan struct {
 	Strategy Strategy
 	Targets  []*Target
-	Fallback *Target // nil when there is none
-	Version  string  // routing_version of the routes file it comes from, or empty
-	Route    string  // name of the static route it comes from, its topic pattern when it has no name; else empty
+	Fallback *Target // nil for none
+	Version  string  // routing_version of the file of its static route, if any
+	Route    string  // name, or else topic pattern, of its static route, if any
 
-	looks bool // a target looks into the event
+	looks bool // a target has a matcher, sampler or transformer
 }
 
-// empty reports whether the config of p says nothing of where events go.
+// empty reports whether the config of p names no destination at all.
 func (p *Plan) empty() bool { return len(p.Targets) == 0 && p.Fallback == nil }
 
 // Target is one compiled entry of a routing config.
@@ -64,22 +64,22 @@ type Target struct {
 	Destination string // name://topic, or a bare topic for the default publisher
 	Policy      middleware.RetryPolicy
 	PolicyName  string        // the name of Policy
-	Delay       time.Duration // from when the event was stored
+	Delay       time.Duration // after the event was stored
 	OnDead      OnDead        // Continue or HoldKey
 
-	matcher   *rules.Matcher     // nil: every event
-	sampler   *rules.Sampler     // nil: all of them
-	transform *rules.Transformer // nil: the payload as it is
+	matcher   *rules.Matcher     // nil matches every event
+	sampler   *rules.Sampler     // nil takes every event
+	transform *rules.Transformer // nil keeps the payload
 	fallback  bool
 }
 
-// Reason says why a target gets an event or not.
+// Reason is why a target receives an event or does not.
 type Reason string
 
 // The reasons.
 const (
 	Matched   Reason = "matched"
-	Condition Reason = "condition" // a condition is not met
-	Sampling  Reason = "sampling"  // a sampling miss: matched, not delivered
+	Condition Reason = "condition" // not delivered: a condition is not met
+	Sampling  Reason = "sampling"  // not delivered: matched, but not in the sample
 	Fallback  Reason = "fallback"
 )

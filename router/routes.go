@@ -5,24 +5,24 @@ import (
 	"strings"
 )
 
-// Routes are static routes, in the order in which they are tried.
+// Routes are static routes in the order in which they are tried.
 type Routes struct {
-	Version string // the routing_version that plans carry
+	Version string // the routing_version of their plans
 	Routes  []Route
 
-	at []place // of the routes in their file
+	at []place // of each route in its file
 }
 
 // place are the JSON pointers of a route and of its config.
 type place struct{ route, config string }
 
-// Route gives the events of some topics a config.
+// Route is the config for events of some topics.
 type Route struct {
-	// Topic is a pattern: segments between dots, where * stands for one segment and ** for any number of them, none included.
+	// Topic is a pattern of segments separated by dots, in which * matches one segment and ** any number of segments.
 	Topic string
-	// Name is what plans call the route. Defaults to Topic.
+	// Name identifies the route in plans. Defaults to Topic.
 	Name string
-	// Config is the JSON of a [RoutingConfig]. Its authors are trusted: `when` is allowed.
+	// Config is the JSON of a [RoutingConfig]. Its authors are trusted: it can use When.
 	Config string
 }
 
@@ -116,7 +116,7 @@ func (s *static) first(candidates []int, topic []string, best int) int {
 	return best
 }
 
-// Validate reports all that is wrong with r under cfg, whose own Routes are not looked at. The error is an [InvalidConfigError].
+// Validate returns an [InvalidConfigError] with everything that is wrong with r under cfg, ignoring cfg.Routes.
 func (r Routes) Validate(cfg Config) error {
 	read := &reader{}
 	compileRoutes(read, r, trusted(&cfg))

@@ -7,7 +7,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
-// ParseRoutes reads a routes file, in JSON or YAML:
+// ParseRoutes parses a routes file, in JSON or YAML:
 //
 //	routing_version: "2025-03"
 //	routes:
@@ -17,8 +17,8 @@ import (
 //	      targets:
 //	        - destination: kafka://orders
 //
-// A list of routes alone will do as well, and so will one [RoutingConfig], which becomes the route of every topic. The form is read strictly: unknown and duplicate keys are faults. The error is an
-// [InvalidConfigError] with all the faults of the form; [Routes.Validate] and [NewTable] look at what the routes say.
+// The file may also be the list of routes alone, or one [RoutingConfig], which becomes the route of every topic. Unknown and duplicate keys are
+// faults. The error is an [InvalidConfigError] with all faults of the form; [Routes.Validate] and [NewTable] check the values.
 func ParseRoutes(file []byte) (Routes, error) {
 	r := &reader{limits: Limits{ConfigSize: maxFileSize, Nodes: maxFileNodes}}
 	r.limits = r.limits.withDefaults()

@@ -11,22 +11,22 @@ import (
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
 
-// Config is what a Table is made of. The zero value routes by routing_key, else by topic.
+// Config configures a [Table]. The zero value routes by routing key, else by topic.
 type Config struct {
-	// Policies are retry policies by name, added to the built-in ones of [middleware.Policies], or in their place.
+	// Policies are retry policies by name. They add to the built-in ones of [middleware.Policies], or replace them.
 	Policies map[string]middleware.RetryPolicy
-	// Routes are tried in their order for events with neither routing_config nor routing_key.
+	// Routes are tried in order for events without a routing config and routing key.
 	Routes Routes
-	// Publishers are the names that may stand in front of :// in a destination. Nil accepts every name.
+	// Publishers are the names that destinations may have before ://. Nil accepts every name.
 	Publishers []string
-	// AllowExprPerEvent allows `when` in the configs that events carry. What it costs is bounded as for conditions, but it can fail on a payload,
-	// so set it only when you trust whoever publishes. Static routes may always have it.
+	// AllowExprPerEvent allows When in the configs that events carry. Its cost is limited like that of conditions, but it can fail on a
+	// payload: set it only when publishers are trusted. Static routes can always use When.
 	AllowExprPerEvent bool
-	// Limits bound the configs, those of static routes too. The zero value means the defaults.
+	// Limits bound all configs, including those of static routes. The zero value selects the defaults.
 	Limits Limits
 }
 
-// Bounds of what a table remembers, in entries of one of two generations.
+// Limits of the caches of a table, for each of two generations.
 const (
 	cachedConfigs      = 1000
 	cachedConfigBytes  = 8 << 20
@@ -35,7 +35,7 @@ const (
 	cachedKeyBytes     = 4 << 20
 )
 
-// Table resolves events to plans. It is immutable and safe for concurrent use; see [Live] for reloading.
+// Table resolves events to plans. It is immutable and safe for concurrent use; see [Live] to reload routes.
 type Table struct {
 	settings settings
 	static   *static
@@ -71,11 +71,10 @@ func NewTable(cfg Config) (*Table, error) {
 	return t, nil
 }
 
-// Resolve returns the plan of e: its routing_config, else its routing_key, else the first static route whose pattern
-// matches its topic, else a plan whose one destination is its topic. A config with neither targets nor a fallback counts as none.
+// Resolve returns the plan of e: that of its routing config, else of its routing key, else of the first static route whose pattern
+// matches its topic, else a plan whose only destination is its topic. A config with neither targets nor a fallback is ignored.
 //
-// Plans are compiled once and remembered. The error wraps [ErrInvalidConfig] when the event's own config cannot be compiled; it
-// is permanent.
+// Plans are cached. The error is permanent and wraps [ErrInvalidConfig]: the routing config of e does not compile.
 func (t *Table) Resolve(e *Event) (*Plan, error) {
 	if e.RoutingConfig != "" {
 		if len(e.RoutingConfig) > t.settings.limits.ConfigSize { // refused without a look, and too long to remember
@@ -114,28 +113,27 @@ func (t *Table) simple(destination string) *Plan {
 	})
 }
 
-// Validate reports all that is wrong with the JSON of a routing config that an event is to carry, under the settings of t. The
-// error is an [InvalidConfigError].
+// Validate returns an [InvalidConfigError] with everything that is wrong with config, the JSON of a routing config that an event will carry.
 func (t *Table) Validate(config []byte) error {
 	_, err := compile(string(config), t.settings)
 	return err
 }
 
-// Live is a table that can be exchanged while it is in use. It is safe for concurrent use.
+// Live is a table that can be replaced while it is in use. It is safe for concurrent use.
 type Live struct{ table atomic.Pointer[Table] }
 
-// NewLive returns a Live that resolves by t.
+// NewLive returns a Live with table t.
 func NewLive(t *Table) *Live {
 	l := &Live{}
 	l.table.Store(t)
 	return l
 }
 
-// Store makes l resolve by t from now on. An event that is resolved meanwhile gets its plan from one of the two.
+// Store replaces the table with t. An event that is resolved at the same time gets its plan from either.
 func (l *Live) Store(t *Table) { l.table.Store(t) }
 
-// Load returns the table in use.
+// Load returns the current table.
 func (l *Live) Load() *Table { return l.table.Load() }
 
-// Resolve is [Table.Resolve] of the table in use.
+// Resolve calls [Table.Resolve] of the current table.
 func (l *Live) Resolve(e *Event) (*Plan, error) { return l.table.Load().Resolve(e) }

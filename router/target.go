@@ -7,18 +7,18 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/rules"
 )
 
-// Decision is what one target does with one event.
+// Decision is what a target does with an event.
 type Decision struct {
 	Deliver bool
 	Reason  Reason
-	Due     time.Time // deliver not before; zero means at once
-	Payload []byte    // what the destination gets; shares memory with the event's when it is the same
+	Due     time.Time // earliest delivery; zero means at once
+	Payload []byte    // for the destination; shares the event's memory when it is unchanged
 }
 
-// Decide tells whether t wants e, when, and with which payload: it matches, samples, delays, transforms, in this order.
+// Decide returns whether t receives e, when, and with which payload.
 //
-// The same event always gets the same answer. Decide does not modify e and is safe for concurrent use. The error says that e
-// cannot be planned; it is permanent, see [middleware.IsPermanent].
+// The same event always gets the same decision. Decide does not modify e and is safe for concurrent use. The error is permanent, see
+// [middleware.IsPermanent]: t cannot handle e.
 func (t *Target) Decide(e *Event) (Decision, error) {
 	if t.matcher == nil && t.sampler == nil && t.transform == nil {
 		return t.decide(e, nil)
