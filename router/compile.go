@@ -1,13 +1,11 @@
 package router
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 	"github.com/bento-outbox/watermill-outbox/internal/rules"
 	"github.com/bento-outbox/watermill-outbox/middleware"
 )
@@ -157,12 +155,4 @@ func (r *reader) destination(destination, at string, s settings) {
 	case named && s.publishers != nil && !slices.Contains(s.publishers, name):
 		r.unknown(at, "publisher", name, s.publishers)
 	}
-}
-
-func (r *reader) unknown(at, what, name string, known []string) {
-	hint := "; known are " + strings.Join(known, ", ")
-	if near := nearest.Name(name, known); near != "" {
-		hint = fmt.Sprintf(", did you mean %q?", near)
-	}
-	r.Add(at, "unknown %s %.60q%s", what, name, hint)
 }

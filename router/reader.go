@@ -3,6 +3,7 @@ package router
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -85,16 +86,21 @@ func (r *reader) object(v value, what string, known []string, f func(key string,
 		switch {
 		case slices.Contains(seen, key):
 		case known != nil && !slices.Contains(known, key):
-			if near := nearest.Name(key, known); near != "" {
-				r.Add(member.at, "unknown key %.60q, did you mean %q?", key, near)
-			} else {
-				r.Add(member.at, "unknown key %.60q; known are %s", key, strings.Join(known, ", "))
-			}
+			r.unknown(member.at, "key", key, known)
 		case known == nil || member.raw != "null":
 			f(key, member)
 		}
 		seen = append(seen, key)
 	}
+}
+
+// unknown reports a name that is none of known.
+func (r *reader) unknown(at, what, name string, known []string) {
+	hint := "; known are " + strings.Join(known, ", ")
+	if near := nearest.Name(name, known); near != "" {
+		hint = fmt.Sprintf(", did you mean %q?", near)
+	}
+	r.Add(at, "unknown %s %.60q%s", what, name, hint)
 }
 
 func (r *reader) array(v value) (list []value) {

@@ -22,11 +22,11 @@ type TransformConfig struct {
 
 // Transformer is a compiled [TransformConfig]. It is immutable and safe for concurrent use.
 type Transformer struct {
-	include, exclude *tree
-	renames          *tree
-	moves            []move
-	moved            *tree // the sources of moves
-	add              *tree
+	include, exclude tree
+	renames          tree   // of field_mapping, what keeps its parent
+	moves            []move // and what does not
+	moved            tree   // the sources of moves
+	add              tree
 	limits           Limits
 }
 
@@ -38,8 +38,8 @@ type move struct {
 func (c *Compiler) Transformer(cfg TransformConfig, pointer string) *Transformer {
 	c.begin()
 	t := &Transformer{limits: c.limits}
-	t.include = c.fields(cfg.IncludeFields, pointer+"/include_fields")
-	t.exclude = c.fields(cfg.ExcludeFields, pointer+"/exclude_fields")
+	c.fields(&t.include, cfg.IncludeFields, pointer+"/include_fields")
+	c.fields(&t.exclude, cfg.ExcludeFields, pointer+"/exclude_fields")
 	c.mapping(t, cfg.FieldMapping, pointer+"/field_mapping")
 	for _, key := range slices.Sorted(maps.Keys(cfg.AddFields)) {
 		at := Pointer(pointer+"/add_fields", key)
@@ -50,10 +50,7 @@ func (c *Compiler) Transformer(cfg TransformConfig, pointer string) *Transformer
 		}
 		c.literal(raw, at, 0)
 		if segments := c.path(key, at); segments != nil {
-			if t.add == nil {
-				t.add = &tree{}
-			}
-			c.set(t.add, segments, raw, at)
+			c.set(&t.add, segments, raw, at)
 		}
 	}
 	return t
@@ -96,18 +93,10 @@ func (t *Transformer) Apply(s *Subject) ([]byte, error) {
 		return nil, fault.Permanent(fmt.Errorf("a transform needs an object or an array, payload is %s", k))
 	}
 	x, changed := &result{limit: t.limits.Output, work: t.limits.Work}, raw
-	if t.include != nil {
-		changed = x.edit(changed, t.include, include)
-	}
-	if t.exclude != nil {
-		changed = x.edit(changed, t.exclude, exclude)
-	}
-	if t.moved != nil || t.renames != nil {
-		changed = t.rename(x, changed)
-	}
-	if t.add != nil {
-		changed = x.edit(changed, t.add, set)
-	}
+	changed = x.edit(changed, &t.include, include)
+	changed = x.edit(changed, &t.exclude, exclude)
+	changed = t.rename(x, changed)
+	changed = x.edit(changed, &t.add, set)
 	switch {
 	case x.err != nil:
 		return nil, fault.Permanent(fmt.Errorf("transform: %w", x.err))
@@ -119,28 +108,15 @@ func (t *Transformer) Apply(s *Subject) ([]byte, error) {
 
 // rename does all of field_mapping.
 func (t *Transformer) rename(x *result, raw string) string {
-	var targets *tree
+	var values tree
 	for _, m := range t.moves {
-		if x.err != nil {
-			return ""
-		}
 		if val := x.lookup(raw, m.from); val != "" {
-			if targets == nil {
-				targets = &tree{}
-			}
-			targets.put(m.to, val)
+			values.put(m.to, val)
 		}
 	}
-	if t.moved != nil {
-		raw = x.edit(raw, t.moved, exclude)
-	}
-	if t.renames != nil {
-		raw = x.edit(raw, t.renames, rename)
-	}
-	if targets == nil {
-		return raw
-	}
-	return x.edit(raw, targets, set)
+	raw = x.edit(raw, &t.moved, exclude)
+	raw = x.edit(raw, &t.renames, rename)
+	return x.edit(raw, &values, set)
 }
 
 // path compiles a path of a transform, or reports why not.
@@ -160,44 +136,35 @@ func (c *Compiler) path(text, pointer string) []segment {
 	return segments
 }
 
-func (c *Compiler) fields(paths []string, pointer string) *tree {
-	if len(paths) == 0 {
-		return nil
-	}
-	root := &tree{}
+// fields adds paths to t.
+func (c *Compiler) fields(t *tree, paths []string, pointer string) {
 	for i, text := range paths {
 		if segments := c.path(text, Pointer(pointer, strconv.Itoa(i))); segments != nil {
-			root.put(segments, "")
+			t.put(segments, "")
 		}
 	}
-	return root
 }
 
+// mapping compiles a field_mapping.
 func (c *Compiler) mapping(t *Transformer, mapping map[string]string, pointer string) {
-	targets := &tree{}
+	var targets tree
 	for _, key := range slices.Sorted(maps.Keys(mapping)) {
 		at := Pointer(pointer, key)
 		from, to := c.path(key, at), c.path(mapping[key], at)
 		if from == nil || to == nil {
 			continue
 		}
-		if !c.set(targets, to, "", at) {
+		if !c.set(&targets, to, "", at) {
 			continue
 		}
 		last := len(from) - 1
 		if len(to) == len(from) && slices.Equal(from[:last], to[:last]) {
-			if t.renames == nil {
-				t.renames = &tree{}
-			}
 			t.renames.put(from, to[last].name)
 			continue
 		}
 		if startsWith(to, from) || startsWith(from, to) {
 			c.Add(at, "%q and %q lie one inside the other", key, mapping[key])
 			continue
-		}
-		if t.moved == nil {
-			t.moved = &tree{}
 		}
 		t.moved.put(from, "")
 		t.moves = append(t.moves, move{from, to})

@@ -16,8 +16,11 @@ const (
 	set                // give them the values in the tree
 )
 
-// edit returns raw, which is valid JSON, with the fields that t names edited.
+// edit returns raw, which is valid JSON, with the fields that t names edited. An empty tree edits nothing.
 func (x *result) edit(raw string, t *tree, h how) string {
+	if len(t.children) == 0 {
+		return raw
+	}
 	size := len(raw) + 64
 	if h == include {
 		size = min(size, 64<<10) // most of it is left out

@@ -35,12 +35,12 @@ func compileWhen(text string, conditional bool, maxLength int) (*vm.Program, err
 	if len(text) > maxLength {
 		return nil, fmt.Errorf("expression is longer than %d bytes", maxLength)
 	}
-	code, guard, nodes := &whenCode{}, &whenGuard{}, nodeCounter(0)
-	meter, root := &whenMeter{code: code}, &whenRoot{nodes: &nodes, conditional: conditional}
+	code, nodes := &whenCode{}, nodeCounter(0)
+	patcher, meter, root := &whenPatcher{code: code}, &whenMeter{code: code}, &whenRoot{nodes: &nodes, conditional: conditional}
 	// The functions return any: expr does not check the arguments of a call again whose type is known from a visitor's pass.
 	program, err := expr.Compile(text,
 		expr.Env(&Subject{}), expr.MaxNodes(whenNodes), expr.DisableBuiltin("now"),
-		expr.Patch(guard), expr.Patch(&whenPatcher{code}), expr.Patch(meter), expr.Patch(&nodes), expr.Patch(root),
+		expr.Patch(patcher), expr.Patch(meter), expr.Patch(&nodes), expr.Patch(root),
 		expr.Function("$step", step, new(func(any, any, int) any)),
 		expr.Function("$cost", cost, new(func(any, any, int) any)),
 		expr.Function("$add", add, new(func(any, any, any) any)),
@@ -48,8 +48,8 @@ func compileWhen(text string, conditional bool, maxLength int) (*vm.Program, err
 		expr.Function("$payload", code.read, new(func(any, int) any)),
 		expr.Function("$bool", truth, new(func(any) any)))
 	switch {
-	case guard.err != nil:
-		return nil, guard.err
+	case patcher.err != nil:
+		return nil, patcher.err
 	case meter.err != nil:
 		return nil, meter.err
 	case err != nil:
@@ -87,15 +87,21 @@ func (r *whenRoot) Visit(n *ast.Node) {
 	ast.Patch(n, result)
 }
 
-// whenPatcher turns payload.a.b into one lookup of that path, so that the rest of the payload is not decoded. A field that
-// is missing, at any depth, is nil.
-type whenPatcher struct{ code *whenCode }
+// whenPatcher is a visitor that turns payload.a.b into one lookup of that path, so that the rest of the payload is not decoded. A missing
+// field, at any depth, is nil. It refuses names that start with a dollar sign, which are ours.
+type whenPatcher struct {
+	code *whenCode
+	err  error
+}
 
 func (p *whenPatcher) Visit(n *ast.Node) {
 	switch node := (*n).(type) {
 	case *ast.IdentifierNode:
-		if node.Value == "payload" {
+		switch {
+		case node.Value == "payload":
 			ast.Patch(n, p.lookup(nil))
+		case strings.HasPrefix(node.Value, "$"):
+			p.err = fmt.Errorf("unknown name %s", node.Value)
 		}
 	case *ast.MemberNode:
 		call, ok := node.Node.(*ast.CallNode)
@@ -205,15 +211,6 @@ func truth(params ...any) (any, error) {
 		return false, nil
 	default:
 		return nil, fmt.Errorf("invalid operation: expression gave %T, not true or false", v)
-	}
-}
-
-// whenGuard refuses what would reach behind the names that a `when` may use.
-type whenGuard struct{ err error }
-
-func (g *whenGuard) Visit(n *ast.Node) {
-	if node, ok := (*n).(*ast.IdentifierNode); ok && strings.HasPrefix(node.Value, "$") {
-		g.err = fmt.Errorf("unknown name %s", node.Value)
 	}
 }
 
