@@ -74,19 +74,23 @@ func setAttribute(e *router.Event, key string, value json.RawMessage) (err error
 		"id": &e.ID, "topic": &e.Topic, "tenant_id": &e.TenantID, "aggregate_type": &e.AggregateType, "aggregate_id": &e.AggregateID,
 		"schema_id": &e.SchemaID, "schema_version": &e.SchemaVersion, "routing_key": &e.RoutingKey,
 	}
-	times := map[string]*time.Time{"occurred_at": &e.OccurredAt, "created_at": &e.CreatedAt}
-	switch {
-	case texts[key] != nil:
-		*texts[key], err = textOf(key, value)
-	case times[key] != nil:
-		*times[key], err = timeOf(key, value)
-	case key == "metadata":
+	switch key {
+	case "occurred_at":
+		e.OccurredAt, err = timeOf(key, value)
+	case "created_at":
+		e.CreatedAt, err = timeOf(key, value)
+	case "metadata":
 		e.Metadata, err = metadataOf(value)
-	case key == "routing_config":
+	case "routing_config":
 		if e.RoutingConfig = string(value); strings.HasPrefix(e.RoutingConfig, `"`) {
 			e.RoutingConfig, err = textOf(key, value)
 		}
 	default:
+		text, known := texts[key]
+		if known {
+			*text, err = textOf(key, value)
+			return err
+		}
 		if near := nearest.Name(key, eventKeys); near != "" {
 			return fmt.Errorf("unknown key %.60q, did you mean %q?", key, near)
 		}
