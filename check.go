@@ -32,14 +32,13 @@ func (e *MessageError) Error() string {
 // Unwrap returns the reason.
 func (e *MessageError) Unwrap() error { return e.Err }
 
-// Limits of what is stored, in bytes.
+// Limits of an event, in bytes.
 const (
-	// DefaultMaxPayload is the default of PublisherConfig.MaxPayload.
+	// DefaultMaxPayload is the default of [Config].MaxPayload.
 	DefaultMaxPayload = 16 << 20
-	// MaxText is the longest UUID, topic, tenant, aggregate type or id, schema id or version, routing key, routing version or
-	// ordering key.
+	// MaxText is the limit of a UUID, topic, tenant, aggregate type or id, schema id or version, routing key, routing version or ordering key.
 	MaxText = 1024
-	// MaxMetadata is the longest metadata, keys and values together, and the longest routing config.
+	// MaxMetadata is the limit of the metadata, keys and values together, and of a routing config.
 	MaxMetadata = 256 << 10
 
 	insertChunk = 500 // messages an INSERT; keeps below every database's limit of parameters

@@ -10,32 +10,32 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// Config says where and how a [Publisher] stores messages. The zero value stores in the table outbox of PostgreSQL.
+// Config configures a [Publisher]. The zero value stores events in the table outbox on PostgreSQL.
 type Config struct {
 	// Dialect of the database. Defaults to what the driver of a *sql.DB or a *sqlx.Tx tells, else to PostgreSQL.
 	Dialect schema.Dialect
 	// Names of the tables.
 	Names schema.Names
-	// OrderingMetadataKey names a metadata key of the application whose value is the ordering key of messages that have no aggregate. Empty by
-	// default: such messages have no order.
+	// OrderingMetadataKey is a metadata key of the application whose value is the ordering key of messages without an aggregate. Defaults to none:
+	// such messages are unordered.
 	OrderingMetadataKey string
-	// DefaultTenantID is the tenant of messages that name none. Empty by default.
+	// DefaultTenantID is the tenant of messages without one. Defaults to "".
 	DefaultTenantID string
-	// Routes checks the routing configs that messages carry, with the policies and publishers it knows: a *router.Table or a *router.Live, that of
-	// the forwarder. By default a config is checked for its size and for being a JSON object, and the forwarder finds the rest.
+	// Routes validates the routing configs that messages carry; set it to the *router.Table or *router.Live of the forwarder. Without it Publish only
+	// checks that a config is a JSON object of bounded size, and an invalid one ends as a dead letter.
 	Routes ConfigChecker
-	// MaxPayload is the longest payload in bytes. Defaults to DefaultMaxPayload.
+	// MaxPayload limits the payload, in bytes. Defaults to DefaultMaxPayload.
 	MaxPayload int
-	// Notify wakes forwarders that have SubscriberConfig.Listen when the transaction commits, by PostgreSQL's NOTIFY. It costs a round trip, and
-	// more: transactions that notify commit one after the other, in all databases of the server. Polling finds an event within milliseconds without
-	// it.
+	// Notify wakes forwarders that have SubscriberConfig.Listen when the transaction commits, by PostgreSQL's NOTIFY. It costs a round
+	// trip, and transactions that notify commit one after the other, across all databases of the server. Polling finds events within milliseconds
+	// without it.
 	Notify bool
-	// Propagator stores the trace context of each message's own context in its metadata, for the forwarder and the consumers to go on with;
-	// PublishContext stores that of its ctx for messages whose context has none. Nil stores none. [propagation.TraceContext] has W3C's headers.
+	// Propagator stores the trace context of each message's context with the event, so that the forwarder and consumers continue the trace;
+	// PublishContext falls back to that of its ctx. Nil stores none. [propagation.TraceContext] writes W3C headers.
 	Propagator propagation.TextMapPropagator
 }
 
-// ConfigChecker tells what is wrong with a routing config that an event is to carry. It must be safe for concurrent use.
+// ConfigChecker validates the routing config of an event. It must be safe for concurrent use.
 type ConfigChecker interface {
 	CheckConfig(config string) error
 }

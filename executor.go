@@ -13,10 +13,10 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// Executor is what a [Publisher] needs of a transaction. *sql.Tx, *sql.Conn, *sql.DB, *sqlx.Tx, the ConnPool of a GORM statement and the Tx of an
-// ent client that was generated with the feature sql/execquery are Executors; [Pgx] makes one of a pgx transaction.
+// Executor is the part of a transaction that a [Publisher] uses. *sql.Tx, *sql.Conn, *sql.DB, *sqlx.Tx, the ConnPool of a GORM statement and the Tx of
+// an ent client generated with the feature sql/execquery implement it; [Pgx] adapts a pgx transaction.
 //
-// ExecContext must hand the query and its numbered parameters to the driver as they are.
+// ExecContext must pass the query and its numbered parameters to the driver unchanged.
 type Executor interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }

@@ -13,8 +13,7 @@ import (
 // MetadataPrefix is reserved: metadata keys that start with it describe the event and are not stored as the user's own.
 const MetadataPrefix = event.MetadataPrefix // "outbox_"
 
-// Attributes of an event that an application may set on a message before it publishes it, with the Set functions below.
-// A delivered message carries them under the same keys.
+// Attributes of an event. An application sets them with the Set functions before it publishes; a delivered message carries them under the same keys.
 const (
 	KeyTenantID       = event.KeyTenantID       // "outbox_tenant_id"
 	KeyAggregateType  = event.KeyAggregateType  // "outbox_aggregate_type"
@@ -27,10 +26,9 @@ const (
 	KeyRoutingVersion = event.KeyRoutingVersion // "outbox_routing_version"
 )
 
-// Headers that the forwarder adds to every message it delivers. Publishing such a message to another outbox leaves them out; on a message that does
-// not come from an outbox they are refused.
+// Headers that the forwarder adds to each message. Publish leaves them out of a message that came from an outbox, and refuses them on any other.
 const (
-	// KeyID identifies one event among all outboxes: table identity and seq. Consumers deduplicate on it.
+	// KeyID identifies the event among all outboxes, at every redelivery. Consumers deduplicate on it.
 	KeyID = event.KeyID // "outbox_id"
 	// KeyTopic is the topic that the application published to.
 	KeyTopic = event.KeyTopic // "outbox_topic"
@@ -38,7 +36,7 @@ const (
 	KeySeq = event.KeySeq // "outbox_seq"
 	// KeyEpoch is the lease epoch of the slot that the event was sent under.
 	KeyEpoch = event.KeyEpoch // "outbox_epoch"
-	// KeyTarget is the name of the target that the message was sent for.
+	// KeyTarget is the target of the routing config that the message was sent for.
 	KeyTarget = event.KeyTarget // "outbox_target"
 	// KeyOrdering is the key that brokers partition by: the aggregate's id, else the user's ordering key; absent without one.
 	KeyOrdering = event.KeyOrdering // "outbox_key"
@@ -65,7 +63,7 @@ func SetAggregate(msg *message.Message, aggregateType, aggregateID string) {
 	set(msg, KeyAggregateID, aggregateID)
 }
 
-// SetOccurredAt sets when the event happened, with microseconds; publish time when not set.
+// SetOccurredAt sets when the event happened, to the microsecond. Defaults to the time of publishing.
 func SetOccurredAt(msg *message.Message, t time.Time) {
 	set(msg, KeyOccurredAt, t.UTC().Format(time.RFC3339Nano))
 }
@@ -76,17 +74,16 @@ func SetSchema(msg *message.Message, id, version string) {
 	set(msg, KeySchemaVersion, version)
 }
 
-// SetRoutingKey sends msg to one destination, name://topic or a bare topic for the default publisher.
+// SetRoutingKey sends msg to one destination: name://topic, or a bare topic of the default publisher.
 func SetRoutingKey(msg *message.Message, destination string) { set(msg, KeyRoutingKey, destination) }
 
-// SetRoutingConfig gives msg a routing config of its own, in JSON, and the version it is known under.
+// SetRoutingConfig gives msg its own routing config, in JSON, and the version of that config.
 func SetRoutingConfig(msg *message.Message, config []byte, version string) {
 	set(msg, KeyRoutingConfig, string(config))
 	set(msg, KeyRoutingVersion, version)
 }
 
-// OutboxID returns what identifies the event that msg was delivered for, among all outboxes and at every redelivery; empty when msg came
-// from none. Consumers deduplicate on it.
+// OutboxID returns the value of [KeyID], or "" when msg did not come from an outbox.
 func OutboxID(msg *message.Message) string { return msg.Metadata.Get(KeyID) }
 
 // Tenant returns the tenant that msg belongs to.
@@ -97,10 +94,10 @@ func Aggregate(msg *message.Message) (aggregateType, aggregateID string) {
 	return msg.Metadata.Get(KeyAggregateType), msg.Metadata.Get(KeyAggregateID)
 }
 
-// Topic returns the topic that the application published msg to, which need not be the one it was received from.
+// Topic returns the topic that the application published to, which may differ from the one that msg was received from.
 func Topic(msg *message.Message) string { return msg.Metadata.Get(KeyTopic) }
 
-// OccurredAt returns when the event happened; the zero time when msg does not say.
+// OccurredAt returns when the event happened, or the zero time when msg does not say.
 func OccurredAt(msg *message.Message) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, msg.Metadata.Get(KeyOccurredAt))
 	if err != nil {
@@ -109,7 +106,7 @@ func OccurredAt(msg *message.Message) time.Time {
 	return t
 }
 
-// Seq returns the number of the event in its table; 0 when msg came from no outbox.
+// Seq returns the number of the event in its table, or 0 when msg did not come from an outbox.
 func Seq(msg *message.Message) int64 {
 	n, err := strconv.ParseInt(msg.Metadata.Get(KeySeq), 10, 64)
 	if err != nil {

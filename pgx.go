@@ -9,12 +9,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Pgx makes a native pgx transaction fit for [NewPublisher]:
+// Pgx returns tx as an [Executor]:
 //
 //	publisher, err := outbox.NewPublisher(outbox.Pgx(tx), outbox.Config{}, logger)
 //
-// A pgx transaction is one connection and not safe for concurrent use. Publish calls through one Pgx value take turns; they must not overlap with
-// other uses of tx, nor with those of a second Pgx value of it.
+// Publish calls through one Pgx value are serialized. Like tx itself, they must not overlap with any other use of tx, such as through a second Pgx
+// value.
 func Pgx(tx pgx.Tx) Executor { return &pgxTx{tx: tx} }
 
 type pgxTx struct {

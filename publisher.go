@@ -20,12 +20,10 @@ import (
 
 // Publisher stores messages as events, inside the caller's transaction. It is a message.Publisher.
 //
-// The message's topic is the event's topic. Tenant, aggregate, routing and the other attributes are set on the message before, with
-// the Set functions of package schema. Messages are not modified.
+// The topic of the message is the topic of the event. The Set functions of this package set its other attributes. Messages are not modified.
 //
-// A message that came out of an outbox may be published as it is: the headers that describe its delivery, such as [outbox.KeyID], are left out, and
-// its attributes (tenant, aggregate, schema, time) go on; see [outbox.StripHeaders]. A message in the envelope of Watermill's own forwarder is stored
-// as what is inside, under its own topic.
+// A message that came from an outbox may be published unchanged: the headers of its delivery, such as [KeyID], are left out, and its attributes are
+// kept; see [StripHeaders]. A message in the envelope of Watermill's forwarder is unwrapped.
 //
 // A Publisher is as safe for concurrent use as the transaction it was made for; *sql.Tx is.
 type Publisher struct {
@@ -43,9 +41,9 @@ var _ message.Publisher = (*Publisher)(nil)
 
 var adapters sync.Map // adapterConfig -> *adapter: one publisher a transaction must be cheap
 
-// NewPublisher returns a publisher for the life of tx, which may be a *sql.Tx, a *sqlx.Tx, the transaction of another library, see [Executor], or a
-// pgx transaction in [Pgx]. With a *sql.DB each Publish call is a transaction of its own. The caller commits; a rollback leaves nothing. Constructing
-// one does no I/O and costs about a microsecond. A nil logger logs nothing.
+// NewPublisher returns a publisher for one transaction: a *sql.Tx, a *sqlx.Tx, that of another library, see [Executor], or a pgx transaction in [Pgx].
+// The caller commits; a rollback discards the events. With a *sql.DB each Publish call is its own transaction. NewPublisher does no I/O and takes about
+// a microsecond. A nil logger discards logs.
 func NewPublisher(tx Executor, cfg Config, logger watermill.LoggerAdapter) (*Publisher, error) {
 	if err := checkExecutor(tx); err != nil {
 		return nil, fmt.Errorf("outbox publisher: %w", err)
@@ -81,9 +79,8 @@ func NewPublisher(tx Executor, cfg Config, logger watermill.LoggerAdapter) (*Pub
 	return &Publisher{db: tx, cfg: cfg, chosen: chosen, adapter: a.(*adapter), logger: logger}, nil
 }
 
-// Publish stores messages as events of topic, in their order, under the context of the first message. Either all of them are stored,
-// given that the caller commits, or Publish returns an error; the caller then rolls back. A message that cannot be stored is reported
-// as a [*MessageError] before anything is sent to the database. No messages is no error.
+// Publish stores messages as events of topic, in order, under the context of the first message. After an error the caller must roll back. An invalid
+// message is reported as a [*MessageError] before anything is sent to the database. Publishing no messages does nothing.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	ctx := context.Background()
 	if len(messages) > 0 && messages[0] != nil {

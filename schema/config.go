@@ -1,5 +1,5 @@
-// Package schema is the outbox in the database: its tables and their names, the migrations that create and change them, and the dialects of SQL
-// that they are written in. [Migrator] runs the migrations, and [WriteSQL] prints them for people who have no right to.
+// Package schema describes the outbox in the database: its tables and their names, their migrations, and the dialects of SQL. [Migrator] runs the
+// migrations; [WriteSQL] prints them for a role that may.
 package schema
 
 import (
@@ -10,18 +10,18 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 )
 
-// Config says which tables, in which kind of database.
+// Config selects the tables of one outbox.
 type Config struct {
-	// Dialect is [PostgreSQL] or [SQLite]. Where a *sql.DB is at hand it defaults to what [DialectOf] finds, else to PostgreSQL.
+	// Dialect is [PostgreSQL] or [SQLite]. Defaults to the dialect of the *sql.DB, see [DialectOf], and to PostgreSQL without one.
 	Dialect Dialect
 	// Names of the tables.
 	Names Names
-	// PartitionSize, where it is not 0, is how many numbers each partition of the events has. It counts when the tables are created, and on PostgreSQL
-	// only; tables that are there stay as they are. See docs/operations.md.
+	// PartitionSize is the number of sequence numbers per partition of the events; 0 disables partitioning. It takes effect when the tables are
+	// created, on PostgreSQL only. See docs/operations.md.
 	PartitionSize int64
 }
 
-// Validate reports what is wrong with c, whose dialect must be set.
+// Validate returns an error if c has no dialect or is inconsistent.
 func (c Config) Validate() error {
 	if err := c.Dialect.validate(); err != nil {
 		return err

@@ -23,7 +23,7 @@ const (
 	SQLite Dialect = "sqlite"
 )
 
-// ErrUnknownDialect is returned when the driver of a *sql.DB is none that the outbox knows.
+// ErrUnknownDialect is wrapped by the error for a driver or a name that is not known.
 var ErrUnknownDialect = errors.New("unknown SQL dialect")
 
 // DialectOf returns the dialect of db by its driver: pgx, lib/pq, modernc.org/sqlite and mattn/go-sqlite3 are known. It does no I/O. The error

@@ -23,7 +23,7 @@ import (
 //go:embed migrations
 var migrationFiles embed.FS
 
-// ErrSchema is wrapped by errors that say that the tables are missing, too old, or newer than this version knows.
+// ErrSchema is wrapped by errors about tables that are missing, too old, or newer than this version.
 var ErrSchema = errors.New("outbox tables")
 
 // Migration is one versioned change of the tables.
@@ -33,14 +33,13 @@ type Migration struct {
 	AppliedAt time.Time // zero when it is not applied
 }
 
-// Migrator creates and changes the tables. It is safe for several processes at once: each migration runs in a transaction of its
-// own that holds a lock.
+// Migrator creates and changes the tables. Several processes may migrate at once: each migration runs in its own transaction, under a lock.
 type Migrator struct {
 	db *sql.DB
 	c  Config
 }
 
-// NewMigrator returns a migrator of the tables that cfg names.
+// NewMigrator returns a migrator of the tables that cfg names. It does no I/O.
 func NewMigrator(db *sql.DB, cfg Config) (*Migrator, error) {
 	cfg, err := cfg.withDialect(db)
 	if err != nil {
@@ -49,11 +48,11 @@ func NewMigrator(db *sql.DB, cfg Config) (*Migrator, error) {
 	return &Migrator{db: db, c: cfg}, nil
 }
 
-// Config returns the config of the tables, with the dialect that was found.
+// Config returns the config of the tables, with its dialect set.
 func (m *Migrator) Config() Config { return m.c }
 
-// Check returns the random name that the tables got when they were created. The error wraps [ErrSchema] when they are missing, too old, or newer
-// than this version knows.
+// Check returns the identity of the tables, a random name from their creation. The error wraps [ErrSchema] when they are missing, too old, or newer
+// than this version.
 func (m *Migrator) Check(ctx context.Context) (identity string, err error) {
 	done, identity, err := m.c.applied(ctx, m.db)
 	if err != nil {
@@ -76,7 +75,7 @@ func (m *Migrator) Check(ctx context.Context) (identity string, err error) {
 	return identity, nil
 }
 
-// Up applies what is not applied yet and returns it. What was applied before an error stays applied.
+// Up applies all pending migrations and returns them. Those applied before an error remain applied.
 func (m *Migrator) Up(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
 	for {
@@ -95,7 +94,7 @@ func (m *Migrator) Up(ctx context.Context) ([]Migration, error) {
 	}
 }
 
-// Down takes back the newest applied migration and returns it, or nil when none is applied. It drops tables with all they hold.
+// Down reverts the newest applied migration and returns it, or nil when none is applied. It drops tables with their data.
 func (m *Migrator) Down(ctx context.Context) (*Migration, error) {
 	return m.step(ctx, func(known, done []Migration) (*Migration, string) {
 		if len(done) == 0 {
@@ -105,7 +104,7 @@ func (m *Migrator) Down(ctx context.Context) (*Migration, error) {
 	})
 }
 
-// Status returns every migration that this version knows or that the database has, by version.
+// Status returns all migrations that this version knows or that the database has, ordered by version.
 func (m *Migrator) Status(ctx context.Context) ([]Migration, error) {
 	known, err := migrations(m.c.Dialect)
 	if err != nil {
@@ -125,9 +124,8 @@ func (m *Migrator) Status(ctx context.Context) ([]Migration, error) {
 	return known, nil
 }
 
-// WriteSQL writes the SQL of every migration in the given direction, "up" or "down", for people who have no right to run DDL and hand
-// it to somebody who has. Running it is the same as calling Up, or Down until nothing is left. PostgreSQL names are written with
-// cfg.Names.Schema, "public" when that is empty.
+// WriteSQL writes the SQL of all migrations in a direction, "up" or "down". Running it is equivalent to calling Up, or Down until no migration is
+// applied. On PostgreSQL, names are qualified with cfg.Names.Schema, which defaults to "public" here.
 func WriteSQL(w io.Writer, cfg Config, direction string) error {
 	if direction != "up" && direction != "down" {
 		return fmt.Errorf("direction %q: want up or down", direction)

@@ -5,12 +5,12 @@ import (
 	"regexp"
 )
 
-// Names says how the outbox tables are called. The zero value is a table named outbox in the connection's default schema.
+// Names are the names of the tables. The zero value is a table outbox in the default schema of the connection.
 type Names struct {
 	// Schema is the PostgreSQL schema of the tables. Defaults to the first schema of the connection's search_path.
 	// SQLite has none.
 	Schema string
-	// Prefix is the name of the events table and what the names of the others start with. Defaults to "outbox".
+	// Prefix is the name of the table of events, and the prefix of all others. Defaults to "outbox".
 	// Lower-case letters, digits and underscores, at most 40 bytes.
 	Prefix string
 }
@@ -20,7 +20,7 @@ var (
 	schemaPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$-]{0,62}$`)
 )
 
-// Validate reports whether the names can be those of tables.
+// Validate returns an error if n cannot name tables.
 func (n Names) Validate() error {
 	if n.Prefix != "" && !prefixPattern.MatchString(n.Prefix) {
 		return fmt.Errorf("table prefix %q: want lower-case letters, digits and underscores, at most 40, not starting with a digit", n.Prefix)

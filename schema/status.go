@@ -1,6 +1,6 @@
 package schema
 
-// Status is what outbox_events shows of an event. It is derived, never stored.
+// Status is the status of an event in the view outbox_events. It is derived, never stored.
 type Status string
 
 // The statuses of an event.
