@@ -63,7 +63,7 @@ func TestServerThatRefusesEverything(t *testing.T) {
 			Name: "NOREPLICAS", Says: "NOREPLICAS", Begin: s.do(config("min-replicas-to-write", "1")), End: s.do(config("min-replicas-to-write", "0")),
 		},
 		adapterstest.Refusal{
-			Name: "NOAUTH", Says: "NOAUTH", Open: opener("redis://" + s.addr + "?timeout=2s"),
+			Name: "NOAUTH", Says: "NOAUTH", Open: opener("redis://" + s.Addr + "?timeout=2s"),
 			Begin: s.do(config("requirepass", "secret"), cut), End: s.do(command("acl", "setuser", "default", "nopass"), cut),
 		},
 		adapterstest.Refusal{
@@ -80,12 +80,12 @@ func TestServerThatRefusesEverything(t *testing.T) {
 		adapterstest.Refusal{
 			Name: "MISCONF", Says: "MISCONF",
 			Begin: func(t *testing.T, topic string) { // a directory is in the way of the file
-				require.NoError(t, os.MkdirAll(filepath.Join(s.dir, "dump.rdb", "x"), 0o700))
+				require.NoError(t, os.MkdirAll(filepath.Join(s.Dir, "dump.rdb", "x"), 0o700))
 				s.do(config("save", "3600 1"))(t, topic)
 				s.save(t, "err")
 			},
 			End: func(t *testing.T, topic string) {
-				require.NoError(t, os.RemoveAll(filepath.Join(s.dir, "dump.rdb")))
+				require.NoError(t, os.RemoveAll(filepath.Join(s.Dir, "dump.rdb")))
 				s.save(t, "ok")
 				s.do(config("save", ""))(t, topic)
 			},
@@ -94,7 +94,7 @@ func TestServerThatRefusesEverything(t *testing.T) {
 			Name: "BUSY", Says: "BUSY",
 			Begin: func(t *testing.T, topic string) {
 				s.do(config("busy-reply-threshold", "1"))(t, topic)
-				script := goredis.NewClient(&goredis.Options{Addr: s.addr, MaxRetries: -1, ReadTimeout: time.Minute})
+				script := goredis.NewClient(&goredis.Options{Addr: s.Addr, MaxRetries: -1, ReadTimeout: time.Minute})
 				ended := make(chan struct{})
 				go func() {
 					defer close(ended)
@@ -109,12 +109,10 @@ func TestServerThatRefusesEverything(t *testing.T) {
 			Begin: func(t *testing.T, topic string) {
 				s.do(command("eval", "for i = 1, 50000 do redis.call('set', 'filler:' .. i, 'x') end return 1", 0))(t, topic)
 				require.NoError(t, s.admin.Save(t.Context()).Err())
-				s.stop()
-				s.start(t, "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+				s.restart(t, append(s.Args[:len(s.Args):len(s.Args)], "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"))
 			},
 			End: func(t *testing.T, _ string) {
-				s.stop()
-				s.start(t)
+				s.restart(t, s.Args[:len(s.Args)-4])
 				await.That(t, func() bool { return !s.loading(t) })
 			},
 		},

@@ -16,7 +16,7 @@ const deadLettersPage = "../../docs/dead-letters.md"
 var (
 	word    = regexp.MustCompile(`"([^"]*)"|(\S+)`)
 	instant = regexp.MustCompile(`20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
-	age     = regexp.MustCompile(`"oldest_seconds":[0-9.e-]+|\b[0-9.]+(ms|s)\b`)
+	age     = regexp.MustCompile(`"oldest_seconds":[0-9.e-]+|\b(\d+h)?(\d+m)?[0-9.]+(ms|s)\b`)
 	server  = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	blanks  = regexp.MustCompile(` +`)
 )

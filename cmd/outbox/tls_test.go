@@ -1,21 +1,17 @@
 package main
 
 import (
-	"context"
 	"database/sql"
-	"fmt"
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bento-outbox/watermill-outbox/adapters/adapterstest"
-	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/internal/testserver"
 )
 
 func contents(t *testing.T, file string) []byte {
@@ -121,34 +117,13 @@ func TestBrokerTLS(t *testing.T) {
 // tlsRedis starts a Redis server that talks to clients of ca only, and returns where it listens.
 func tlsRedis(t *testing.T, ca adapterstest.Authority) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("skipped: starts a Redis server of its own")
-	}
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("skipped: redis-server is not installed")
-	}
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
-	serverCert, serverKey := ca.Issue("server")
-	var log buffer
-	server := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--port", "0", "--tls-port", fmt.Sprint(port), "--bind", "127.0.0.1",
-		"--tls-cert-file", serverCert, "--tls-key-file", serverKey, "--tls-ca-cert-file", ca.File, "--tls-auth-clients", "yes",
-		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	server.Stdout, server.Stderr = &log, &log
-	require.NoError(t, server.Start())
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	cert, key := ca.Issue("test")
-	options, err := redis.ParseURL(fmt.Sprintf("rediss://127.0.0.1:%d", port))
-	require.NoError(t, err)
-	options.TLSConfig = ca.Config(cert, key)
-	client := redis.NewClient(options)
-	defer func() { require.NoError(t, client.Close()) }()
-	await.That(t, func() bool { return client.Ping(t.Context()).Err() == nil }, "its log:\n%s", log.String())
-	return options.Addr
+	cert, key := ca.Issue("server")
+	return testserver.New(t, func(dir string) (*testserver.Server, error) {
+		s, err := testserver.Redis(dir)
+		if err == nil {
+			_, port, _ := net.SplitHostPort(s.Addr)
+			s.Args = []string{"--port", "0", "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca.File, "--tls-auth-clients", "yes"}
+		}
+		return s, err
+	}).Addr
 }

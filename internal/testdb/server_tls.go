@@ -1,11 +1,10 @@
 package testdb
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 )
 
@@ -19,7 +18,7 @@ func (s *Server) UseTLS(cert, key, ca []byte) {
 	}
 	settings := map[string]string{"ssl": "on"}
 	for name, pem := range map[string][]byte{"ssl_cert_file": cert, "ssl_key_file": key, "ssl_ca_file": ca} {
-		file := filepath.Join(s.dir, name+".pem")
+		file := filepath.Join(s.server.Dir, name+".pem")
 		s.write(file, pem)
 		settings[name] = file
 	}
@@ -31,25 +30,17 @@ func (s *Server) UseTLS(cert, key, ca []byte) {
 	if err := db.Close(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.write(filepath.Join(s.data, "pg_hba.conf"), []byte("hostssl all all 127.0.0.1/32 cert clientcert=verify-full\n"))
+	s.write(filepath.Join(s.server.Data(), "pg_hba.conf"), []byte("hostssl all all 127.0.0.1/32 cert clientcert=verify-full\n"))
 	s.Stop("fast")
 	s.Start()
 }
 
-// Address returns where the server listens.
-func (s *Server) Address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
-
 // write makes a file that the server may read and nobody else.
 func (s *Server) write(file string, content []byte) {
 	s.t.Helper()
-	from, err := os.CreateTemp("", "outbox-test-")
-	if err != nil {
-		s.t.Fatal(err)
+	cmd := s.server.AsOwner("sh", "-c", `umask 077; exec cat >"$0"`, file)
+	cmd.Stdin = bytes.NewReader(content)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("write %s: %v\n%s", file, err, out)
 	}
-	defer func() { _ = os.Remove(from.Name()) }()
-	_, err = from.Write(content)
-	if err := errors.Join(err, from.Chmod(0o644), from.Close()); err != nil {
-		s.t.Fatal(err)
-	}
-	s.command("install", "-m", "600", from.Name(), file)
 }

@@ -39,9 +39,10 @@ func SQLite(t testing.TB) *sql.DB {
 	return Migrated(t, db)
 }
 
-// SQLiteDSN is the data source name that takes concurrent writers without a busy error.
+// SQLiteDSN is the data source name that takes concurrent writers without a busy error: SQLite lets waiting writers try in no order, so that one may wait
+// long on a busy machine.
 func SQLiteDSN(file string) string {
-	return "file:" + file + "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(1)&_txlock=immediate"
+	return "file:" + file + "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(60000)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(1)&_txlock=immediate"
 }
 
 // Postgres returns a connection to a new PostgreSQL schema, migrated, or skips the test where no server is named.

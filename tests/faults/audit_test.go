@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bento-outbox/watermill-outbox/internal/testserver"
 	"github.com/bento-outbox/watermill-outbox/tests/faults"
 )
 
@@ -35,7 +36,7 @@ func servers(t *testing.T) *faults.Servers {
 		require.NoError(t, os.RemoveAll(dir))
 	})
 	s, err := faults.StartServers(t.Context(), dir)
-	if errors.Is(err, faults.ErrMissing) {
+	if errors.Is(err, testserver.ErrMissing) {
 		t.Skip("skipped: ", err)
 	}
 	require.NoError(t, err)

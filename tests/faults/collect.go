@@ -194,9 +194,9 @@ func collect(ctx context.Context, s *Servers, prefix string) ([]Arrival, error) 
 	var all []Arrival
 	for _, d := range destinations {
 		name, topic, _ := strings.Cut(d, "://")
-		read, addr := readKafka, s.Kafka.addr
+		read, addr := readKafka, s.Kafka.Addr
 		if name == "redis" {
-			read, addr = readRedis, s.Redis.addr
+			read, addr = readRedis, s.Redis.Addr
 		}
 		list, err := read(ctx, addr, d, prefix+topic)
 		if err != nil {

@@ -11,16 +11,21 @@ import (
 	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testserver"
 )
 
 // newKfake returns the embedded stand-in for Kafka, in a process of its own. It keeps its records when it is stopped, and when it is killed.
-func newKfake(dir, addr, front string) *server {
-	s := &server{name: "kfake", addr: addr, log: filepath.Join(dir, "kfake.log"), quit: syscall.SIGTERM}
-	s.command = func() (*exec.Cmd, error) {
-		return selfCommand(assignment{Role: "kafka", Dir: filepath.Join(dir, "kfake"), Listen: addr, Advertise: front})
+func newKfake(dir, addr, front string) (*testserver.Server, error) {
+	role := assignment{Role: "kafka", Dir: filepath.Join(dir, "data"), Listen: addr, Advertise: front}
+	if _, err := selfCommand(role); err != nil {
+		return nil, err
 	}
-	s.ready = func(ctx context.Context) error { return kafkaAnswers(ctx, addr) }
-	return s
+	command := func() *exec.Cmd {
+		cmd, _ := selfCommand(role)
+		return cmd
+	}
+	return testserver.Program("kfake", addr, dir, command, func(ctx context.Context) error { return kafkaAnswers(ctx, addr) }), nil
 }
 
 func embedKafka(a assignment) error {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testserver"
 )
 
 // nemesis applies the schedule until the time is up. When it returns, all is healed.
@@ -91,17 +93,17 @@ func (r *run) harm(ctx context.Context, f Fault) error {
 	return err
 }
 
-func (r *run) quit(s *server, f Fault) syscall.Signal {
+func (r *run) quit(s *testserver.Server, f Fault) syscall.Signal {
 	if f.Hard {
 		return syscall.SIGKILL
 	}
-	return s.quit
+	return s.Quit()
 }
 
-func (r *run) bounce(ctx context.Context, s *server, sig syscall.Signal, pause func()) error {
-	s.stop(sig)
+func (r *run) bounce(ctx context.Context, s *testserver.Server, sig syscall.Signal, pause func()) error {
+	s.Stop(sig)
 	pause()
-	return s.start(ctx)
+	return s.Start(ctx)
 }
 
 // restart ends processes of forwarders and starts them again.

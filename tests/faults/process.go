@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,15 +58,6 @@ func (p *process) signal(s syscall.Signal) error {
 		return nil
 	}
 	return err
-}
-
-func (p *process) ended() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // stop sends s, waits, and kills the process when it has not ended after patience. It tells whether the process ended by itself.
@@ -212,18 +201,6 @@ func keepGuard(input io.Reader) error {
 		}
 	}
 	return lines.Err()
-}
-
-// freeAddr returns a free port below the ephemeral ones, so that nobody gets it while its server is down.
-func freeAddr() (string, error) {
-	for range 100 {
-		addr := "127.0.0.1:" + strconv.Itoa(20000+rand.IntN(12000))
-		ln, err := net.Listen("tcp", addr) //nolint:noctx // at once
-		if err == nil {
-			return addr, ln.Close()
-		}
-	}
-	return "", errors.New("no free port")
 }
 
 // until asks condition every 20 ms until it is true, or ctx ends.

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/bento-outbox/watermill-outbox/internal/testserver"
 )
 
 // Relay is a TCP port in front of a server, whose connections can be cut, slowed down, reset and made to hang.
@@ -29,7 +31,7 @@ type relayState struct {
 
 // NewRelay returns a relay to target, a host:port, on a free port of the loopback interface.
 func NewRelay(target string) (*Relay, error) {
-	addr, err := freeAddr()
+	addr, err := testserver.FreeAddr()
 	if err != nil {
 		return nil, err
 	}

@@ -166,7 +166,7 @@ func (r *run) logf(format string, args ...any) {
 
 func (r *run) prepare(ctx context.Context) error {
 	name := strings.ReplaceAll(strings.TrimSuffix(r.prefix, "."), "-", "_")
-	admin, err := sql.Open("pgx", r.servers.Postgres.postgresURL("postgres"))
+	admin, err := sql.Open("pgx", r.servers.Postgres.URL)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (r *run) prepare(ctx context.Context) error {
 	if err = errors.Join(err, admin.Close()); err != nil {
 		return err
 	}
-	r.url = r.servers.Postgres.postgresURL(name)
+	r.url = postgresURL(r.servers.Postgres.Addr, name)
 	if r.db, err = sql.Open("pgx", r.url); err != nil {
 		return err
 	}
@@ -193,11 +193,11 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	for i := range r.Forwarders {
 		m := &member{name: fmt.Sprint("forwarder ", i), log: filepath.Join(r.dir, fmt.Sprintf("forwarder-%d.log", i)), router: i < r.Routers}
-		if m.postgres, err = NewRelay(r.servers.Postgres.addr); err != nil {
+		if m.postgres, err = NewRelay(r.servers.Postgres.Addr); err != nil {
 			return err
 		}
 		r.members = append(r.members, m)
-		if m.redis, err = NewRelay(r.servers.Redis.addr); err != nil {
+		if m.redis, err = NewRelay(r.servers.Redis.Addr); err != nil {
 			return err
 		}
 		if err := r.startMember(m); err != nil {
@@ -214,7 +214,7 @@ func (r *run) journal() string  { return filepath.Join(r.dir, "journal") }
 func (r *run) refusals() string { return filepath.Join(r.dir, "refusals") }
 
 func (r *run) createTopics(ctx context.Context) error {
-	c, err := kgo.NewClient(kgo.SeedBrokers(r.servers.Kafka.addr))
+	c, err := kgo.NewClient(kgo.SeedBrokers(r.servers.Kafka.Addr))
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (r *run) startMember(m *member) error {
 	if broken == IgnoresLease && m != r.members[0] {
 		broken = "" // somebody must take over
 	}
-	database := strings.Replace(r.url, r.servers.Postgres.addr, m.postgres.Addr, 1)
+	database := strings.Replace(r.url, r.servers.Postgres.Addr, m.postgres.Addr, 1)
 	p, err := again(m.name, m.log, assignment{
 		Role: "forwarder", Database: database, Kafka: "kafka://" + r.servers.kafkaFront.Addr, Redis: "redis://" + m.redis.Addr, Lease: r.Lease,
 		Broken: broken, Router: m.router, Prefix: r.prefix, Journal: r.refusals(),
