@@ -39,7 +39,7 @@ func exercise(t *testing.T, db *sql.DB) {
 		require.NoError(t, db.QueryRowContext(ctx, `SELECT status FROM outbox_events WHERE seq = $1`, e.Seq).Scan(&status))
 		return status
 	}
-	require.NoError(t, s.Join(ctx, "g", "me", store.Filter{}, time.Minute))
+	require.NoError(t, s.Join(ctx, "g", "me", store.Filter{}, time.Hour))
 	leases, err := s.Acquire(ctx, "g", "me", 64)
 	require.NoError(t, err)
 	epochs := map[int]int64{}
