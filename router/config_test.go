@@ -153,7 +153,7 @@ func TestConfigFaults(t *testing.T) {
 		{`{"targets":[{` + ok + `},{"destination":"b","name":"a"}]}`, "/targets/1/name", "used twice"},
 		{`{"targets":[{` + ok + `,"condition":{}}]}`, "/targets/0/condition", `did you mean "conditions"?`},
 		{`{"targets":[{` + ok + `,"zzzz":{}}]}`, "/targets/0/zzzz", "known are name, destination"},
-		{`{"targets":[{` + ok + `,` + ok + `}]}`, "/targets/0/destination", "there twice"},
+		{`{"targets":[{` + ok + `,` + ok + `}]}`, "/targets/0/destination", "duplicate key"},
 		{`{"targetz":[{` + ok + `}]}`, "/targetz", `did you mean "targets"?`},
 		{`{"version":2,"targets":[{` + ok + `}]}`, "/version", "knows version 1"},
 		{`{"version":"1","targets":[{` + ok + `}]}`, "/version", "knows version 1"},

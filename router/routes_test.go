@@ -85,7 +85,7 @@ func TestRoutesFaults(t *testing.T) {
 		{"- " + ok, `/0: has no "topic"`},
 		{"- {topic: 5, " + ok + "}", "/0/topic: must be a string"},
 		{"- {topics: a, " + ok + "}", `/0/topics: unknown key "topics", did you mean "topic"?`},
-		{"- {topic: a, topic: b, " + ok + "}", "twice"},
+		{"- {topic: a, topic: b, " + ok + "}", "duplicate key"},
 		{"---\n- 1\n---\n- 2", "more than one YAML document"},
 		{"- {topic: a, config: .inf}", "/0/config: line 1"},
 		{"- {topic: a, config: {<<: {a: 1}}}", "merge keys"},

@@ -12,45 +12,15 @@ import (
 )
 
 var (
-	// fieldOperators stand below a path.
+	// fieldOperators belong below a path.
 	fieldOperators = []string{"$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$not", "$regex",
 		"$options", "$all", "$elemMatch", "$size"}
-	// logicalOperators stand beside paths.
+	// logicalOperators belong beside paths.
 	logicalOperators = []string{"$and", "$or", "$nor"}
 	allOperators     = slices.Concat(fieldOperators, logicalOperators)
 )
 
-// Compiler compiles the parts of one config and collects what is wrong with them.
-type Compiler struct {
-	Faults
-	Limits Limits
-
-	limits Limits // with defaults
-	nodes  int    // of the part that is compiled
-	full   bool   // the limit of nodes was reported
-}
-
-// begin starts a part, which has the limits to itself.
-func (c *Compiler) begin() { c.limits, c.nodes, c.full = c.Limits.withDefaults(), 0, false }
-
-// count takes n values from the budget of nodes, and tells whether depth and budget allow them.
-func (c *Compiler) count(pointer string, depth int) bool {
-	c.nodes++
-	switch {
-	case c.full:
-		return false
-	case c.nodes > c.limits.Nodes:
-		c.full = true
-		c.Add(pointer, "more than %d values", c.limits.Nodes)
-		return false
-	case depth > c.limits.Depth:
-		c.Add(pointer, "nested deeper than %d", c.limits.Depth)
-		return false
-	}
-	return true
-}
-
-// query compiles an object of paths and logical operators. In an $elemMatch the paths start at the element.
+// query compiles an object of paths and logical operators. Inside $elemMatch paths start at the element.
 func (c *Compiler) query(raw, pointer string, depth int, inElement bool) node {
 	if !c.count(pointer, depth) {
 		return allOf(nil)
@@ -75,7 +45,7 @@ func (c *Compiler) query(raw, pointer string, depth int, inElement bool) node {
 			nodes = append(nodes, negation{or, or.text})
 		default:
 			if slices.Contains(fieldOperators, key) {
-				c.Add(at, `%s stands below a path, as in {"payload.price": {%q: ...}}`, key, key)
+				c.Add(at, `%s belongs below a path, as in {"payload.price": {%q: ...}}`, key, key)
 			} else {
 				c.Add(at, "unknown operator %s%s", key, didYouMean(key, allOperators))
 			}
@@ -98,7 +68,7 @@ func (c *Compiler) queries(op, raw, pointer string, depth int, inElement bool) [
 	return nodes
 }
 
-// condition compiles what stands below one path.
+// condition compiles the value or operators below one path.
 func (c *Compiler) condition(text, raw, pointer string, depth int, inElement bool) allOf {
 	p := path{text: text, root: rootElement}
 	var err error
@@ -121,13 +91,13 @@ func (c *Compiler) condition(text, raw, pointer string, depth int, inElement boo
 	return allOf{c.equality(p, "$eq", raw, pointer, depth+1)}
 }
 
-// isOperators tells whether raw is an object whose first key is an operator.
+// isOperators reports whether raw is an object whose first key is an operator.
 func isOperators(raw string) bool {
 	it := jsontext.Members(raw)
 	return it.Next() && strings.HasPrefix(jsontext.Unquote(it.Key), "$")
 }
 
-// operators compiles an object of operators that all must hold for p.
+// operators compiles an object of operators on p, which all must hold.
 func (c *Compiler) operators(p path, raw, pointer string, depth int) allOf {
 	if !c.count(pointer, depth) {
 		return nil
@@ -171,7 +141,7 @@ func (c *Compiler) operators(p path, raw, pointer string, depth int) allOf {
 		default:
 			switch {
 			case slices.Contains(logicalOperators, op):
-				c.Add(at, "%s stands beside paths, not below one", op)
+				c.Add(at, "%s belongs beside paths, not below one", op)
 			case strings.HasPrefix(op, "$"):
 				c.Add(at, "unknown operator %s%s", op, didYouMean(op, allOperators))
 			default:
@@ -306,30 +276,6 @@ func instant(v value) (time.Time, error) {
 	return time.Time{}, fmt.Errorf(`occurred_at is compared with a time such as "2025-01-31T12:00:00Z" or "2025-01-31"`)
 }
 
-// Measure reports values of the JSON raw that are too many or nested too deep, and duplicate keys. It returns false when there are too many.
-func (c *Compiler) Measure(raw, pointer string) bool {
-	c.begin()
-	c.literal(raw, pointer, 0)
-	return !c.full
-}
-
-// literal counts the values of raw and looks for duplicate keys.
-func (c *Compiler) literal(raw, pointer string, depth int) {
-	if !c.count(pointer, depth) {
-		return
-	}
-	c.members(raw, pointer, func(_, val, at string) { c.literal(val, at, depth+1) })
-	c.elements(raw, pointer, func(val, at string) { c.literal(val, at, depth+1) })
-}
-
-// elements calls f for every element of the array raw, and returns how many there are.
-func (c *Compiler) elements(raw, pointer string, f func(val, at string)) (n int) {
-	for it := jsontext.Elements(raw); !c.full && it.Next(); n++ {
-		f(it.Value, Pointer(pointer, strconv.Itoa(n)))
-	}
-	return n
-}
-
 // list calls f for every element of raw, which must be an array.
 func (c *Compiler) list(op, raw, pointer string, f func(val, at string)) {
 	if !c.count(pointer, 0) {
@@ -340,18 +286,4 @@ func (c *Compiler) list(op, raw, pointer string, f func(val, at string)) {
 		return
 	}
 	c.elements(raw, pointer, f)
-}
-
-// members calls f for every member of the object raw and reports keys that are there twice.
-func (c *Compiler) members(raw, pointer string, f func(key, val, at string)) {
-	seen := make(map[string]bool)
-	for it := jsontext.Members(raw); !c.full && it.Next(); {
-		key := jsontext.Unquote(it.Key)
-		at := Pointer(pointer, key)
-		if seen[key] {
-			c.Add(at, "key %q is there twice", key)
-		}
-		seen[key] = true
-		f(key, it.Value, at)
-	}
 }

@@ -4,7 +4,7 @@ import "github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 
 // node is a compiled condition or a combination of them. It is immutable.
 type node interface {
-	// eval tells whether the condition is met by the event s, or, inside $elemMatch, by the array element elem.
+	// eval reports whether s, or, inside $elemMatch, the array element elem meets the condition.
 	eval(s *Subject, elem value) bool
 }
 
@@ -89,8 +89,8 @@ func (l *leaf) met(s *Subject, elem value) bool {
 	return l.walk(s, v, 0)
 }
 
-// walk follows the path from v on, whose next name is segment i, and reports whether any value it leads to passes the test. It goes where
-// MongoDB's server goes, up to version 8: what a path ends in is tested element by element and as a whole when it is an array.
+// walk follows the path from v on, beginning with segment i, and reports whether a value that it leads to passes the test. It follows the rules of
+// MongoDB's server, up to version 8: an array at the end of the path is tested element by element and as a whole.
 func (l *leaf) walk(s *Subject, v value, i int) bool {
 	for ; i < len(l.path.segments); i++ {
 		switch v.kind {
@@ -112,11 +112,11 @@ func (l *leaf) walk(s *Subject, v value, i int) bool {
 	return l.test.met(s, v)
 }
 
-// walkArray applies segment i to the elements of the array v: as a name to those that are objects, and as an index. It tests nothing when
-// it gets nowhere, not even a missing value; an object without the name is one.
+// walkArray applies segment i to the elements of the array v: as a name to those that are objects, and as an index. An object without the name
+// has a missing value, which is tested; nothing else that leads nowhere is.
 //
-// What an index leads to is not what a name leads to. At the end of the path it is tested as a whole only. On the way, an array's elements
-// are searched once more, and a scalar is a dead end.
+// An index behaves differently from a name. At the end of the path, its element is tested as a whole only. Before the end, an element that is an
+// array is searched again, and a scalar leads nowhere.
 func (l *leaf) walkArray(s *Subject, v value, i int) bool {
 	seg, last := &l.path.segments[i], i+1 == len(l.path.segments)
 	it := s.elements(v)

@@ -7,13 +7,13 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 )
 
-// Fault is one thing that is wrong in a config.
+// Fault is one mistake in a config.
 type Fault struct {
-	Pointer string // where: a JSON pointer (RFC 6901) into the config; empty for the whole of it
-	Message string // what
+	Pointer string // JSON pointer (RFC 6901) of the place; empty for the whole config
+	Message string
 }
 
-// Faults collects what is wrong in one config, in the order of its text. The zero value is ready to use.
+// Faults collects the mistakes in one config, in the order of its text. The zero value is ready to use.
 type Faults struct{ List []Fault }
 
 // maxFaults is how many faults of one config are listed.
@@ -33,7 +33,7 @@ func Pointer(parent, token string) string {
 	return parent + "/" + pointerEscapes.Replace(token)
 }
 
-// didYouMean is the end of a message about an unknown name.
+// didYouMean returns the end of a message about an unknown name.
 func didYouMean(name string, known []string) string {
 	if near := nearest.Name(name, known); near != "" {
 		return ", did you mean " + near + "?"

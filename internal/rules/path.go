@@ -8,7 +8,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/nearest"
 )
 
-// segment is one name of a path, which is an index as well when it is a number.
+// segment is one name of a path, and an index when it is a number.
 type segment struct {
 	name  string
 	index int // -1 when name is no array index

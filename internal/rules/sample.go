@@ -17,7 +17,7 @@ type Sampler struct {
 	work      int
 }
 
-// Sampler compiles a sample of the share rate, 0..1, for target. When key, a path, is not empty its value is sampled in place of the event's
+// Sampler compiles a sample of the share rate, 0 to 1, for target. When key, a path, is not empty, its value is sampled instead of the event's
 // id. Faults are reported below at.
 func (c *Compiler) Sampler(rate float64, target, key, at string) *Sampler {
 	c.begin()
@@ -48,8 +48,8 @@ func (m *Sampler) For(target string) *Sampler {
 	return &own
 }
 
-// Hit reports whether s is in the sample. The same event always gets the same answer, in every process: the hash is part of
-// what this project promises to keep. The error is permanent: the key is in a payload that is not JSON.
+// Hit reports whether s is in the sample. The answer for an event never changes, in any process or release: the hash is part of the
+// compatibility promise. The error is permanent: the key needs a payload that is not JSON, or costs too much.
 func (m *Sampler) Hit(s *Subject) (bool, error) {
 	if m.threshold == 0 || m.threshold == 1<<53 {
 		return m.threshold != 0, nil
@@ -93,8 +93,8 @@ func (m *Sampler) text(s *Subject) (string, error) {
 	return v.raw, nil
 }
 
-// sampleHash is FNV-1a of `sample NUL target NUL id`, with the bits mixed by the finalizer of SplitMix64. Its beginning sets
-// it apart from the hash that puts events into slots.
+// sampleHash is FNV-1a of `sample NUL target NUL id`, mixed by the finalizer of SplitMix64. The prefix makes it independent of the hash that
+// assigns events to slots.
 func sampleHash(target, id string) uint64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, "sample\x00"+target+"\x00"+id)

@@ -13,8 +13,8 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
-// Subject is one event as matchers, samplers and transformers look at it, one after another. Its payload is parsed once, when the first of them
-// needs it. A Subject is not safe for concurrent use; the payload must not change while it is open.
+// Subject is an event for matchers, samplers and transformers, the parts of a plan. Its payload is parsed once, when a part first needs it. A Subject
+// is not safe for concurrent use, and its payload must not change while it is open.
 //
 // The exported fields are the environment of expr programs: the names that a `when` knows, which are set only while one runs, and the
 // conditions.
@@ -37,8 +37,8 @@ type Subject struct {
 	read       bool              // doc and fault are known
 	fault      int               // where the payload is not JSON, or -1
 
-	work    int  // what the part that runs may still cost; negative once it cost more
-	bad     bool // the part that runs needs the payload, which is not JSON
+	work    int  // remaining for the current part; negative when it is exceeded
+	bad     bool // the current part needs the payload, which is not JSON
 	machine vm.VM
 }
 
@@ -51,7 +51,7 @@ var subjects = sync.Pool{New: func() any {
 	return s
 }}
 
-// Open returns the subject e. Call [Subject.Close] when nobody looks at it any more.
+// Open returns the subject e. The caller must close it.
 func Open(e *event.Event) *Subject {
 	s := subjects.Get().(*Subject)
 	s.event = *e
@@ -65,18 +65,18 @@ func (s *Subject) Close() {
 	subjects.Put(s)
 }
 
-// What things cost. The unit is a byte that is walked over, about a nanosecond.
+// Costs, in bytes that are read, about a nanosecond each.
 const (
-	costOfInstruction = 16 // of a pattern, for a byte of text
-	costOfValue       = 32 // that is compared
+	costOfInstruction = 16 // an instruction of a pattern on a byte of text
+	costOfValue       = 32 // a comparison
 	costOfStep        = 32 // an operator on a value, or a step to the next element or member
-	costOfBranch      = 64 // a field of a transform, for an object that it is looked for in
+	costOfBranch      = 64 // looking for a field of a transform in an object
 )
 
-// begin starts a part that may cost work.
+// begin starts a part that has work to spend.
 func (s *Subject) begin(work int) { s.work, s.bad = work, false }
 
-// spend takes n from the work that is left, and reports whether there was as much.
+// spend takes n from the remaining work and reports whether there was enough.
 func (s *Subject) spend(n int) bool {
 	s.work -= n
 	return s.work >= 0
@@ -84,19 +84,19 @@ func (s *Subject) spend(n int) bool {
 
 var (
 	errNotJSON = errors.New("payload is not JSON")
-	errStopped = errors.New("stopped") // the subject says why
+	errStopped = errors.New("stopped") // the fields of the subject have the cause
 )
 
-// stopped reports whether the part that runs cannot go on.
+// stopped reports whether the current part has to stop.
 func (s *Subject) stopped() bool { return s.bad || s.work < 0 }
 
-// notJSON is the error of a part that looks into a payload that is not JSON.
+// notJSON returns the error of a part that needs the payload, which is not JSON.
 func notJSON(at int, what string) error {
 	return fault.Permanent(fmt.Errorf("%w at byte %d, and %s", errNotJSON, at, what))
 }
 
-// document reads the payload, unless that is done, and returns the offset of what is not JSON in it, or -1. An empty payload is missing,
-// which is no fault. All of it is checked before anything in it is looked at, so that all conditions agree about a payload that is not JSON.
+// document parses the payload once and returns the offset of its first fault, or -1. An empty payload is missing, which is no fault. The whole
+// payload is checked before any condition reads a part, so that all conditions agree about a payload that is not JSON.
 func (s *Subject) document() (fault int) {
 	if !s.read {
 		s.read, s.fault = true, -1
@@ -166,7 +166,7 @@ func (s *Subject) affordable(raw string) string {
 // elements starts a walk over the array val. See [Subject.next].
 func (s *Subject) elements(val value) jsontext.Iter { return jsontext.Elements(s.affordable(val.raw)) }
 
-// next moves to the next element or member and pays for it. It returns false at the end, and when nothing is left to pay with.
+// next moves to the next element or member and spends its cost. It returns false at the end and when the work is exceeded.
 func (s *Subject) next(it *jsontext.Iter) bool {
 	if !it.Next() {
 		if it.Fault() >= 0 { // cut off: the payload is valid

@@ -12,7 +12,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
-// TransformConfig says how a payload is changed; package middleware documents it for its users.
+// TransformConfig has the fields of middleware.TransformConfig, where they are documented.
 type TransformConfig struct {
 	IncludeFields []string
 	ExcludeFields []string

@@ -9,7 +9,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/rules/jsontext"
 )
 
-// result is what the steps of a transform write into, one after another, and what they may still cost.
+// result is the output of one step of a transform after another, and their remaining work.
 type result struct {
 	out   strings.Builder
 	limit int // of the length of out
@@ -30,7 +30,7 @@ func (x *result) bytes(text string) []byte {
 	if x.out.Cap() > 2*len(text)+64 {
 		return []byte(text)
 	}
-	return unsafe.Slice(unsafe.StringData(text), len(text)) // nobody else has it
+	return unsafe.Slice(unsafe.StringData(text), len(text)) // no other reference exists
 }
 
 // write writes text, unless the result gets too long.

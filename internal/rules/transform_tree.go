@@ -63,7 +63,7 @@ func (t *tree) attach(b branch) {
 	}
 }
 
-// taken tells whether path ends in t, or a path of t ends on its way.
+// taken reports whether path ends in t, or a path of t ends on its way.
 func (t *tree) taken(path []segment) bool {
 	for _, seg := range path {
 		if t = t.child(seg.name); t == nil {

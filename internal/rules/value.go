@@ -36,7 +36,7 @@ var kinds = [...]kind{
 	jsontext.Object: kindObject, jsontext.Array: kindArray,
 }
 
-// jsonValue returns the value of raw, which is valid JSON without space around it, or empty when there is none.
+// jsonValue returns the value of raw, valid JSON without surrounding space. An empty raw is a missing value.
 func jsonValue(raw string) value {
 	return value{kind: kinds[jsontext.KindOf(raw)], raw: raw}
 }
@@ -65,10 +65,10 @@ func (v value) str() string {
 	return jsontext.Unquote(v.raw)
 }
 
-// nullish tells whether MongoDB takes v for null in an equality.
+// nullish reports whether v equals null in MongoDB.
 func (v value) nullish() bool { return v.kind <= kindNull }
 
-// equal tells whether a and b are the same to MongoDB: numbers as decimals, arrays in order, objects with the same fields
+// equal reports whether a and b are equal in MongoDB: numbers as decimals, arrays in order, objects with the same fields
 // in the same order.
 func equal(a, b value) bool {
 	if a.kind != b.kind {
@@ -97,8 +97,8 @@ func compare(a, b value) int {
 	return 0
 }
 
-// compareNested compares two arrays or two objects. It is not inlined: what it needs would be on the stack of every comparison, which would make the
-// stack of most events grow once more.
+// compareNested compares two arrays or two objects. It must not be inlined: its frame of 1.1 kB would be part of every comparison and make the
+// stack grow once more for most events.
 //
 //go:noinline
 func compareNested(a, b value) int {
@@ -136,7 +136,7 @@ func compareMembers(a, b jsontext.Iter) int {
 	}
 }
 
-// view returns data as a string without copying it. Payloads are never modified in place, by nobody in this project.
+// view returns data as a string without copying it. Nothing in this module modifies a payload in place.
 func view(data []byte) string {
 	return unsafe.String(unsafe.SliceData(data), len(data))
 }

@@ -24,7 +24,7 @@ const (
 	costOfDecoded = 128 // value of a payload that is turned into a Go value
 )
 
-// whenCode is what the program of a `when` refers to: the payload paths and patterns in it.
+// whenCode has the payload paths and patterns that the program of a `when` refers to by number.
 type whenCode struct {
 	paths    [][]segment
 	patterns []whenPattern
@@ -162,8 +162,8 @@ func (w *whenCode) read(params ...any) (any, error) {
 	return out, nil
 }
 
-// decode returns the Go value of v. An integer of 64 bits is an int, exactly; any other number is a float64. Of duplicate
-// keys the first counts, as everywhere. What is nested deeper than depth is nil.
+// decode returns the Go value of v. An integer that fits into 64 bits is an int, any other number a float64. Of duplicate
+// keys the first counts, as everywhere. Values nested deeper than depth are nil.
 func (s *Subject) decode(v value, depth int) any {
 	if depth == 0 || !s.spend(costOfDecoded) {
 		return nil
@@ -202,7 +202,7 @@ func (s *Subject) decode(v value, depth int) any {
 	return nil
 }
 
-// truth is what a `when` gave: nil, as of a missing field, is false.
+// truth returns the result of a `when` as a boolean: nil, the value of a missing field, is false.
 func truth(params ...any) (any, error) {
 	switch v := params[0].(type) {
 	case bool:
@@ -214,7 +214,7 @@ func truth(params ...any) (any, error) {
 	}
 }
 
-// nesting counts how many predicates stand inside one another.
+// nesting returns how deep predicates are nested.
 func nesting(n ast.Node) int {
 	found := &predicates{}
 	ast.Walk(&n, found)
@@ -234,7 +234,7 @@ func (p *predicates) Visit(n *ast.Node) {
 	}
 }
 
-// safeExprError says what went wrong in a run without saying any value of the payload.
+// safeExprError returns the error of a run without values of the payload.
 func safeExprError(err error) error {
 	var at *file.Error
 	if !errors.As(err, &at) {

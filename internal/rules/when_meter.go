@@ -10,9 +10,9 @@ import (
 	"github.com/expr-lang/expr/vm/runtime"
 )
 
-// expr cannot be interrupted, and of memory it counts only the elements of arrays. So a `when` is rewritten before it is compiled: every
-// operation whose cost depends on its values goes through a function of this file, which takes the cost from the work of the event first.
-// Functions that make much of little are not there.
+// expr cannot be interrupted, and its memory budget counts only elements of arrays. A `when` is therefore rewritten before it is compiled: every
+// operation whose cost depends on its values goes through a function in this file that first takes the cost from the work of the event.
+// Functions whose result can be much longer than their arguments are not available.
 
 const (
 	costOfNode    = 64 // of the syntax tree, for each element that a predicate is asked about
@@ -181,7 +181,7 @@ type whenPattern struct {
 	size int
 }
 
-// step pays for one call of a predicate and returns what it gave.
+// step spends the cost of one call of a predicate and returns its result.
 func step(params ...any) (any, error) {
 	if !params[0].(*Subject).spend(params[2].(int)) {
 		return nil, errStopped
@@ -189,7 +189,7 @@ func step(params ...any) (any, error) {
 	return params[1], nil
 }
 
-// cost pays for reading a value as a whole and returns it.
+// cost spends the cost of reading a whole value and returns the value.
 func cost(params ...any) (any, error) {
 	if !params[0].(*Subject).measure(params[1], params[2].(int)) {
 		return nil, errStopped

@@ -83,7 +83,7 @@ func Quote(text string) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
-// Is tells whether the JSON string raw says text. It does not allocate unless raw has escapes.
+// Is reports whether the JSON string raw spells text. It does not allocate unless raw has escapes.
 func Is(raw, text string) bool {
 	inner := raw[1 : len(raw)-1]
 	if inner == text {
