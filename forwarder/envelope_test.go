@@ -61,7 +61,7 @@ func TestDeliveredMessageIsPublishedAgain(t *testing.T) {
 func TestPoisonQueueIsAnOutbox(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
-		pub, err := outbox.NewPublisher(db, publisherConfig(db), nil)
+		pub, err := outbox.NewPublisher(db, outbox.Config{Dialect: dialect(db)}, nil)
 		require.NoError(t, err)
 		poison, err := middleware.PoisonQueue(pub, "poison")
 		require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestPoisonQueueIsAnOutbox(t *testing.T) {
 func TestEnvelopeOfTheStockForwarderIsTakenOff(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, db *sql.DB) {
-		pub, err := outbox.NewPublisher(db, publisherConfig(db), nil)
+		pub, err := outbox.NewPublisher(db, outbox.Config{Dialect: dialect(db)}, nil)
 		require.NoError(t, err)
 		decorated := stock.NewPublisher(pub, stock.PublisherConfig{ForwarderTopic: "events_to_forward"})
 		m := keyed("17", "\x00\xff")

@@ -1,4 +1,4 @@
-package forwarder_test
+package outbox_test
 
 import (
 	"context"
