@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
@@ -24,8 +25,9 @@ var (
 	upDesc          = desc("outbox_up", "1 when the database answered, else 0.")
 	failuresDesc    = desc("outbox_snapshot_failures_total", "Snapshots that could not be taken.")
 	ageDesc         = desc("outbox_snapshot_age_seconds", "Age of the snapshot that is exported.")
-	exactDesc       = desc("outbox_snapshot_exact", "0 when some numbers are estimates, else 1.")
-	openDesc        = desc("outbox_events", "Events that are pending, and deliveries that are waiting, held, dead or skipped.", "state")
+	exactDesc       = desc("outbox_snapshot_exact", "0 when some state has more than the 10,000 that are counted, else 1.")
+	openDesc        = desc("outbox_events", "Events that are pending, and deliveries that are waiting, held, dead or skipped, counted up to 10,000 each.", "state")
+	spanDesc        = desc("outbox_events_span", "As outbox_events; for a state with more than 10,000, the distance between the first and the last of its event numbers.", "state")
 	destinationDesc = desc("outbox_destination_deliveries", "Deliveries of a destination by state.", "destination", "state")
 	tenantDesc      = desc("outbox_tenant_events", "Events and deliveries of a tenant by state.", "tenant", "state")
 	topicDesc       = desc("outbox_topic_events", "Events and deliveries of a topic by state.", "topic", "state")
@@ -46,7 +48,7 @@ var (
 )
 
 var descs = []*prometheus.Desc{
-	upDesc, failuresDesc, ageDesc, exactDesc, openDesc, destinationDesc, tenantDesc, topicDesc, oldestDesc, insertedDesc, inDesc, outDesc, queryDesc,
+	upDesc, failuresDesc, ageDesc, exactDesc, openDesc, spanDesc, destinationDesc, tenantDesc, topicDesc, oldestDesc, insertedDesc, inDesc, outDesc, queryDesc,
 	forwardersDesc, freeDesc, pausedDesc, unreachableDesc, alertDesc, poolDesc, poolMaxDesc, poolWaitsDesc, poolWaitedDesc,
 }
 
@@ -81,8 +83,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(upDesc, 1)
 	gauge(ageDesc, time.Since(s.Time).Seconds())
-	gauge(exactDesc, number(s.Exact))
-	s.Totals.each(func(state store.State, n int64) { gauge(openDesc, float64(n), string(state)) })
+	gauge(exactDesc, number(s.Exact()))
+	s.Totals.each(func(state store.State, n int64) {
+		gauge(openDesc, float64(n), string(state))
+		gauge(spanDesc, float64(s.size(state)), string(state))
+	})
 	for _, part := range []struct {
 		desc   *prometheus.Desc
 		groups []Group
@@ -106,7 +111,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(forwardersDesc, float64(alive), "alive")
 	gauge(forwardersDesc, float64(len(s.Forwarders)-alive), "dead")
 	gauge(freeDesc, float64(s.FreeSlots))
-	for _, kind := range []store.ControlKind{store.PausedDestination, store.PausedTenant, store.PausedKey} {
+	for _, kind := range []admin.Kind{admin.Destination, admin.Tenant, admin.Key} {
 		n := 0
 		for _, p := range s.Paused {
 			n += int(number(p.Kind == kind))
@@ -125,7 +130,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		gauge(unreachableDesc, float64(others), Others)
 	}
 	raised := map[[2]string]bool{} // a rule may be broken by several destinations
-	for _, a := range s.Alerts {
+	for _, a := range s.Alerts() {
 		if key := [2]string{string(a.Rule), string(a.Level)}; !raised[key] {
 			raised[key] = true
 			gauge(alertDesc, 1, key[0], key[1])
@@ -140,7 +145,7 @@ func (m *Monitor) failures() uint64 {
 }
 
 func (t Totals) each(f func(store.State, int64)) {
-	for _, state := range []store.State{store.Pending, store.Waiting, store.Held, store.Dead, store.Skipped} {
+	for _, state := range store.States {
 		f(state, *t.of(state))
 	}
 }

@@ -101,13 +101,13 @@ func TestAlertRulesUseWhatIsExported(t *testing.T) {
 		require.Equal(t, "https://github.com/bento-outbox/watermill-outbox/blob/main/docs/troubleshooting.md", page, r.Alert)
 		require.Contains(t, guide, section, r.Alert)
 		if rule := r.Labels["rule"]; rule != "" {
-			require.Contains(t, monitor.Rules, monitor.Rule(rule), r.Alert)
+			require.Contains(t, monitor.AlertRules, monitor.Rule(rule), r.Alert)
 			seen[rule] = true
 		}
 		require.False(t, seen[r.Alert], "%s is there twice", r.Alert)
 		seen[r.Alert] = true
 	}
-	for _, rule := range monitor.Rules {
+	for _, rule := range monitor.AlertRules {
 		require.True(t, seen[string(rule)], "Prometheus has no rule for %s", rule)
 	}
 }

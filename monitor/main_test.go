@@ -8,7 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/monitor"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,6 +33,14 @@ func open(t testing.TB, db *sql.DB, cfg monitor.Config) *monitor.Monitor {
 	m, err := monitor.New(context.Background(), db, cfg, nil)
 	require.NoError(t, err)
 	return m
+}
+
+// storeOf returns what forwarders use of an outbox.
+func storeOf(t testing.TB, db *sql.DB) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.Background(), db, schema.Config{})
+	require.NoError(t, err)
+	return s
 }
 
 func take(t testing.TB, m *monitor.Monitor) monitor.Snapshot {

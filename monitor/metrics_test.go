@@ -117,7 +117,7 @@ func TestScrapeIsBounded(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		m, err := monitor.NewMetrics(reg)
 		require.NoError(t, err)
-		watch := open(t, db, monitor.Config{Top: monitor.MaxLabelValues})
+		watch, st := open(t, db, monitor.Config{Top: monitor.MaxLabelValues}), storeOf(t, db)
 		require.NoError(t, reg.Register(watch.Collector()))
 		h := m.Hooks()
 		long := strings.Repeat("n", 900)
@@ -126,7 +126,7 @@ func TestScrapeIsBounded(t *testing.T) {
 			h.Published(forwarder.Attempt{Destination: name, Number: 1, Counted: true})
 			h.Died(name + strings.Repeat("x", 1_000_000*(i%2)))
 			h.Breaker(name, true)
-			require.NoError(t, watch.Store().Pause(ctx, store.Unreachable, name, ""))
+			require.NoError(t, st.Pause(ctx, store.Unreachable, name, ""))
 			tenant, topic := fmt.Sprint(long, i, "tenant"), fmt.Sprint(long, i, "topic")
 			execute(t, db, fmt.Sprintf(`INSERT INTO outbox (tenant_id, topic, payload) VALUES ('%s', '%s', '1')`, tenant, topic))
 		}
@@ -188,12 +188,12 @@ func BenchmarkPublished(b *testing.B) {
 func exported(t testing.TB, db *sql.DB) *prometheus.Registry {
 	t.Helper()
 	ctx := context.Background()
-	m := open(t, db, monitor.Config{})
+	m, st := open(t, db, monitor.Config{}), storeOf(t, db)
 	execute(t, db, `INSERT INTO outbox (tenant_id, topic, payload) VALUES ('a', 'orders', '1'), ('b', 'orders', '1')`, `DELETE FROM outbox_pending WHERE seq = 2`,
 		`INSERT INTO outbox_deliveries (seq, target, slot, destination, state) SELECT seq, 'x', slot, 'kafka://x', 'dead' FROM outbox WHERE seq = 2`)
-	require.NoError(t, m.Store().Pause(ctx, store.Unreachable, "kafka://x", ""))
-	require.NoError(t, m.Store().Pause(ctx, store.PausedTenant, "a", ""))
-	require.NoError(t, m.Store().Join(ctx, "g", "me", store.Filter{}, time.Hour))
+	require.NoError(t, st.Pause(ctx, store.Unreachable, "kafka://x", ""))
+	require.NoError(t, st.Pause(ctx, store.PausedTenant, "a", ""))
+	require.NoError(t, st.Join(ctx, "g", "me", store.Filter{}, time.Hour))
 	take(t, m)
 	begin := time.Now()
 	await.That(t, func() bool { return time.Since(begin) > 60*time.Millisecond })
@@ -214,9 +214,10 @@ func TestCollector(t *testing.T) {
 		reg := exported(t, db)
 		values := gather(t, reg)
 		for name, want := range map[string]float64{
-			"outbox_up":                    1,
-			"outbox_events{state=pending}": 1,
-			"outbox_events{state=dead}":    1,
+			"outbox_up":                      1,
+			"outbox_events{state=pending}":   1,
+			"outbox_events{state=dead}":      1,
+			"outbox_events_span{state=dead}": 1,
 			"outbox_destination_deliveries{destination=kafka://x,state=dead}": 1,
 			"outbox_tenant_events{state=pending,tenant=a}":                    1,
 			"outbox_tenant_events{state=dead,tenant=b}":                       1,

@@ -1,7 +1,7 @@
-// Package monitor is what people and machines look at: a [Snapshot] of the outbox with its alerts and bottlenecks, a Prometheus collector for it,
-// metrics that a forwarder feeds, and handlers for readiness. Its status page is in the package statuspage.
+// Package monitor watches an outbox: a [Monitor] takes snapshots of the backlog, with alerts and bottlenecks as findings, and exports them to
+// Prometheus; [Metrics] count what a forwarder does; [Ready] and [Live] are handlers for probes. The status page is package statuspage.
 //
-// What it asks of the database is bounded, whatever waits there, and is asked once an interval, however many look.
+// A snapshot reads a bounded number of rows, whatever waits, and is taken once per interval, however many ask.
 package monitor
 
 import (
@@ -14,27 +14,34 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// Config is how an outbox is watched. The zero value works.
+// Config configures a [Monitor]. The zero value works.
 type Config struct {
-	// Schema says which tables.
+	// Schema names the tables.
 	Schema schema.Config
 	// Thresholds of the alerts.
 	Thresholds Thresholds
-	// Interval is how old a snapshot may be that several look at. Defaults to 5 s; at least 100 ms.
+	// Interval is the largest age of a snapshot that [Monitor.Recent] returns. After a snapshot that took longer than a twentieth of it, the next one
+	// is taken later, so that snapshots take at most 5 % of the time; at most a minute later. Defaults to 5 s; at least 100 ms.
 	Interval time.Duration
-	// Timeout is how long the database may take for one snapshot. Defaults to 10 s; at least 100 ms.
+	// Timeout bounds the time for one snapshot. Defaults to 10 s; at least 100 ms.
 	Timeout time.Duration
-	// DefaultPublisher is the name of the publisher of destinations without one, as the forwarder's Config has it, so that what they hold is
-	// counted as that publisher's. Empty by default.
+	// DefaultPublisher is the publisher of destinations that name none, as in the forwarder's Config, so that what they hold counts as that
+	// publisher's. Empty by default.
 	DefaultPublisher string
-	// Top is how many destinations, tenants and topics a snapshot names: those with the most to do. The rest of each is summed under [Others].
-	// Defaults to 50; at most 200.
+	// Top is the number of destinations, tenants and topics that a snapshot names: those with the most open. The rest of each is added up under
+	// [Others]. Defaults to 50; at most 200.
 	Top int
 }
+
+const (
+	slowShare = 20          // a snapshot that took T is followed by the next one 20 T later,
+	slowMost  = time.Minute // at most
+)
 
 const minTime = 100 * time.Millisecond
 
@@ -67,6 +74,7 @@ func (c Config) withDefaults() (Config, error) {
 type Monitor struct {
 	db    *sql.DB
 	store *store.Store
+	admin *admin.Client
 	cfg   Config
 	log   watermill.LoggerAdapter
 
@@ -76,19 +84,24 @@ type Monitor struct {
 	recent  Snapshot // the last one that was taken
 	failed  error    // of the last attempt
 	tried   time.Time
+	took    time.Duration // by the last attempt
 	errors  uint64
 	mark    mark // what rates are counted from
-	since   map[alertKey]time.Time
+	since   map[identity]time.Time
 	history history
 }
 
-// New returns a monitor of the outbox in db, which stays the caller's to close; its pool is what snapshots show. Give it the one that the forwarder uses.
+// New returns a monitor of the outbox in db. Snapshots show the pool of db: pass the one that the forwarder uses. The caller closes db.
 //
-// The error tells all faults of cfg, or wraps [schema.ErrSchema] when the tables are missing, too old or too new.
+// The error names all faults of cfg, or wraps [schema.ErrSchema] when the tables are missing, too old or too new.
 func New(ctx context.Context, db *sql.DB, cfg Config, logger watermill.LoggerAdapter) (*Monitor, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("invalid monitor config: %w", err)
+	}
+	client, err := admin.NewClient(ctx, db, cfg.Schema)
+	if err != nil {
+		return nil, err
 	}
 	st, err := store.Open(ctx, db, cfg.Schema)
 	if err != nil {
@@ -98,16 +111,16 @@ func New(ctx context.Context, db *sql.DB, cfg Config, logger watermill.LoggerAda
 		logger = watermill.NopLogger{}
 	}
 	return &Monitor{
-		db: db, store: st, cfg: cfg, log: logger, taking: make(chan struct{}, 1), since: map[alertKey]time.Time{},
+		db: db, store: st, admin: client, cfg: cfg, log: logger, taking: make(chan struct{}, 1),
 		history: history{limit: int(historyTime / cfg.Interval)},
 	}, nil
 }
 
-// Store returns the store that m looks at.
-func (m *Monitor) Store() *store.Store { return m.store }
+// Admin returns a client that acts on the outbox that m watches.
+func (m *Monitor) Admin() *admin.Client { return m.admin }
 
-// Recent returns the last snapshot when it is not older than the interval of the config, else a new one. Those who ask while one is taken wait for it.
-// A failure is returned for as long as a snapshot would be, so that nobody who asks often troubles a database that is in trouble.
+// Recent returns the last snapshot if it is not older than [Config.Interval], else a new one. Callers share a snapshot that is being taken. A failure
+// is returned for as long as a snapshot would be, so that frequent callers do not load a database in trouble.
 func (m *Monitor) Recent(ctx context.Context) (Snapshot, error) {
 	if s, err, fresh := m.fresh(); fresh {
 		return s, err
@@ -130,58 +143,5 @@ func (m *Monitor) Recent(ctx context.Context) (Snapshot, error) {
 func (m *Monitor) fresh() (s Snapshot, err error, fresh bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.recent, m.failed, time.Since(m.tried) < m.cfg.Interval
-}
-
-// Watch takes a snapshot each interval until ctx ends, so that the history has no holes, and logs each alert when it is raised and when it is over.
-func (m *Monitor) Watch(ctx context.Context) {
-	tick := time.NewTicker(m.cfg.Interval)
-	defer tick.Stop()
-	raised := map[alertKey]Alert{}
-	down := false
-	for {
-		s, err := m.Recent(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			if !down {
-				m.log.Error("Cannot look at the outbox", err, nil)
-			}
-			down = true
-		default:
-			if down {
-				m.log.Info("Looking at the outbox again", nil)
-			}
-			down = false
-			raised = m.logAlerts(raised, s.Alerts)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// logAlerts logs what differs from the alerts before, and returns those of now.
-func (m *Monitor) logAlerts(before map[alertKey]Alert, list []Alert) map[alertKey]Alert {
-	now := map[alertKey]Alert{}
-	for _, a := range list {
-		now[a.key()] = a
-		if before[a.key()].Level != a.Level {
-			fields := watermill.LogFields{"alert": a.Rule, "severity": a.Level, "action": a.Action}
-			if a.Level == Critical {
-				m.log.Error("Alert", errors.New(a.Message), fields)
-				continue
-			}
-			m.log.Info("Alert: "+a.Message, fields)
-		}
-	}
-	for key, a := range before {
-		if _, still := now[key]; !still {
-			m.log.Info("Alert is over: "+a.Message, watermill.LogFields{"alert": a.Rule, "severity": a.Level})
-		}
-	}
-	return now
+	return m.recent, m.failed, time.Since(m.tried) < max(m.cfg.Interval, min(slowShare*m.took, slowMost))
 }

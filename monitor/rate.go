@@ -11,12 +11,15 @@ type mark struct {
 	at      time.Time
 	last    int64
 	head    float64
-	pending store.Count
+	pending int64 // -1 where there were too many to count
 }
 
 // rates compares with the snapshot before, and makes this one what the next compares with.
 func (m *Monitor) rates(at time.Time, b store.Backlog) *Rates {
-	before, now := m.mark, mark{at: at, last: b.Last, head: b.Head, pending: b.State(store.Pending)}
+	before, now := m.mark, mark{at: at, last: b.Last, head: b.Head, pending: b.State(store.Pending).Count}
+	if b.Span[store.Pending] > 0 {
+		now.pending = -1
+	}
 	const least = 50 * time.Millisecond // less says more about chance than about the rate
 	over := at.Sub(before.at)
 	if !before.at.IsZero() && over < least {
@@ -27,10 +30,10 @@ func (m *Monitor) rates(at time.Time, b store.Backlog) *Rates {
 		return nil
 	}
 	in := float64(now.last - before.last)
-	// Counted, it is right. Where too many are pending to count them, the first number that is pending in each slot tells.
+	// With too many pending to count them, the progress of the first pending number of each slot has to do.
 	out := now.head - before.head
-	if before.pending.Exact && now.pending.Exact {
-		out = in - float64(now.pending.Count-before.pending.Count)
+	if before.pending >= 0 && now.pending >= 0 {
+		out = in - float64(now.pending-before.pending)
 	}
 	return &Rates{In: in / over.Seconds(), Out: max(0, out) / over.Seconds(), OverSeconds: over.Seconds()}
 }
@@ -53,7 +56,7 @@ type history struct {
 }
 
 func (h *history) add(s Snapshot) {
-	p := Point{Time: s.Time, Backlog: s.Totals.Backlog()}
+	p := Point{Time: s.Time, Backlog: s.Backlog()}
 	if s.Rates != nil {
 		p.In, p.Out = s.Rates.In, s.Rates.Out
 	}
@@ -65,7 +68,7 @@ func (h *history) add(s Snapshot) {
 	h.next = (h.next + 1) % len(h.points)
 }
 
-// History returns backlog and rates of the last hour at most, as snapshots found them, the oldest first.
+// History returns backlog and rates of at most the last hour, as snapshots found them, the oldest first.
 func (m *Monitor) History() []Point {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -1,66 +1,59 @@
 package monitor
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
-	"slices"
-	"strings"
 	"time"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
-// Others is the name under which a snapshot sums what it does not name.
+// Others is the name of the sum of what a snapshot does not name.
 const Others = "(others)"
 
 // Snapshot is the state of an outbox at one time.
 type Snapshot struct {
 	Time time.Time `json:"time"`
-	// Exact is false when some numbers are estimates, see [store.Store.Backlog].
-	Exact bool `json:"exact"`
-	// Estimated are the states whose totals are estimates. Tenants and topics may be estimates beside totals that are exact.
-	Estimated []store.State `json:"estimated"`
-	// Totals of all events and deliveries.
+	// Totals counts events and deliveries by state, each up to 10,000.
 	Totals Totals `json:"totals"`
-	// Inserted is the last event number that was given out.
+	// Span has, for each state with more than that, the distance between the first and the last of its event numbers, which finished events lie
+	// between too. It is 0 for a state that was counted, whose total and groups are exact; else they count the first ones.
+	Span Totals `json:"span"`
+	// Inserted is the last event number given out.
 	Inserted int64 `json:"inserted"`
 	// OldestSeconds is the age of the oldest event that is pending and of the oldest delivery that is held, whichever is older.
 	OldestSeconds float64 `json:"oldest_seconds"`
 	// Rates are nil in the first snapshot, which has nothing to compare with.
 	Rates *Rates `json:"rates"`
-	// QueryMillis is how long the database needed for a cheap question, which forwarders ask all the time.
+	// QueryMillis is how long the database needed for a cheap query, which forwarders run all the time.
 	QueryMillis float64 `json:"query_ms"`
 
-	Destinations []Group `json:"destinations"` // of deliveries; nobody knows yet where pending events go
+	Destinations []Group `json:"destinations"` // of deliveries; the destinations of pending events are not known yet
 	Tenants      []Group `json:"tenants"`
 	Topics       []Group `json:"topics"`
 
-	Paused      []store.Control `json:"paused"`
-	Unreachable []store.Control `json:"unreachable"` // publishers, as kafka://, and destinations whose breaker is open, in any forwarder
-	Forwarders  []Forwarder     `json:"forwarders"`
-	FreeSlots   int             `json:"free_slots"` // that nobody owns, of groups that have a forwarder alive
-	Pool        Pool            `json:"pool"`
+	Paused      []admin.Pause `json:"paused"`
+	Unreachable []Unreachable `json:"unreachable"`
+	Forwarders  []Forwarder   `json:"forwarders"`
+	FreeSlots   int           `json:"free_slots"` // without an owner, of groups that have a forwarder alive
+	Pool        Pool          `json:"pool"`
 
-	Alerts      []Alert      `json:"alerts"`      // the worst first
-	Bottlenecks []Bottleneck `json:"bottlenecks"` // the worst first
+	Findings []Finding `json:"findings"` // alerts and bottlenecks, the worst first
 
 	standard string // the publisher of destinations that name none
 }
 
-// Totals are numbers of what is not finished, by state.
+// Totals are numbers of events and deliveries by state.
 type Totals struct {
-	Pending int64 `json:"pending"` // events that nobody has looked at
-	Waiting int64 `json:"waiting"` // deliveries that are tried when they are due: retries, and delayed ones
-	Held    int64 `json:"held"`    // deliveries behind another one of their key, a pause, or a destination that cannot be reached
+	Pending int64 `json:"pending"` // events before their first pass
+	Waiting int64 `json:"waiting"` // deliveries that are tried when they are due: retries and delayed ones
+	Held    int64 `json:"held"`    // deliveries behind another one of their key, a pause, or an unreachable destination
 	Dead    int64 `json:"dead"`    // deliveries that gave up
-	Skipped int64 `json:"skipped"` // deliveries that nobody wanted
+	Skipped int64 `json:"skipped"` // deliveries that no target wanted
 }
 
-// Backlog is what could go now if everything went well: pending and held. Deliveries that wait for their time are none.
-func (t Totals) Backlog() int64 { return t.Pending + t.Held }
-
-// Open is what is not finished.
+// Open returns the number of unfinished ones.
 func (t Totals) Open() int64 { return t.Pending + t.Held + t.Waiting }
 
 func (t *Totals) of(s store.State) *int64 {
@@ -77,15 +70,32 @@ func (t *Totals) of(s store.State) *int64 {
 	return &t.Skipped
 }
 
+// Exact reports whether no state has more than was counted.
+func (s Snapshot) Exact() bool { return s.Span == Totals{} }
+
+// Backlog returns what could go now if nothing were in the way: pending events and held deliveries, each by its span where it has more than was
+// counted. Deliveries that wait for their time are not part of it.
+func (s Snapshot) Backlog() int64 { return s.size(store.Pending) + s.size(store.Held) }
+
+// size is the count of a state, or its span where it has more.
+func (s Snapshot) size(state store.State) int64 { return max(*s.Totals.of(state), *s.Span.of(state)) }
+
+// scaled is n of the counted ones of a state, in proportion to its size.
+func (s Snapshot) scaled(n int64, state store.State) int64 {
+	if *s.Span.of(state) == 0 {
+		return n
+	}
+	return int64(float64(n) * float64(s.size(state)) / float64(*s.Totals.of(state)))
+}
+
 // Group is what there is of one destination, tenant or topic.
 type Group struct {
 	Name          string  `json:"name"`
 	Totals        Totals  `json:"totals"`
 	OldestSeconds float64 `json:"oldest_seconds"` // of what is pending, waiting or held
-	Exact         bool    `json:"exact"`
 }
 
-// Rates are in events a second since the snapshot before. They count numbers that were given out, so events that were rolled back are in both.
+// Rates are in events per second since the snapshot before. They count numbers given out, so events that were rolled back are in both.
 type Rates struct {
 	In  float64 `json:"in"`  // inserted
 	Out float64 `json:"out"` // had their first pass
@@ -93,7 +103,14 @@ type Rates struct {
 	OverSeconds float64 `json:"over_seconds"`
 }
 
-// Forwarder is a process that forwards, or did until it died.
+// Unreachable is a publisher, as kafka://, or a destination whose circuit breaker is open in some forwarder.
+type Unreachable struct {
+	Name   string    `json:"name"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
+// Forwarder is a forwarder that is alive, or died and was not cleared away yet.
 type Forwarder struct {
 	ID      string    `json:"id"`
 	Group   string    `json:"group"`
@@ -102,7 +119,7 @@ type Forwarder struct {
 	Slots   int       `json:"slots"`
 }
 
-// Pool is what a *sql.DB says of its connections.
+// Pool has the statistics of the connections of a *sql.DB.
 type Pool struct {
 	Max         int     `json:"max"` // 0 means no limit
 	Open        int     `json:"open"`
@@ -112,7 +129,7 @@ type Pool struct {
 	WaitSeconds float64 `json:"wait_seconds"`
 }
 
-// Use is the share of the connections that are in use, 0 when there is no limit.
+// Use returns the share of the connections that are in use, and 0 without a limit.
 func (p Pool) Use() float64 {
 	if p.Max == 0 {
 		return 0
@@ -124,45 +141,36 @@ func poolOf(s sql.DBStats) Pool {
 	return Pool{Max: s.MaxOpenConnections, Open: s.OpenConnections, InUse: s.InUse, Idle: s.Idle, Waits: s.WaitCount, WaitSeconds: s.WaitDuration.Seconds()}
 }
 
-// Take takes a snapshot now. It bounds what it asks of the database, but not how long that takes: ctx does.
-func (m *Monitor) Take(ctx context.Context) (Snapshot, error) { return m.take(ctx, false) }
-
-// TakeExact takes a snapshot that estimates nothing. With a million events open it takes seconds.
-func (m *Monitor) TakeExact(ctx context.Context) (Snapshot, error) { return m.take(ctx, true) }
-
-func (m *Monitor) take(ctx context.Context, exact bool) (Snapshot, error) {
-	pool := m.db.Stats() // before the snapshot needs a connection itself
-	s := Snapshot{Time: time.Now(), Pool: poolOf(pool), Paused: []store.Control{}, Unreachable: []store.Control{}, Forwarders: []Forwarder{}, standard: m.cfg.DefaultPublisher}
-	b, err := m.store.Backlog(ctx, exact)
+// Take takes a snapshot now. What it reads is bounded, whatever waits; ctx bounds its time.
+func (m *Monitor) Take(ctx context.Context) (Snapshot, error) {
+	begin := time.Now()
+	s := Snapshot{
+		Time: begin, Pool: poolOf(m.db.Stats()), // before the snapshot needs a connection itself
+		Paused: []admin.Pause{}, Unreachable: []Unreachable{}, Forwarders: []Forwarder{}, standard: m.cfg.DefaultPublisher,
+	}
+	b, err := m.store.Backlog(ctx, false)
 	if err == nil {
 		err = m.look(ctx, &s)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed, m.tried, m.took = err, time.Now(), time.Since(begin)
 	if err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.failed, m.tried = err, time.Now()
 		m.errors++
 		return Snapshot{}, err
 	}
 
-	s.Exact, s.Inserted, s.Estimated = b.Exact(), b.Last, []store.State{}
+	s.Inserted = b.Last
 	for _, c := range b.States {
-		*s.Totals.of(c.State) = c.Count
-		if !c.Exact {
-			s.Estimated = append(s.Estimated, c.State)
-		}
+		*s.Totals.of(c.State), *s.Span.of(c.State) = c.Count, b.Span[c.State]
 	}
 	s.OldestSeconds = max(b.State(store.Pending).Oldest, b.State(store.Held).Oldest).Seconds()
 	s.QueryMillis = float64(b.Took) / float64(time.Millisecond)
 	s.Destinations, s.Tenants, s.Topics = grouped(b.Destinations, m.cfg.Top), grouped(b.Tenants, m.cfg.Top), grouped(b.Topics, m.cfg.Top)
-
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s.Rates = m.rates(s.Time, b)
-	s.Alerts = m.cfg.Thresholds.alerts(s)
-	m.date(s.Alerts, s.Time)
-	s.Bottlenecks = m.cfg.Thresholds.bottlenecks(s)
-	m.recent, m.failed, m.tried = s, nil, time.Now()
+	s.Findings = m.cfg.Thresholds.findings(s)
+	m.date(s.Findings, s.Time)
+	m.recent = s
 	m.history.add(s)
 	return s, nil
 }
@@ -174,11 +182,11 @@ func (m *Monitor) look(ctx context.Context, s *Snapshot) error {
 		return err
 	}
 	for _, c := range controls {
-		c.Since, c.Name, c.Reason = c.Since.UTC(), printable(c.Name), printable(c.Reason)
+		since, name, reason := c.Since.UTC(), printable(c.Name), printable(c.Reason)
 		if c.Kind == store.Unreachable {
-			s.Unreachable = append(s.Unreachable, c)
+			s.Unreachable = append(s.Unreachable, Unreachable{Name: name, Reason: reason, Since: since})
 		} else {
-			s.Paused = append(s.Paused, c)
+			s.Paused = append(s.Paused, admin.Pause{Kind: admin.Kind(c.Kind), Name: name, Reason: reason, Since: since})
 		}
 	}
 	fleet, err := m.store.Fleet(ctx)
@@ -198,68 +206,12 @@ func (m *Monitor) look(ctx context.Context, s *Snapshot) error {
 	return nil
 }
 
-// IsEstimated tells whether the total of any of the states is an estimate.
-func (s Snapshot) IsEstimated(states ...store.State) bool {
-	return slices.ContainsFunc(states, func(state store.State) bool { return slices.Contains(s.Estimated, state) })
-}
-
-// grouped puts the counts of a name together. It names the top ones that have most to do, and sums the rest.
-func grouped(counts []store.Count, top int) []Group {
-	byName := map[string]*Group{}
-	for _, c := range counts {
-		name := printable(c.Name)
-		g := byName[name]
-		if g == nil {
-			g = &Group{Name: name, Exact: true}
-			byName[name] = g
-		}
-		*g.Totals.of(c.State) += c.Count
-		g.Exact = g.Exact && c.Exact
-		if c.State != store.Dead && c.State != store.Skipped {
-			g.OldestSeconds = max(g.OldestSeconds, c.Oldest.Seconds())
+// alive returns the number of forwarders that are alive.
+func (s Snapshot) alive() (n int) {
+	for _, f := range s.Forwarders {
+		if f.Alive {
+			n++
 		}
 	}
-	list := make([]Group, 0, len(byName))
-	for _, g := range byName {
-		list = append(list, *g)
-	}
-	slices.SortFunc(list, func(a, b Group) int {
-		if a.Name == Others || b.Name == Others { // somebody is called so
-			return cmp.Compare(number(a.Name == Others), number(b.Name == Others))
-		}
-		return cmp.Or(cmp.Compare(b.Totals.Open(), a.Totals.Open()), cmp.Compare(b.Totals.Dead, a.Totals.Dead),
-			cmp.Compare(b.Totals.Skipped, a.Totals.Skipped), cmp.Compare(a.Name, b.Name))
-	})
-	if len(list) <= top {
-		return list
-	}
-	others := Group{Name: Others, Exact: true}
-	for _, g := range list[top:] {
-		g.Totals.each(func(state store.State, n int64) { *others.Totals.of(state) += n })
-		others.OldestSeconds = max(others.OldestSeconds, g.OldestSeconds)
-		others.Exact = others.Exact && g.Exact
-	}
-	return append(list[:top:top], others)
-}
-
-// UnreachableBy returns what keeps a destination from being reached, itself or its publisher; nil when nothing does.
-func (s Snapshot) UnreachableBy(destination string) *store.Control {
-	for i, c := range s.Unreachable {
-		if s.covers(c.Name, destination) {
-			return &s.Unreachable[i]
-		}
-	}
-	return nil
-}
-
-// covers reports whether a control of a destination, or of all of a publisher's, is about destination.
-func (s Snapshot) covers(control, destination string) bool {
-	if control == destination {
-		return true
-	}
-	if publisher, whole := strings.CutSuffix(control, "://"); whole {
-		name, _, named := strings.Cut(destination, "://")
-		return named && name == publisher || !named && publisher == s.standard
-	}
-	return false
+	return n
 }

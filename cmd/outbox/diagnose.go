@@ -30,25 +30,18 @@ func newDiagnoseCommand() diagnoseCommand { return diagnoseCommand{Alerts: alert
 
 // diagnosis is what --json prints.
 type diagnosis struct {
-	Healthy  bool           `json:"healthy"` // no finding is a warning or critical
-	Totals   monitor.Totals `json:"totals"`  // of all deliveries that are not finished, failed or were skipped, and of pending events
-	Exact    bool           `json:"exact"`   // false when some of the totals are estimates
-	Rates    *monitor.Rates `json:"rates"`   // null when they were not measured
-	Old      oldEvents      `json:"old"`
-	Causes   []cause        `json:"causes"`
-	Findings []finding      `json:"findings"` // the worst first
+	Healthy  bool              `json:"healthy"` // no finding is a warning or critical
+	Totals   monitor.Totals    `json:"totals"`  // pending events and deliveries in the other states, each counted up to 10,000
+	Span     monitor.Totals    `json:"span"`    // the distance between the first and the last event number of a state with more, else 0
+	Rates    *monitor.Rates    `json:"rates"`   // null when they were not measured
+	Old      oldEvents         `json:"old"`
+	Causes   []cause           `json:"causes"`
+	Findings []monitor.Finding `json:"findings"` // the worst first
 }
 
 type oldEvents struct {
 	OlderThanSeconds float64 `json:"older_than_seconds"`
 	store.Unfinished
-}
-
-// finding is something that somebody should know, and what to do about it.
-type finding struct {
-	Level   monitor.Level `json:"level"`
-	Message string        `json:"message"`
-	Action  string        `json:"action"`
 }
 
 const diagnoseTimeout = time.Minute
@@ -104,8 +97,12 @@ func diagnose(ctx context.Context, db *sql.DB, cfg monitor.Config, older, over t
 			return d, err
 		}
 	}
-	d.Totals, d.Exact, d.Rates = snapshot.Totals, snapshot.Exact, snapshot.Rates
-	e := examiner{store: m.Store(), snapshot: snapshot, diagnosis: &d}
+	d.Totals, d.Span, d.Rates = snapshot.Totals, snapshot.Span, snapshot.Rates
+	st, err := store.Open(ctx, db, cfg.Schema)
+	if err != nil {
+		return d, err
+	}
+	e := examiner{store: st, snapshot: snapshot, diagnosis: &d}
 	if err := e.examine(ctx, older); err != nil {
 		return d, err
 	}
@@ -133,23 +130,23 @@ func (d diagnosis) verdict() string {
 // write writes d for people.
 func (d diagnosis) write(w io.Writer, older time.Duration) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	about := "~"
-	if d.Exact {
-		about = ""
+	count := func(status string, n, span int64, meaning string) {
+		more := ""
+		if span > 0 {
+			more, meaning = "+", fmt.Sprintf("%s; their event numbers span %d", meaning, span)
+		}
+		fmt.Fprintf(t, "%s\t%d%s\t%s\n", status, n, more, meaning)
 	}
-	count := func(status string, n int64, meaning string) {
-		fmt.Fprintf(t, "%s\t%s%d\t%s\n", status, about, n, meaning)
-	}
-	count("pending", d.Totals.Pending, "events that nobody has looked at")
-	count("waiting", d.Totals.Waiting, "deliveries that are tried when they are due")
-	count("held", d.Totals.Held, "deliveries behind another one, a pause, or a destination out of reach")
-	count("dead", d.Totals.Dead, "deliveries that gave up")
-	count("skipped", d.Totals.Skipped, "deliveries that nobody wanted")
-	about = ""
+	count("pending", d.Totals.Pending, d.Span.Pending, "events that nobody has looked at")
+	count("waiting", d.Totals.Waiting, d.Span.Waiting, "deliveries that are tried when they are due")
+	count("held", d.Totals.Held, d.Span.Held, "deliveries behind another one, a pause, or a destination out of reach")
+	count("dead", d.Totals.Dead, d.Span.Dead, "deliveries that gave up")
+	count("skipped", d.Totals.Skipped, d.Span.Skipped, "deliveries that nobody wanted")
+	more := ""
 	if d.Old.More {
-		about = ">"
+		more = "+"
 	}
-	count("old", d.Old.Pending+d.Old.Deliveries, fmt.Sprintf("of the pending, waiting and held, from events older than %s", config.Short(older)))
+	fmt.Fprintf(t, "old\t%d%s\tof the pending, waiting and held, from events older than %s\n", d.Old.Pending+d.Old.Deliveries, more, config.Short(older))
 	if d.Rates != nil {
 		fmt.Fprintf(t, "rate\t%.0f/s\tevents get through, and %.0f/s come in\n", d.Rates.Out, d.Rates.In)
 	}

@@ -12,7 +12,7 @@ import (
 func (e *examiner) holding(ctx context.Context) error {
 	dead, behind, err := e.store.Holding(ctx)
 	if dead > 0 {
-		e.add(monitor.Warning, "outbox dead list says which: holds key. Put the cause right and replay them: outbox dead replay --seq SEQ. Or let the others go on without them: outbox dead discard --seq SEQ --yes",
+		e.add(ruleHeldKeys, monitor.Warning, "outbox dead list says which: holds key. Put the cause right and replay them: outbox dead replay --seq SEQ. Or let the others go on without them: outbox dead discard --seq SEQ --yes",
 			"Dead letters that hold their keys: %d; deliveries that wait for them: %d.", dead, behind)
 	}
 	return err
@@ -26,7 +26,7 @@ func (e *examiner) hotKey(ctx context.Context) error {
 	}
 	k, err := e.store.HottestKey(ctx)
 	if k.Of*half > k.Seen {
-		e.add(monitor.Info, "Its events go one after the other: make the destination answer faster, or use a finer key. More forwarders do not help it; other keys pass it.",
+		e.add(ruleHotKey, monitor.Info, "Its events go one after the other: make the destination answer faster, or use a finer key. More forwarders do not help it; other keys pass it.",
 			"The key %s has %d of %d pending events that were looked at.", k.Key, k.Of, k.Seen)
 	}
 	return err
@@ -39,13 +39,13 @@ func (e *examiner) triggers(ctx context.Context) error {
 		switch {
 		case t.State == store.TriggerOK:
 		case t.State == store.TriggerPartial:
-			e.add(monitor.Warning, t.Fix, "The trigger that makes events pending does not fire in sessions with session_replication_role = replica: what they store is delivered to nobody.")
+			e.add(ruleTriggers, monitor.Warning, t.Fix, "The trigger that makes events pending does not fire in sessions with session_replication_role = replica: what they store is delivered to nobody.")
 		case t.Fills:
-			e.add(monitor.Critical, t.Fix, "The trigger that makes events pending is missing or disabled: what is stored now is delivered to nobody.")
+			e.add(ruleTriggers, monitor.Critical, t.Fix, "The trigger that makes events pending is missing or disabled: what is stored now is delivered to nobody.")
 		case strings.HasSuffix(t.Name, "_event_metadata"):
-			e.add(monitor.Warning, t.Fix, "The trigger %s is %s: metadata with reserved names is not refused.", t.Name, t.State)
+			e.add(ruleTriggers, monitor.Warning, t.Fix, "The trigger %s is %s: metadata with reserved names is not refused.", t.Name, t.State)
 		default:
-			e.add(monitor.Warning, t.Fix, "The trigger %s is %s: an event that is deleted leaves its deliveries behind, and they hold back later events of its key.", t.Name, t.State)
+			e.add(ruleTriggers, monitor.Warning, t.Fix, "The trigger %s is %s: an event that is deleted leaves its deliveries behind, and they hold back later events of its key.", t.Name, t.State)
 		}
 	}
 	return err
@@ -55,7 +55,7 @@ func (e *examiner) triggers(ctx context.Context) error {
 func (e *examiner) leftovers(ctx context.Context) error {
 	l, err := e.store.Leftovers(ctx)
 	if l.Fix != "" {
-		e.add(monitor.Warning, l.Fix, "Entries whose event is not in the table: pending %d, deliveries %d. They hold back later events of their keys. "+
+		e.add(ruleLeftovers, monitor.Warning, l.Fix, "Entries whose event is not in the table: pending %d, deliveries %d. They hold back later events of their keys. "+
 			"A partition was detached or dropped, or events were deleted past the trigger.", l.Pending, l.Deliveries)
 	}
 	return err

@@ -21,47 +21,44 @@ type examiner struct {
 	*diagnosis
 }
 
-func (e *examiner) add(level monitor.Level, action, message string, args ...any) {
-	e.Findings = append(e.Findings, finding{Level: level, Message: fmt.Sprintf(message, args...), Action: action})
+// The rules that need slower questions than a snapshot.
+const (
+	ruleFailures     monitor.Rule = "failures"
+	ruleHeldKeys     monitor.Rule = "held_keys"
+	ruleHotKey       monitor.Rule = "hot_key"
+	ruleTriggers     monitor.Rule = "triggers"
+	ruleLeftovers    monitor.Rule = "leftovers"
+	ruleIndexes      monitor.Rule = "indexes"
+	ruleCleanup      monitor.Rule = "cleanup"
+	rulePartitions   monitor.Rule = "partitions"
+	ruleVacuum       monitor.Rule = "vacuum"
+	ruleTransactions monitor.Rule = "transactions"
+	ruleReplication  monitor.Rule = "replication_slots"
+	ruleConnections  monitor.Rule = "connections"
+	ruleDeadGroup    monitor.Rule = "dead_group"
+)
+
+func (e *examiner) add(rule monitor.Rule, level monitor.Level, action, message string, args ...any) {
+	e.Findings = append(e.Findings, monitor.Finding{Rule: rule, Level: level, Message: fmt.Sprintf(message, args...), Action: action})
 }
 
 func (e *examiner) examine(ctx context.Context, older time.Duration) error {
-	e.Findings, e.Causes = []finding{}, []cause{}
+	e.Causes = []cause{}
 	e.Old.OlderThanSeconds = older.Seconds()
 	var err error
 	if e.Old.Unfinished, err = e.store.UnfinishedSince(ctx, older); err != nil {
 		return err
 	}
-	e.monitored()
+	e.Findings = slices.DeleteFunc(e.snapshot.Findings, func(f monitor.Finding) bool { return f.Rule == monitor.RulePool }) // that of this command
 	for _, look := range []func(context.Context) error{e.failures, e.holding, e.hotKey, e.triggers, e.leftovers, e.indexes, e.cleanup, e.partitions, e.vacuum, e.connections} {
 		if err := look(ctx); err != nil {
 			return err
 		}
 	}
 	e.forwarders()
-	order := []monitor.Level{monitor.Critical, monitor.Warning, monitor.Info}
-	slices.SortStableFunc(e.Findings, func(a, b finding) int { return cmp.Compare(slices.Index(order, a.Level), slices.Index(order, b.Level)) })
+	monitor.SortFindings(e.Findings)
 	e.Healthy = e.verdict() == ""
 	return nil
-}
-
-// monitored takes over what the monitor says, once each: some of its bottlenecks are the reason for an alert, and others the same again.
-func (e *examiner) monitored() {
-	alive := slices.ContainsFunc(e.snapshot.Forwarders, func(f monitor.Forwarder) bool { return f.Alive })
-	for _, a := range e.snapshot.Alerts {
-		if a.Rule != monitor.RulePool { // that is of this command
-			e.add(a.Level, a.Action, "%s", a.Message)
-		}
-	}
-	for _, b := range e.snapshot.Bottlenecks {
-		switch {
-		case b.Where == "pool", b.Where == "database", b.Where == "forwarders" && !alive:
-			continue
-		case b.Where == "destination": // the alert that it cannot be reached
-			continue
-		}
-		e.add(b.Severity, b.Action, "%s", b.Finding)
-	}
 }
 
 // forwarders finds those that died and left slots to nobody.
@@ -72,7 +69,7 @@ func (e *examiner) forwarders() {
 	}
 	for _, f := range e.snapshot.Forwarders {
 		if !f.Alive && f.Slots > 0 && !living[f.Group] {
-			e.add(monitor.Warning, "outbox run --group "+english.ShellWord(f.Group), "The forwarder %s has died and nobody is left in its group %q, which has %s.", f.ID, f.Group, english.Count(f.Slots, "slot", "slots"))
+			e.add(ruleDeadGroup, monitor.Warning, "outbox run --group "+english.ShellWord(f.Group), "The forwarder %s has died and nobody is left in its group %q, which has %s.", f.ID, f.Group, english.Count(f.Slots, "slot", "slots"))
 		}
 	}
 }
@@ -112,15 +109,15 @@ func (e *examiner) failures(ctx context.Context) error {
 			continue
 		}
 		if c.State == store.Dead {
-			e.add(monitor.Info, "outbox dead list --destination "+english.ShellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
+			e.add(ruleFailures, monitor.Info, "outbox dead list --destination "+english.ShellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
 			continue
 		}
 		if c.Untried {
-			e.add(monitor.Info, "They are tried again by themselves, and use no attempts meanwhile.", "%s to %s %s for a destination that takes nothing: %s",
+			e.add(ruleFailures, monitor.Info, "They are tried again by themselves, and use no attempts meanwhile.", "%s to %s %s for a destination that takes nothing: %s",
 				english.Count(c.Count, "delivery", "deliveries"), c.Destination, english.Either(c.Count, "waits", "wait"), shortCause(c.Error))
 			continue
 		}
-		e.add(monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause --destination "+english.ShellWord(c.Destination),
+		e.add(ruleFailures, monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause --destination "+english.ShellWord(c.Destination),
 			"%s to %s %s for another attempt: %s", english.Count(c.Count, "delivery", "deliveries"), c.Destination,
 			english.Either(c.Count, "has failed and waits", "have failed and wait"), shortCause(c.Error))
 	}
@@ -146,10 +143,10 @@ func (e *examiner) indexes(ctx context.Context) error {
 	for _, i := range list {
 		switch i.State {
 		case store.IndexMissing, store.IndexInvalid:
-			e.add(monitor.Warning, i.Fix, "The index %s of %s is %s.", i.Name, i.Table, i.State)
+			e.add(ruleIndexes, monitor.Warning, i.Fix, "The index %s of %s is %s.", i.Name, i.Table, i.State)
 		default:
 			if i.Fix != "" {
-				e.add(monitor.Info, i.Fix, "Of the index %s, %s, its rows need only %.0f %%.", i.Name, size(i.Bytes), (1-i.Bloat)*100)
+				e.add(ruleIndexes, monitor.Info, i.Fix, "Of the index %s, %s, its rows need only %.0f %%.", i.Name, size(i.Bytes), (1-i.Bloat)*100)
 			}
 		}
 	}
@@ -171,7 +168,7 @@ func (e *examiner) cleanup(ctx context.Context) error {
 	if !last.FinishedAt.IsZero() {
 		when = "the last clean-up ended at " + timeText(last.FinishedAt)
 	}
-	e.add(monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. BENTO_OUTBOX_CLEANUP=true makes outbox run do it every night.",
+	e.add(ruleCleanup, monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. BENTO_OUTBOX_CLEANUP=true makes outbox run do it every night.",
 		"The oldest event was stored %s ago, and %s.", english.Count(int(age.Hours()/24), "day", "days"), when)
 	return nil
 }
@@ -189,7 +186,7 @@ func (e *examiner) partitions(ctx context.Context) error {
 		}
 	}
 	if newest.To <= e.snapshot.Inserted+1 {
-		e.add(monitor.Warning, "outbox cleanup adds partitions. Run it more often, or take larger ones.",
+		e.add(rulePartitions, monitor.Warning, "outbox cleanup adds partitions. Run it more often, or take larger ones.",
 			"Events go to the default partition since number %d, for nobody has added others.", newest.To)
 	}
 	return nil

@@ -19,7 +19,7 @@ func (e *examiner) vacuum(ctx context.Context) error {
 	for _, d := range tables {
 		if d.Deleted >= many && d.Deleted > d.Rows {
 			bloated = true
-			e.add(monitor.Warning, "End what holds them, if anything is named here, then: VACUUM "+d.Table+";",
+			e.add(ruleVacuum, monitor.Warning, "End what holds them, if anything is named here, then: VACUUM "+d.Table+";",
 				"Of %s, %d deleted rows are not removed, beside %d that are there. Reading gets slower.", d.Table, d.Deleted, d.Rows)
 		}
 	}
@@ -45,7 +45,7 @@ func (e *examiner) unread(s store.ReplicationSlot) {
 	if s.Holds {
 		holds = ", and vacuum from removing rows"
 	}
-	e.add(level, "If nobody will read it any more, for its reader would have to be set up anew: SELECT pg_drop_replication_slot('"+s.Name+"');",
+	e.add(ruleReplication, level, "If nobody will read it any more, for its reader would have to be set up anew: SELECT pg_drop_replication_slot('"+s.Name+"');",
 		"Nobody reads the replication slot %s. It keeps the server from removing %s of its log%s.", s.Name, size(s.Bytes), holds)
 }
 
@@ -57,7 +57,7 @@ func (e *examiner) transactions(ctx context.Context, bloated bool) error {
 	}
 	list, err := e.store.LongTransactions(ctx, age, bloated)
 	for _, l := range list {
-		e.add(level, "If it is of no use any more: "+l.End, "A transaction is open since %s: %s. It delays no event but its own, and keeps vacuum from removing rows.",
+		e.add(ruleTransactions, level, "If it is of no use any more: "+l.End, "A transaction is open since %s: %s. It delays no event but its own, and keeps vacuum from removing rows.",
 			l.Age.Round(time.Second), l.Name)
 	}
 	return err
@@ -68,7 +68,7 @@ func (e *examiner) connections(ctx context.Context) error {
 	const share = 0.9
 	used, most, err := e.store.Connections(ctx)
 	if most > 0 && float64(used) >= share*float64(most) {
-		e.add(monitor.Warning, "See who has them: SELECT usename, application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC;"+
+		e.add(ruleConnections, monitor.Warning, "See who has them: SELECT usename, application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC;"+
 			" Make pools smaller, put PgBouncer in front, or raise max_connections.",
 			"%d of the %d connections that the server takes are in use.", used, most)
 	}

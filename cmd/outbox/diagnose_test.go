@@ -15,13 +15,13 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-func (d diagnosis) find(text string) finding {
+func (d diagnosis) find(text string) monitor.Finding {
 	for _, f := range d.Findings {
 		if strings.Contains(f.Message, text) {
 			return f
 		}
 	}
-	return finding{}
+	return monitor.Finding{}
 }
 
 func TestDiagnose(t *testing.T) {
@@ -42,7 +42,7 @@ func TestDiagnose(t *testing.T) {
 
 		d := look(statusFailed)
 		require.False(t, d.Healthy)
-		require.True(t, d.Exact)
+		require.Zero(t, d.Span)
 		require.Equal(t, monitor.Totals{Dead: 4, Held: 1}, d.Totals)
 		require.Nil(t, d.Rates, "nothing is pending")
 		require.Equal(t, cause{3, store.Dead, "shop://orders", "post message e# of topic orders to SERVER: server answered 422 Unprocessable Entity", false}, func() cause {
@@ -86,7 +86,7 @@ func TestDiagnose(t *testing.T) {
 		require.Contains(t, d.find("enant acme ").Action, "outbox resume --tenant acme")
 		require.Equal(t, monitor.Warning, d.find("The index outbox_deliveries_held of outbox_deliveries is missing").Level)
 		exec(d.find("The index").Action)
-		seen := map[finding]bool{}
+		seen := map[monitor.Finding]bool{}
 		for i, f := range d.Findings {
 			require.False(t, seen[f], "%v", f)
 			seen[f] = true
@@ -124,7 +124,7 @@ func TestDiagnosePartitions(t *testing.T) {
 	outbox("migrate", "up", "--partition-size", "1000", "--database-url", url).require(t, statusDone)
 	_, err := testdb.Open(t, url).ExecContext(t.Context(), `INSERT INTO outbox (topic, payload) SELECT 't', '' FROM generate_series(1, 3001)`)
 	require.NoError(t, err)
-	look := func() finding {
+	look := func() monitor.Finding {
 		return decode[diagnosis](t, outbox("diagnose", "--json", "--over", "0s", "--database-url", url).require(t, statusFailed)).find("default partition since number 3001")
 	}
 	require.Contains(t, look().Action, "outbox cleanup adds partitions")

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,7 +16,7 @@ import (
 type statsCommand struct {
 	databaseFlags
 	By    string `enum:"destination,tenant,topic" default:"destination" help:"Group counts by destination, tenant or topic (default destination)."`
-	Exact bool   `help:"Count exactly, however long it takes. By default, counts above 10,000 per state are estimates."`
+	Exact bool   `help:"Count everything, however long it takes. By default, only the first 10,000 of each state are counted."`
 	JSON  bool   `name:"json" help:"Print one JSON object, with all counts."`
 }
 
@@ -23,6 +26,8 @@ type stats struct {
 	Deliveries []countStats `json:"deliveries"` // unfinished or failed, by state and destination
 	Tenants    []countStats `json:"tenants"`    // the same and pending events, by state and tenant
 	Topics     []countStats `json:"topics"`
+	// Of states with more than was counted, the distance between the first and the last of their event numbers.
+	Span map[store.State]int64 `json:"span,omitempty"`
 	// Deliveries to these are held without an attempt. Operators pause; forwarders notice what they cannot reach.
 	Paused      []heldStats `json:"paused"`
 	Unreachable []heldStats `json:"unreachable"`
@@ -36,7 +41,7 @@ type countStats struct {
 	Topic         *string     `json:"topic,omitempty"`
 	Count         int64       `json:"count"`
 	OldestSeconds float64     `json:"oldest_seconds"`
-	Estimated     bool        `json:"estimated,omitempty"`
+	More          bool        `json:"more,omitempty"` // the state has more than was counted
 }
 
 // heldStats is a pause, or an unreachable destination.
@@ -66,16 +71,16 @@ func (c *statsCommand) Run(s *session) error {
 		t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
 		fmt.Fprintf(t, "state\t%s\tcount\toldest\n", c.By)
 		for _, n := range c.counts(backlog) {
-			oldest, about := "-", ""
+			oldest, more := "-", ""
 			if n.Count > 0 {
 				oldest = n.Oldest.Round(time.Millisecond).String()
 			}
-			if !n.Exact {
-				about = "~"
+			if backlog.Span[n.State] > 0 {
+				more = "+"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s%d\t%s\n", n.State, orDash(n.Name), about, n.Count, oldest)
+			fmt.Fprintf(t, "%s\t%s\t%d%s\t%s\n", n.State, orDash(n.Name), n.Count, more, oldest)
 		}
-		if err := t.Flush(); err != nil || len(controls) == 0 {
+		if err := errors.Join(t.Flush(), writeSpans(s.stdout, backlog)); err != nil || len(controls) == 0 {
 			return err
 		}
 		fmt.Fprintln(t)
@@ -91,6 +96,21 @@ func (c *statsCommand) Run(s *session) error {
 	})
 }
 
+// writeSpans says how much there may be of the states with more than was counted.
+func writeSpans(w io.Writer, b store.Backlog) error {
+	var spans []string
+	for _, state := range store.States {
+		if span := b.Span[state]; span > 0 {
+			spans = append(spans, fmt.Sprintf("%s %d", state, span))
+		}
+	}
+	if len(spans) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\n+ the state has more than the first %d, which are counted; its event numbers span: %s\n", store.CountLimit, strings.Join(spans, ", "))
+	return err
+}
+
 // counts returns the rows of the table. By destination, pending events are one row, because nobody knows yet where they go.
 func (c *statsCommand) counts(b store.Backlog) []store.Count {
 	switch c.By {
@@ -104,7 +124,7 @@ func (c *statsCommand) counts(b store.Backlog) []store.Count {
 
 func newStats(b store.Backlog, controls []store.Control) stats {
 	count := func(n store.Count) countStats {
-		return countStats{State: n.State, Count: n.Count, OldestSeconds: n.Oldest.Seconds(), Estimated: !n.Exact}
+		return countStats{State: n.State, Count: n.Count, OldestSeconds: n.Oldest.Seconds(), More: b.Span[n.State] > 0}
 	}
 	counts := func(list []store.Count, name func(*countStats) **string) []countStats {
 		out := make([]countStats, len(list))
@@ -119,6 +139,7 @@ func newStats(b store.Backlog, controls []store.Control) stats {
 		Deliveries: counts(b.Destinations, func(c *countStats) **string { return &c.Destination }),
 		Tenants:    counts(b.Tenants, func(c *countStats) **string { return &c.Tenant }),
 		Topics:     counts(b.Topics, func(c *countStats) **string { return &c.Topic }),
+		Span:       b.Span,
 		Paused:     []heldStats{}, Unreachable: []heldStats{},
 	}
 	s.Pending.State = ""

@@ -96,7 +96,7 @@ func poolAlert(x *trouble) {
 	x.eventually("waits", func() (string, bool) { return "", db.Stats().WaitCount > 0 })
 	require.NoError(x, busy.Close())
 	require.NoError(x, other.Close())
-	for _, a := range (<-snapshots).Alerts {
+	for _, a := range (<-snapshots).Alerts() {
 		if a.Rule == monitor.RulePool {
 			require.Contains(x, x.text, "\n"+a.Message+"\n"+a.Action+"\n")
 			return

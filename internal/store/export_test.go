@@ -1,7 +1,5 @@
 package store
 
-import "time"
-
 // CleanPlan returns what is run before the statements that clean up.
 func (s *Store) CleanPlan() string { return s.q.clean.plan }
 
@@ -12,14 +10,9 @@ func (s *Store) Statements() map[string]string {
 		"release": s.q.release, "still": s.q.still, "hold": s.q.hold,
 		"clean renew": s.q.clean.renew, "clean look": s.q.clean.look(s.t.Outbox), "clean remove": s.q.clean.remove(s.t.Outbox), "clean unsent": s.q.clean.unsent + s.q.clean.lock, "clean weigh": s.q.clean.weigh,
 		"clean deliveries": s.q.clean.deliveries, "clean events": s.q.clean.events,
-		"heads": s.q.backlog.heads, "count waiting": s.q.backlog.deliveries[Waiting], "count held": s.q.backlog.deliveries[Held],
-		"count dead": s.q.backlog.deliveries[Dead], "count skipped": s.q.backlog.deliveries[Skipped], "all deliveries": s.q.backlog.allDeliveries,
-		"sample pending": s.q.backlog.samplePending, "sample deliveries": s.q.backlog.sampleDeliveries,
+		"backlog heads": s.q.backlog.heads, "backlog states": s.q.backlog.states, "backlog names": s.q.backlog.names,
 	}
 }
 
-// SetHeadsTook pretends that the last look at the first pending entries took so long.
-func (s *Store) SetHeadsTook(d time.Duration) { s.heads.took = d }
-
-// SetCountTime replaces how long a statement that counts may take.
-func (s *Store) SetCountTime(d time.Duration) { s.countTime = d }
+// BacklogPlan returns what is run before the statements that count the backlog.
+func (s *Store) BacklogPlan() string { return s.q.backlog.plan }

@@ -24,9 +24,6 @@ type Store struct {
 	t        dialect.Tables
 	q        queries
 	identity string
-	// countTime is how long a statement that counts may take before an estimate has to do.
-	countTime time.Duration
-	heads     heads
 }
 
 // OpenStore checks that the tables are there in a version that this package knows, and returns a store on them. db stays the
@@ -53,10 +50,7 @@ func Open(ctx context.Context, db *sql.DB, cfg schema.Config) (*Store, error) {
 	if err := unobstructed(ctx, db, q); err != nil {
 		return nil, err
 	}
-	return &Store{
-		db: retryingDB{sqlx.NewDb(db, d.String()), d}, d: d, cfg: cfg, t: t, q: q, identity: identity,
-		countTime: countTime,
-	}, nil
+	return &Store{db: retryingDB{sqlx.NewDb(db, d.String()), d}, d: d, cfg: cfg, t: t, q: q, identity: identity}, nil
 }
 
 // Identity returns the random name that these tables got when they were created; with an event's number it is unique among all.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
@@ -24,9 +25,9 @@ type request struct {
 	Topic       string `json:"topic"`
 	All         bool   `json:"all"`
 	// Kind and Name are the destination, tenant or key to pause or resume.
-	Kind   store.ControlKind `json:"kind"`
-	Name   string            `json:"name"`
-	Reason string            `json:"reason"`
+	Kind   admin.Kind `json:"kind"`
+	Name   string     `json:"name"`
+	Reason string     `json:"reason"`
 }
 
 // answer is the response to an action.
@@ -79,7 +80,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 		send(w, http.StatusBadRequest, answer{Error: err.Error()})
 		return
 	}
-	n, err := action.run(r.Context(), p.m.Store(), body)
+	n, err := action.run(r.Context(), p.m.Admin(), body)
 	fields := watermill.LogFields{
 		"action": r.PathValue("action"), "from": r.RemoteAddr, "seq": body.Seq, "target": body.Target, "destination": body.Destination,
 		"tenant": body.Tenant, "topic": body.Topic, "all": body.All, "kind": body.Kind, "name": body.Name, "count": n,
@@ -102,24 +103,24 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 
 type action struct {
 	check func(request) error
-	run   func(context.Context, *store.Store, request) (int, error)
+	run   func(context.Context, *admin.Client, request) (int, error)
 }
 
 var actions = map[string]action{
 	// unlock exchanges the token for a session.
-	"unlock":  {checkUnlock, func(context.Context, *store.Store, request) (int, error) { return 0, nil }},
-	"replay":  {checkDead, func(ctx context.Context, s *store.Store, r request) (int, error) { return s.Replay(ctx, r.filter()) }},
-	"discard": {checkDead, func(ctx context.Context, s *store.Store, r request) (int, error) { return s.Discard(ctx, r.filter()) }},
-	"pause": {checkPause, func(ctx context.Context, s *store.Store, r request) (int, error) {
-		return 1, s.Pause(ctx, r.Kind, r.Name, r.Reason)
+	"unlock":  {checkUnlock, func(context.Context, *admin.Client, request) (int, error) { return 0, nil }},
+	"replay":  {checkDead, func(ctx context.Context, c *admin.Client, r request) (int, error) { return c.Replay(ctx, r.filter()) }},
+	"discard": {checkDead, func(ctx context.Context, c *admin.Client, r request) (int, error) { return c.Discard(ctx, r.filter()) }},
+	"pause": {checkPause, func(ctx context.Context, c *admin.Client, r request) (int, error) {
+		return 1, c.Pause(ctx, r.Kind, r.Name, r.Reason)
 	}},
-	"resume": {checkPause, func(ctx context.Context, s *store.Store, r request) (int, error) {
-		return 1, s.Resume(ctx, r.Kind, r.Name)
+	"resume": {checkPause, func(ctx context.Context, c *admin.Client, r request) (int, error) {
+		return 1, c.Resume(ctx, r.Kind, r.Name)
 	}},
 }
 
-func (r request) filter() store.DeadFilter {
-	f := store.DeadFilter{Target: r.Target, Destination: r.Destination, Tenant: r.Tenant, Topic: r.Topic}
+func (r request) filter() admin.DeadFilter {
+	f := admin.DeadFilter{Target: r.Target, Destination: r.Destination, Tenant: r.Tenant, Topic: r.Topic}
 	if r.Seq != 0 {
 		f.Seqs = []int64{r.Seq}
 	}
@@ -165,7 +166,7 @@ func checkPause(r request) error {
 	switch {
 	case r != (request{Kind: r.Kind, Name: r.Name, Reason: r.Reason}):
 		return errors.New("pause and resume take kind and name only; pause takes a reason too")
-	case r.Kind != store.PausedDestination && r.Kind != store.PausedTenant && r.Kind != store.PausedKey:
+	case r.Kind != admin.Destination && r.Kind != admin.Tenant && r.Kind != admin.Key:
 		return errors.New("kind: want destination, tenant or key")
 	case r.Name == "":
 		return fmt.Errorf("name: want 1 to %d bytes", store.MaxTarget)

@@ -7,24 +7,25 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
 const deadShown = 50 // per page
 
 // dead returns a page of dead letters, and one more if there are others.
-func (p *page) dead(ctx context.Context, filter store.DeadFilter, after *store.DeadLetter) ([]store.DeadLetter, error) {
+func (p *page) dead(ctx context.Context, filter admin.DeadFilter, after *admin.DeadLetter) ([]admin.DeadLetter, error) {
 	select {
 	case p.querying <- struct{}{}:
 		defer func() { <-p.querying }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return p.m.Store().Dead(ctx, filter, after, deadShown+1)
+	return p.m.Admin().DeadLetters(ctx, filter, after, deadShown+1)
 }
 
 // deadValues is the reverse of deadQuery, for links.
-func deadValues(f store.DeadFilter) url.Values {
+func deadValues(f admin.DeadFilter) url.Values {
 	q := url.Values{}
 	for name, value := range map[string]string{"destination": f.Destination, "tenant": f.Tenant, "topic": f.Topic} {
 		if value != "" {
@@ -35,7 +36,7 @@ func deadValues(f store.DeadFilter) url.Values {
 }
 
 // deadQuery returns the dead letters that a query string asks for, and the last one that was shown before.
-func deadQuery(raw string) (f store.DeadFilter, after *store.DeadLetter, err error) {
+func deadQuery(raw string) (f admin.DeadFilter, after *admin.DeadLetter, err error) {
 	q, err := url.ParseQuery(raw)
 	if err != nil {
 		return f, nil, errors.New("cannot read the query; want name=value, percent-encoded and separated by &")
@@ -45,13 +46,13 @@ func deadQuery(raw string) (f store.DeadFilter, after *store.DeadLetter, err err
 			return f, nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	f = store.DeadFilter{Destination: q.Get("destination"), Tenant: q.Get("tenant"), Topic: q.Get("topic")}
+	f = admin.DeadFilter{Destination: q.Get("destination"), Tenant: q.Get("tenant"), Topic: q.Get("topic")}
 	if text := q.Get("after"); text != "" {
 		seq, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return f, nil, errors.New("after: want a number")
 		}
-		after = &store.DeadLetter{Seq: seq, Target: q.Get("after_target")}
+		after = &admin.DeadLetter{Seq: seq, Target: q.Get("after_target")}
 	}
 	return f, after, nil
 }

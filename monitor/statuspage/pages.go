@@ -10,7 +10,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 
-	"github.com/bento-outbox/watermill-outbox/internal/store"
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 )
 
@@ -20,9 +20,9 @@ type content struct {
 	Actions  bool
 	Down     bool // the database does not answer
 	Snapshot monitor.Snapshot
-	Dead     []store.DeadLetter
+	Dead     []admin.DeadLetter
 	More     template.URL // the query of the next dead letters; empty on the last page
-	Filter   store.DeadFilter
+	Filter   admin.DeadFilter
 	Paged    bool // not the first page of dead letters
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +47,9 @@ func open(t *testing.T, db *sql.DB, cfg statuspage.Config) site {
 	cfg.Hosts = append(cfg.Hosts, "status.example")
 	h, err := statuspage.New(m, cfg, nil)
 	require.NoError(t, err)
-	return site{t, m.Store(), http.StripPrefix("/outbox", h)}
+	st, err := store.Open(context.Background(), db, schema.Config{})
+	require.NoError(t, err)
+	return site{t, st, http.StripPrefix("/outbox", h)}
 }
 
 // reply is what the site answered.

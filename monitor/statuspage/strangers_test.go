@@ -42,7 +42,7 @@ func TestWhatCannotBeANameIsRefused(t *testing.T) {
 	log := &logged{}
 	h, err := statuspage.New(m, statuspage.Config{Hosts: []string{"status.example"}, Token: token}, log)
 	require.NoError(t, err)
-	s := site{t, m.Store(), http.StripPrefix("/outbox", h)}
+	s := site{t, nil, http.StripPrefix("/outbox", h)}
 	require.NoError(t, db.Close())
 
 	long := strings.Repeat("x", 1025)
@@ -80,7 +80,7 @@ func TestStrangersCannotFillTheLog(t *testing.T) {
 	log := &logged{}
 	h, err := statuspage.New(m, statuspage.Config{Hosts: []string{"status.example"}, Token: token}, log)
 	require.NoError(t, err)
-	s := site{t, m.Store(), http.StripPrefix("/outbox", h)}
+	s := site{t, nil, http.StripPrefix("/outbox", h)}
 	require.NoError(t, db.Close())
 	start := time.Now()
 	for range 50 {

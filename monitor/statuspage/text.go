@@ -6,14 +6,14 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/bento-outbox/watermill-outbox/internal/store"
+	"github.com/bento-outbox/watermill-outbox/admin"
 	"github.com/bento-outbox/watermill-outbox/monitor"
 )
 
 var functions = template.FuncMap{
-	"number": number, "about": about, "total": total, "age": age, "clock": clock, "rate": rate,
+	"number": number, "count": count, "age": age, "clock": clock, "rate": rate,
 	"orNone": orNone, "pausedBy": pausedBy, "percent": func(p monitor.Pool) int { return int(math.Round(p.Use() * 100)) },
-	"destination": func() store.ControlKind { return store.PausedDestination }, "tenant": func() store.ControlKind { return store.PausedTenant },
+	"destination": func() admin.Kind { return admin.Destination }, "tenant": func() admin.Kind { return admin.Tenant },
 	"maxReason": func() int { return MaxReason },
 }
 
@@ -26,17 +26,12 @@ func number(n int64) string {
 	return digits
 }
 
-// about formats n, with ~ if it is an estimate.
-func about(exact bool, n int64) string {
-	if exact || n == 0 {
-		return number(n)
+// count formats a number of deliveries or events in a state, with + if the state has more than was counted, which its span tells.
+func count(n, span int64) string {
+	if span > 0 {
+		return number(n) + "+"
 	}
-	return "~" + number(n)
-}
-
-// total formats the number of deliveries or events in a state.
-func total(s monitor.Snapshot, state store.State, n int64) string {
-	return about(!s.IsEstimated(state), n)
+	return number(n)
 }
 
 // age formats a number of seconds in its largest unit.
@@ -74,7 +69,7 @@ func orNone(name string) string {
 }
 
 // pausedBy returns the pause of a name, or nil.
-func pausedBy(list []store.Control, kind store.ControlKind, name string) *store.Control {
+func pausedBy(list []admin.Pause, kind admin.Kind, name string) *admin.Pause {
 	for i, c := range list {
 		if c.Kind == kind && c.Name == name {
 			return &list[i]
