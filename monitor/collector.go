@@ -17,8 +17,13 @@ type collector struct{ m *Monitor }
 // When the database does not answer, outbox_up is 0 and what is in the database is left out.
 func (m *Monitor) Collector() prometheus.Collector { return collector{m} }
 
+// descs are all that a collector exports.
+var descs []*prometheus.Desc
+
 func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(name, help, labels, nil)
+	d := prometheus.NewDesc(name, help, labels, nil)
+	descs = append(descs, d)
+	return d
 }
 
 var (
@@ -46,11 +51,6 @@ var (
 	poolWaitsDesc   = desc("outbox_pool_waits_total", "Times that somebody had to wait for a connection of the pool.")
 	poolWaitedDesc  = desc("outbox_pool_wait_seconds_total", "Time that was spent waiting for a connection of the pool.")
 )
-
-var descs = []*prometheus.Desc{
-	upDesc, failuresDesc, ageDesc, exactDesc, openDesc, spanDesc, destinationDesc, tenantDesc, topicDesc, oldestDesc, insertedDesc, inDesc, outDesc, queryDesc,
-	forwardersDesc, freeDesc, pausedDesc, unreachableDesc, alertDesc, poolDesc, poolMaxDesc, poolWaitsDesc, poolWaitedDesc,
-}
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(out chan<- *prometheus.Desc) {

@@ -8,19 +8,19 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
-// Bounds of what data may put into a scrape. Names come with events, and whoever makes them up must not fill memory with them.
+// Bounds of label values that come from events, which must not fill the memory of the process or of Prometheus.
 const (
-	// MaxLabelValues is how many values of a label that comes from data a metric of a forwarder has, and outbox_unreachable; what comes later
-	// counts as [Others]. Of what is in the database, Config.Top are named.
+	// MaxLabelValues is the number of values of a label that comes from events, in the metrics of a forwarder and in outbox_unreachable; further ones
+	// count as [Others]. Of what is in the database, [Config.Top] are named.
 	MaxLabelValues = 200
-	// MaxLabelLength is the length that such a value is cut to, in bytes. What is cut ends in a hash of the whole.
+	// MaxLabelLength is the length in bytes that such a value is cut to. A cut value ends in a hash of the whole.
 	MaxLabelLength = 80
 )
 
-// label is a name as the label of a metric.
+// label returns a name as the label of a metric.
 func label(name string) string { return cut(name, MaxLabelLength) }
 
-// printable is a name as JSON and pages can have it. It is whole, unless an older table let it be longer than names may be now.
+// printable returns a name as JSON and pages can show it. It is cut only if an older table let it be longer than names may be now.
 func printable(name string) string { return cut(name, store.MaxTarget) }
 
 func cut(name string, limit int) string {

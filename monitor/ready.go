@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Check is something that must be well for a process to be ready.
+// Check is a condition of readiness.
 type Check struct {
 	Name string
-	Run  func(context.Context) error // must return when its context ends; its error is shown to whoever asks
+	Run  func(context.Context) error // must return when its context ends; its error is shown in the answer
 }
 
-// Database checks that the database answers and has the tables.
+// Database returns a check that the database answers and has the tables.
 func (m *Monitor) Database() Check {
 	return Check{Name: "database", Run: func(ctx context.Context) error {
 		if _, err := m.store.Ask(ctx); err != nil {
@@ -26,7 +26,7 @@ func (m *Monitor) Database() Check {
 	}}
 }
 
-// Live answers that the process is alive: always with 200.
+// Live returns a handler that always answers 200: the process is alive.
 func Live() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -34,13 +34,13 @@ func Live() http.Handler {
 	})
 }
 
-// readyAge is how old an answer may be that several get.
+// readyAge is the largest age of a shared answer.
 const readyAge = time.Second
 
-// Ready answers with 200 when all checks are well, and with 503 when one is not; the body is JSON and says which. A check that has not ended after
-// timeout is not well. Defaults to 2 s.
+// Ready returns a handler that answers 200 if all checks succeed, else 503, with a JSON body that says which failed. A check that has not returned
+// after timeout has failed. Timeout defaults to 2 s.
 //
-// The checks run side by side. Those who ask within a second of each other get one answer: however many ask, the checks run once a second at most.
+// The checks run concurrently, at most once a second: requests within a second share an answer.
 func Ready(timeout time.Duration, checks ...Check) http.Handler {
 	if timeout <= 0 {
 		timeout = 2 * time.Second
@@ -49,7 +49,7 @@ func Ready(timeout time.Duration, checks ...Check) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		answer, err := r.recent(request.Context())
 		if err != nil {
-			return // who asked is gone
+			return // the client is gone
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")

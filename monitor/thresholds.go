@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// Thresholds say when alerts are raised. Zero means the default. A negative number switches the level off, and both the rule.
+// Thresholds configure the alerts. Zero means the default. A negative number disables the level; with both levels disabled, the rule is.
 type Thresholds struct {
-	// Backlog is the number of pending events and held deliveries. Default 10,000 and 50,000.
+	// Backlog is [Snapshot.Backlog]: pending events and held deliveries. Default 10,000 and 50,000.
 	BacklogWarning, BacklogCritical int64
-	// QueryTime is what the database needs for a cheap question. Default 500 ms and 1 s.
+	// QueryTime is what the database needs for a cheap query. Default 500 ms and 1 s.
 	QueryTimeWarning, QueryTimeCritical time.Duration
-	// MinRate is the number of events a second that forwarders should get through while RateBacklog events or more are pending. Default 100, and 1,000 events.
+	// MinRate is the lowest throughput, in events per second, while RateBacklog events or more are pending. Default 100, and 1,000 events.
 	MinRate     float64
 	RateBacklog int64
-	// PoolUse is the share of the pool's connections that are in use. Default 0.9; at most 1.
+	// PoolUse is the largest share of the pool's connections in use. Default 0.9; at most 1.
 	PoolUse float64
 	// OldestAge is the age of the oldest event that is pending, or delivery that is held. Default 5 min and 1 h.
 	OldestAgeWarning, OldestAgeCritical time.Duration
 	// Dead is the number of dead letters. Default 1 and 1,000.
 	DeadWarning, DeadCritical int64
-	// UnreachableCritical is for how long a destination cannot be reached until its warning is critical. Default 10 min.
+	// UnreachableCritical is how long a destination may be unreachable before its warning becomes critical. Default 10 min.
 	UnreachableCritical time.Duration
 }
 
@@ -67,7 +67,7 @@ func levels[T int64 | time.Duration](name string, warning, critical *T, standard
 	return nil
 }
 
-// level is that of a value, empty when it is below both.
+// level returns the level of a value and the threshold that it reached; the empty level when it is below both.
 func level[T int64 | time.Duration](value, warning, critical T) (l Level, threshold T) {
 	switch {
 	case critical > 0 && value >= critical:

@@ -46,7 +46,7 @@ type oldEvents struct {
 
 const diagnoseTimeout = time.Minute
 
-// Run says what is wrong, why, and what to do. It fails unless all is well.
+// Run prints what is wrong, why, and what to do. It fails if anything is a warning or critical.
 func (c *diagnoseCommand) Run(s *session) error {
 	target := s.database()
 	older := s.faults.Duration("--older-than", c.OlderThan, 0)
@@ -74,7 +74,7 @@ func (c *diagnoseCommand) Run(s *session) error {
 	})
 }
 
-// diagnose looks at everything.
+// diagnose takes snapshots of the outbox and examines it.
 func diagnose(ctx context.Context, db *sql.DB, cfg monitor.Config, older, over time.Duration, l log) (diagnosis, error) {
 	var d diagnosis
 	m, err := monitor.New(ctx, db, cfg, l.watermill)
@@ -109,7 +109,7 @@ func diagnose(ctx context.Context, db *sql.DB, cfg monitor.Config, older, over t
 	return d, nil
 }
 
-// verdict counts the findings that matter.
+// verdict counts the critical findings and the warnings.
 func (d diagnosis) verdict() string {
 	plural := map[monitor.Level]string{monitor.Critical: "critical", monitor.Warning: "warnings"}
 	var parts []string

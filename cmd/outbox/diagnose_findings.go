@@ -14,30 +14,14 @@ import (
 	"github.com/bento-outbox/watermill-outbox/monitor"
 )
 
-// examiner finds out what is wrong.
+// examiner adds findings to a diagnosis.
 type examiner struct {
 	store    *store.Store
 	snapshot monitor.Snapshot
 	*diagnosis
 }
 
-// The rules that need slower questions than a snapshot.
-const (
-	ruleFailures     monitor.Rule = "failures"
-	ruleHeldKeys     monitor.Rule = "held_keys"
-	ruleHotKey       monitor.Rule = "hot_key"
-	ruleTriggers     monitor.Rule = "triggers"
-	ruleLeftovers    monitor.Rule = "leftovers"
-	ruleIndexes      monitor.Rule = "indexes"
-	ruleCleanup      monitor.Rule = "cleanup"
-	rulePartitions   monitor.Rule = "partitions"
-	ruleVacuum       monitor.Rule = "vacuum"
-	ruleTransactions monitor.Rule = "transactions"
-	ruleReplication  monitor.Rule = "replication_slots"
-	ruleConnections  monitor.Rule = "connections"
-	ruleDeadGroup    monitor.Rule = "dead_group"
-)
-
+// add adds a finding of a rule that needs slower queries than a snapshot.
 func (e *examiner) add(rule monitor.Rule, level monitor.Level, action, message string, args ...any) {
 	e.Findings = append(e.Findings, monitor.Finding{Rule: rule, Level: level, Message: fmt.Sprintf(message, args...), Action: action})
 }
@@ -61,7 +45,7 @@ func (e *examiner) examine(ctx context.Context, older time.Duration) error {
 	return nil
 }
 
-// forwarders finds those that died and left slots to nobody.
+// forwarders finds groups without a living forwarder whose dead ones own slots.
 func (e *examiner) forwarders() {
 	living := map[string]bool{}
 	for _, f := range e.snapshot.Forwarders {
@@ -69,12 +53,12 @@ func (e *examiner) forwarders() {
 	}
 	for _, f := range e.snapshot.Forwarders {
 		if !f.Alive && f.Slots > 0 && !living[f.Group] {
-			e.add(ruleDeadGroup, monitor.Warning, "outbox run --group "+english.ShellWord(f.Group), "The forwarder %s has died and nobody is left in its group %q, which has %s.", f.ID, f.Group, english.Count(f.Slots, "slot", "slots"))
+			e.add("dead_group", monitor.Warning, "outbox run --group "+english.ShellWord(f.Group), "The forwarder %s has died and nobody is left in its group %q, which has %s.", f.ID, f.Group, english.Count(f.Slots, "slot", "slots"))
 		}
 	}
 }
 
-// cause is an error that deliveries failed with. What differs from one to the next, such as numbers, is left out.
+// cause is an error that deliveries failed with, without the details that differ, such as numbers.
 type cause struct {
 	Count       int         `json:"count"` // among the newest 10,000 of the state
 	State       store.State `json:"state"`
@@ -85,7 +69,7 @@ type cause struct {
 
 var varying = regexp.MustCompile(`\d+(\.\d+){3}:\d+->|\d+(\.\d+){3}(:\d+)?|\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{16,}\b|\d+`)
 
-// failures groups the errors of deliveries that failed.
+// failures groups failed deliveries by cause.
 func (e *examiner) failures(ctx context.Context) error {
 	const newest = 10_000
 	list, err := e.store.Failures(ctx, newest)
@@ -109,22 +93,22 @@ func (e *examiner) failures(ctx context.Context) error {
 			continue
 		}
 		if c.State == store.Dead {
-			e.add(ruleFailures, monitor.Info, "outbox dead list --destination "+english.ShellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
+			e.add("failures", monitor.Info, "outbox dead list --destination "+english.ShellWord(c.Destination), "%d of the newest dead letters of %s died of: %s", c.Count, c.Destination, shortCause(c.Error))
 			continue
 		}
 		if c.Untried {
-			e.add(ruleFailures, monitor.Info, "They are tried again by themselves, and use no attempts meanwhile.", "%s to %s %s for a destination that takes nothing: %s",
+			e.add("failures", monitor.Info, "They are tried again by themselves, and use no attempts meanwhile.", "%s to %s %s for a destination that takes nothing: %s",
 				english.Count(c.Count, "delivery", "deliveries"), c.Destination, english.Either(c.Count, "waits", "wait"), shortCause(c.Error))
 			continue
 		}
-		e.add(ruleFailures, monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause --destination "+english.ShellWord(c.Destination),
+		e.add("failures", monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause --destination "+english.ShellWord(c.Destination),
 			"%s to %s %s for another attempt: %s", english.Count(c.Count, "delivery", "deliveries"), c.Destination,
 			english.Either(c.Count, "has failed and waits", "have failed and wait"), shortCause(c.Error))
 	}
 	return nil
 }
 
-// withoutDetails replaces what differs between errors of one cause. Status codes and the addresses of servers stay.
+// withoutDetails replaces what differs between errors of one cause. It keeps status codes and addresses of servers.
 func withoutDetails(text string) string {
 	return varying.ReplaceAllStringFunc(oneLine(text), func(s string) string {
 		switch {
@@ -137,23 +121,23 @@ func withoutDetails(text string) string {
 	})
 }
 
-// indexes finds what is missing.
+// indexes finds missing, invalid and bloated indexes.
 func (e *examiner) indexes(ctx context.Context) error {
 	list, err := e.store.Indexes(ctx)
 	for _, i := range list {
 		switch i.State {
 		case store.IndexMissing, store.IndexInvalid:
-			e.add(ruleIndexes, monitor.Warning, i.Fix, "The index %s of %s is %s.", i.Name, i.Table, i.State)
+			e.add("indexes", monitor.Warning, i.Fix, "The index %s of %s is %s.", i.Name, i.Table, i.State)
 		default:
 			if i.Fix != "" {
-				e.add(ruleIndexes, monitor.Info, i.Fix, "Of the index %s, %s, its rows need only %.0f %%.", i.Name, size(i.Bytes), (1-i.Bloat)*100)
+				e.add("indexes", monitor.Info, i.Fix, "Of the index %s, %s, its rows need only %.0f %%.", i.Name, size(i.Bytes), (1-i.Bloat)*100)
 			}
 		}
 	}
 	return err
 }
 
-// cleanup finds out whether anybody cleans up.
+// cleanup finds old events that no clean-up has removed.
 func (e *examiner) cleanup(ctx context.Context) error {
 	const kept, pause = 8 * 24 * time.Hour, 48 * time.Hour
 	last, err := e.store.LastCleanup(ctx)
@@ -168,12 +152,12 @@ func (e *examiner) cleanup(ctx context.Context) error {
 	if !last.FinishedAt.IsZero() {
 		when = "the last clean-up ended at " + timeText(last.FinishedAt)
 	}
-	e.add(ruleCleanup, monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. BENTO_OUTBOX_CLEANUP=true makes outbox run do it every night.",
+	e.add("cleanup", monitor.Info, "outbox cleanup --dry-run shows what would go; outbox cleanup removes it. BENTO_OUTBOX_CLEANUP=true makes outbox run do it every night.",
 		"The oldest event was stored %s ago, and %s.", english.Count(int(age.Hours()/24), "day", "days"), when)
 	return nil
 }
 
-// partitions finds out whether there are any for what comes.
+// partitions finds that the last partition is full.
 func (e *examiner) partitions(ctx context.Context) error {
 	list, err := e.store.Partitions(ctx)
 	if err != nil || len(list) == 0 {
@@ -186,7 +170,7 @@ func (e *examiner) partitions(ctx context.Context) error {
 		}
 	}
 	if newest.To <= e.snapshot.Inserted+1 {
-		e.add(rulePartitions, monitor.Warning, "outbox cleanup adds partitions. Run it more often, or take larger ones.",
+		e.add("partitions", monitor.Warning, "outbox cleanup adds partitions. Run it more often, or take larger ones.",
 			"Events go to the default partition since number %d, for nobody has added others.", newest.To)
 	}
 	return nil

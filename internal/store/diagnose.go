@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Unfinished counts what is left to do of events that were stored long ago. Nothing is counted above a bound.
+// Unfinished counts the unfinished work of events that were stored long ago.
 type Unfinished struct {
-	Pending    int64 `json:"pending"`    // events that nobody has looked at
+	Pending    int64 `json:"pending"`    // events before their first pass
 	Deliveries int64 `json:"deliveries"` // waiting and held
 	More       bool  `json:"more"`       // there are more than were counted
 }
 
-// unfinishedMost is how many of each are counted.
+// unfinishedMost is the largest count of each.
 const unfinishedMost = 100_000
 
-// UnfinishedSince counts what is left to do of events that were stored more than age ago. It takes the numbers of events to be in the order of their times.
+// UnfinishedSince counts the unfinished work of events that were stored more than age ago. It assumes that events are numbered in the order of their times.
 func (s *Store) UnfinishedSince(ctx context.Context, age time.Duration) (Unfinished, error) {
 	var u Unfinished
 	seq, err := s.firstYounger(ctx, age)
@@ -32,8 +32,7 @@ func (s *Store) UnfinishedSince(ctx context.Context, age time.Duration) (Unfinis
 	return u, nil
 }
 
-// firstYounger returns the number of the first event that is younger than age, or the one above the last: it bisects, for no index has the order of
-// both.
+// firstYounger returns the number of the first event that is younger than age, or the one above the last. It bisects, because no index has both.
 func (s *Store) firstYounger(ctx context.Context, age time.Duration) (int64, error) {
 	mark, err := s.Ask(ctx)
 	if err != nil {
@@ -57,7 +56,7 @@ func (s *Store) firstYounger(ctx context.Context, age time.Duration) (int64, err
 	return low, nil
 }
 
-// OldestAge returns how long ago the first event that is there was stored, and false when there is none.
+// OldestAge returns the age of the oldest event in the table, and false if there is none.
 func (s *Store) OldestAge(ctx context.Context) (time.Duration, bool, error) {
 	var age sql.NullFloat64
 	err := s.db.QueryRowContext(ctx, s.q.diagnose.oldest).Scan(&age)
@@ -75,39 +74,28 @@ type Failure struct {
 	Error       string // at most 1000 characters
 }
 
-// Failures returns at most limit deliveries that wait for another attempt, and as many that are dead, the newest events first.
+// Failures returns at most limit deliveries that wait for another attempt, and at most limit dead ones, the newest events first.
 func (s *Store) Failures(ctx context.Context, limit int) ([]Failure, error) {
-	rows, err := s.db.QueryContext(ctx, s.q.diagnose.failures, limit)
-	if err != nil {
-		return nil, wrap("read why deliveries fail", err)
-	}
-	defer rows.Close()
-	var list []Failure
-	for rows.Next() {
-		var f Failure
-		if err := rows.Scan(&f.State, &f.Destination, &f.Attempts, &f.Error); err != nil {
-			return nil, wrap("read why deliveries fail", err)
-		}
-		list = append(list, f)
-	}
-	return list, wrap("read why deliveries fail", rows.Err())
+	return look(ctx, s, "read why deliveries fail", s.q.diagnose.failures, func(rows *sql.Rows) (f Failure, err error) {
+		return f, rows.Scan(&f.State, &f.Destination, &f.Attempts, &f.Error)
+	}, limit)
 }
 
-// Holding returns how many dead letters later deliveries of their keys wait for, and how many these are. It looks at the first thousand dead letters that
-// may hold a key, and a thousand deliveries behind each.
+// Holding returns the number of dead letters that hold back later deliveries of their keys, and the number of these deliveries. It reads the first
+// thousand dead letters that may hold a key, and a thousand deliveries behind each.
 func (s *Store) Holding(ctx context.Context) (dead, behind int64, err error) {
 	err = s.db.QueryRowContext(ctx, s.q.diagnose.holding).Scan(&dead, &behind)
 	return dead, behind, wrap("count what dead letters hold", err)
 }
 
-// KeyShare is how much of what is pending is of one ordering key.
+// KeyShare is the share of an ordering key in the pending events.
 type KeyShare struct {
 	Key  string // as an operator pauses it
-	Of   int    // of those looked at, how many are of the key
-	Seen int    // how many were looked at, at most 500; on SQLite the oldest, else at even distances
+	Of   int    // events of the key, among those seen
+	Seen int    // at most 500: on SQLite the oldest, else at even distances
 }
 
-// HottestKey returns the ordering key that most pending events have, of those that it looks at. The zero value means that none has one.
+// HottestKey returns the ordering key with the most pending events, among at most 500 of them. The zero value means that none has a key.
 func (s *Store) HottestKey(ctx context.Context) (KeyShare, error) {
 	var k KeyShare
 	err := s.db.QueryRowContext(ctx, s.q.diagnose.hotKey).Scan(&k.Key, &k.Of, &k.Seen)
@@ -117,33 +105,20 @@ func (s *Store) HottestKey(ctx context.Context) (KeyShare, error) {
 	return k, wrap("look for the hottest key", err)
 }
 
-// LongTransaction is one that is open for long: it keeps vacuum from removing rows, of any table.
+// LongTransaction is a transaction that has been open for long. It keeps vacuum from removing rows of any table.
 type LongTransaction struct {
 	Age  time.Duration
 	Name string // of the process, or the prepared transaction
 	End  string // the SQL that ends it
 }
 
-// LongTransactions returns transactions of the database server that are open for longer than age, as far as the user may see them, the longest first. With
-// holding it leaves out those that keep no rows of this database from being removed.
+// LongTransactions returns transactions of the server that have been open for longer than age, as far as the user may see them, the longest first. If
+// holding is set, it returns only those that keep rows of this database from being removed.
 func (s *Store) LongTransactions(ctx context.Context, age time.Duration, holding bool) ([]LongTransaction, error) {
-	if s.q.diagnose.transactions == "" {
-		return nil, nil
-	}
-	rows, err := s.db.QueryContext(ctx, s.q.diagnose.transactions, age.Seconds(), holding)
-	if err != nil {
-		return nil, wrap("list long transactions", err)
-	}
-	defer rows.Close()
-	var list []LongTransaction
-	for rows.Next() {
-		var l LongTransaction
+	return look(ctx, s, "list long transactions", s.q.diagnose.transactions, func(rows *sql.Rows) (l LongTransaction, err error) {
 		var age float64
-		if err := rows.Scan(&age, &l.Name, &l.End); err != nil {
-			return nil, wrap("list long transactions", err)
-		}
+		err = rows.Scan(&age, &l.Name, &l.End)
 		l.Age = time.Duration(age * float64(time.Second))
-		list = append(list, l)
-	}
-	return list, wrap("list long transactions", rows.Err())
+		return l, err
+	}, age.Seconds(), holding)
 }

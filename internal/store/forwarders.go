@@ -2,43 +2,37 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 )
 
-// Forwarder is a process that forwards, or did until it died.
+// Forwarder is a forwarder that is alive, or died and was not cleared away yet.
 type Forwarder struct {
 	ID, Group string
 	Started   time.Time
-	Alive     bool // it has said so within its lease
-	Slots     int  // that it owns
+	Alive     bool // its lease has not expired
+	Slots     int  // owned
 }
 
-// Fleet is who forwards.
+// Fleet is all forwarders.
 type Fleet struct {
-	Forwarders []Forwarder // by group and id; one that has died stays until another one of its group finds out
-	// Free is how many slots of each group nobody owns. A group stays when its last forwarder has left.
+	Forwarders []Forwarder // by group and id; a dead one stays until another one of its group clears it away
+	// Free is the number of slots without an owner, by group. A group stays when its last forwarder has left.
 	Free map[string]int
 }
 
-// Fleet returns who forwards.
+// Fleet returns all forwarders.
 func (s *Store) Fleet(ctx context.Context) (Fleet, error) {
-	const what = "list the forwarders"
 	f := Fleet{Free: map[string]int{}}
-	rows, err := s.db.QueryContext(ctx, s.q.backlog.fleet)
-	if err != nil {
-		return f, wrap(what, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var m Forwarder
-		if err := rows.Scan(&m.ID, &m.Group, s.d.TimeScanner(&m.Started), &m.Alive, &m.Slots); err != nil {
-			return f, wrap(what, err)
-		}
+	list, err := look(ctx, s, "list the forwarders", s.q.backlog.fleet, func(rows *sql.Rows) (m Forwarder, err error) {
+		return m, rows.Scan(&m.ID, &m.Group, s.d.TimeScanner(&m.Started), &m.Alive, &m.Slots)
+	})
+	for _, m := range list {
 		if m.ID == "" {
 			f.Free[m.Group] = m.Slots
 		} else {
 			f.Forwarders = append(f.Forwarders, m)
 		}
 	}
-	return f, wrap(what, rows.Err())
+	return f, err
 }

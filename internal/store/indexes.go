@@ -12,7 +12,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// IndexState is how an index stands.
+// IndexState is the state of an index.
 type IndexState string
 
 // The states of indexes.
@@ -36,7 +36,7 @@ type Index struct {
 	Fix string `json:"fix"`
 }
 
-// bloated is from where on an index is worth rebuilding.
+// An index is worth rebuilding above both of these.
 const (
 	bloatedPart  = 0.5
 	bloatedBytes = 10 << 20
@@ -139,27 +139,17 @@ func (s *Store) migrations(ctx context.Context) (string, dialect.Tables, error) 
 }
 
 func (s *Store) presentIndexes(ctx context.Context) ([]Index, error) {
-	rows, err := s.db.QueryContext(ctx, s.q.indexes)
-	if err != nil {
-		return nil, wrap("list indexes", err)
-	}
-	defer rows.Close()
-	var list []Index
-	for rows.Next() {
-		i := Index{State: IndexOK}
+	return look(ctx, s, "list indexes", s.q.indexes, func(rows *sql.Rows) (Index, error) {
+		i := Index{State: IndexOK, Bloat: -1}
 		var valid bool
 		var bloat sql.NullFloat64
-		if err := rows.Scan(&i.Name, &i.Table, &valid, &i.Bytes, &i.Scans, &bloat); err != nil {
-			return nil, wrap("list indexes", err)
-		}
+		err := rows.Scan(&i.Name, &i.Table, &valid, &i.Bytes, &i.Scans, &bloat)
 		if !valid {
 			i.State = IndexInvalid
 		}
-		i.Bloat = -1
 		if bloat.Valid {
 			i.Bloat = max(bloat.Float64, 0)
 		}
-		list = append(list, i)
-	}
-	return list, wrap("list indexes", rows.Err())
+		return i, err
+	})
 }

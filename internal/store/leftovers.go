@@ -5,19 +5,18 @@ import (
 	"fmt"
 )
 
-// Leftovers hang on events that are not there: their partition was detached or dropped, or they were deleted while the trigger was off. They are counted
-// for ever, and one that holds its key keeps all later events of it waiting.
+// Leftovers counts pending entries and deliveries of events that are not in the table: their partition was detached or dropped, or they were deleted
+// while the trigger was off. They are counted forever, and one that holds its key keeps all later events of the key waiting.
 type Leftovers struct {
 	Pending    int64  `json:"pending"`
 	Deliveries int64  `json:"deliveries"`
 	Fix        string `json:"fix"` // the SQL that removes them; empty when there are none
 }
 
-// leftoversMost is how many entries of each table are looked at.
+// leftoversMost is the number of rows of each table that are checked.
 const leftoversMost = 100_000
 
-// Leftovers counts what hangs on events that are not there, among the first 100,000 entries of each table. Once they are removed, what was held behind
-// them goes on with a forwarder's next sweep.
+// Leftovers checks the first 100,000 rows of each table. Once leftovers are removed, what they held goes on with a forwarder's next sweep.
 func (s *Store) Leftovers(ctx context.Context) (Leftovers, error) {
 	var l Leftovers
 	err := s.db.QueryRowContext(ctx, s.q.diagnose.leftovers, leftoversMost).Scan(&l.Pending, &l.Deliveries)

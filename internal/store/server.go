@@ -5,36 +5,36 @@ import (
 	"database/sql"
 )
 
-// DeletedRows are rows of a table that were deleted and take space and time until vacuum removes them.
+// DeletedRows is the number of deleted rows of a table, which take space and time until vacuum removes them.
 type DeletedRows struct {
 	Table   string
-	Deleted int64 // as the server's statistics have it
-	Rows    int64 // that are there
+	Deleted int64 // by the server's statistics
+	Rows    int64 // not deleted
 }
 
-// DeletedRows returns what vacuum has to do on the tables whose rows come and go, nothing where the database has no vacuum.
+// DeletedRows returns the deleted rows of the tables whose rows come and go; nothing where the database has no vacuum.
 func (s *Store) DeletedRows(ctx context.Context) ([]DeletedRows, error) {
 	return look(ctx, s, "look at deleted rows", s.q.diagnose.deletedRows, func(rows *sql.Rows) (d DeletedRows, err error) {
 		return d, rows.Scan(&d.Table, &d.Deleted, &d.Rows)
 	})
 }
 
-// ReplicationSlot is one that nobody reads from.
+// ReplicationSlot is a replication slot without a reader.
 type ReplicationSlot struct {
 	Name  string
 	Bytes int64 // of the log that the server keeps for it
-	Holds bool  // it keeps vacuum from removing rows
+	Holds bool  // whether it keeps vacuum from removing rows
 }
 
-// UnreadSlots returns at most ten replication slots of the server that nobody reads from, by name.
+// UnreadSlots returns at most ten replication slots of the server without a reader, by name.
 func (s *Store) UnreadSlots(ctx context.Context) ([]ReplicationSlot, error) {
 	return look(ctx, s, "list replication slots", s.q.diagnose.slots, func(rows *sql.Rows) (r ReplicationSlot, err error) {
 		return r, rows.Scan(&r.Name, &r.Bytes, &r.Holds)
 	})
 }
 
-// Connections returns how many connections of clients the server has beside this one, of all databases, and how many it takes from users for whom it
-// reserves none; 0 and 0 where it has no limit.
+// Connections returns the number of client connections to all databases of the server, without this one, and the number that it takes from ordinary
+// users; 0 and 0 where it has no limit.
 func (s *Store) Connections(ctx context.Context) (used, most int, err error) {
 	if s.q.diagnose.connections == "" {
 		return 0, 0, nil
@@ -43,7 +43,7 @@ func (s *Store) Connections(ctx context.Context) (used, most int, err error) {
 	return used, most, wrap("count connections", err)
 }
 
-// look returns what scan makes of each row of query, nothing when query is empty.
+// look returns the result of scan for each row of query, and nothing if query is empty.
 func look[T any](ctx context.Context, s *Store, what, query string, scan func(*sql.Rows) (T, error), args ...any) (list []T, err error) {
 	if query == "" {
 		return nil, nil

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// TriggerState is how a trigger stands.
+// TriggerState is the state of a trigger.
 type TriggerState string
 
 // The states of triggers.
