@@ -120,7 +120,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	others := 0
 	for i, u := range s.Unreachable { // whose names differ
-		if i < MaxLabelValues {
+		if i < maxLabelValues {
 			gauge(unreachableDesc, 1, label(u.Name))
 		} else {
 			others++

@@ -21,7 +21,7 @@ func (l Level) rank() int { return slices.Index([]Level{Info, Warning, Critical}
 // Rule says what a finding is about.
 type Rule string
 
-// The rules. Thresholds decide the first eight, which raise alerts; the others say what holds events up.
+// The rules that raise alerts.
 const (
 	RuleNoForwarders Rule = "no_forwarders"
 	RuleUnreachable  Rule = "unreachable"
@@ -31,16 +31,19 @@ const (
 	RuleQueryTime    Rule = "query_time"
 	RulePool         Rule = "pool"
 	RuleDeadLetters  Rule = "dead_letters"
-
-	RuleFreeSlots  Rule = "free_slots"
-	RulePaused     Rule = "paused"
-	RuleRetries    Rule = "retries"
-	RuleThroughput Rule = "throughput"
-	RuleTenant     Rule = "tenant"
 )
 
-// AlertRules are the rules that raise alerts, in the order of alerts of one level.
-var AlertRules = []Rule{
+// The rules that say what holds events up.
+const (
+	ruleFreeSlots  Rule = "free_slots"
+	rulePaused     Rule = "paused"
+	ruleRetries    Rule = "retries"
+	ruleThroughput Rule = "throughput"
+	ruleTenant     Rule = "tenant"
+)
+
+// alertRules are in the order of alerts of one level.
+var alertRules = []Rule{
 	RuleNoForwarders, RuleUnreachable, RuleBacklog, RuleOldestAge, RuleLowRate, RuleQueryTime, RulePool, RuleDeadLetters,
 }
 
@@ -55,16 +58,16 @@ type Finding struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-// IsAlert reports whether f is one of [AlertRules]: alerts are logged and exported.
-func (f Finding) IsAlert() bool { return slices.Contains(AlertRules, f.Rule) }
+// IsAlert reports whether f is logged and exported as an alert: the rules with a constant raise alerts.
+func (f Finding) IsAlert() bool { return slices.Contains(alertRules, f.Rule) }
 
 // SortFindings sorts findings in place, the worst first, and alerts first among those of one level.
 func SortFindings(list []Finding) {
 	order := func(f Finding) int {
-		if i := slices.Index(AlertRules, f.Rule); i >= 0 {
+		if i := slices.Index(alertRules, f.Rule); i >= 0 {
 			return i
 		}
-		return len(AlertRules)
+		return len(alertRules)
 	}
 	slices.SortStableFunc(list, func(a, b Finding) int {
 		if c := cmp.Or(b.Level.rank()-a.Level.rank(), order(a)-order(b)); c != 0 || !a.IsAlert() {

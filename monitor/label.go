@@ -10,15 +10,15 @@ import (
 
 // Bounds of label values that come from events, which must not fill the memory of the process or of Prometheus.
 const (
-	// MaxLabelValues is the number of values of a label that comes from events, in the metrics of a forwarder and in outbox_unreachable; further ones
+	// maxLabelValues is the number of values of a label that comes from events, in the metrics of a forwarder and in outbox_unreachable; further ones
 	// count as [Others]. Of what is in the database, [Config.Top] are named.
-	MaxLabelValues = 200
-	// MaxLabelLength is the length in bytes that such a value is cut to. A cut value ends in a hash of the whole.
-	MaxLabelLength = 80
+	maxLabelValues = 200
+	// maxLabelLength is the length in bytes that such a value is cut to. A cut value ends in a hash of the whole.
+	maxLabelLength = 80
 )
 
 // label returns a name as the label of a metric.
-func label(name string) string { return cut(name, MaxLabelLength) }
+func label(name string) string { return cut(name, maxLabelLength) }
 
 // printable returns a name as JSON and pages can show it. It is cut only if an older table let it be longer than names may be now.
 func printable(name string) string { return cut(name, store.MaxTarget) }

@@ -14,7 +14,7 @@ import (
 
 // Metrics are the Prometheus metrics of the forwarders of one process, which feed them through [Metrics.Hooks]. It is safe for concurrent use.
 //
-// Events may name any destination: the first [MaxLabelValues] have values of their own, the rest share the label [Others], and long names are cut.
+// Events may name any destination: the first 200 have values of their own, the rest share the label [Others], and long names are cut.
 type Metrics struct {
 	attempts, retries, dead *prometheus.CounterVec
 	publish, lag            *prometheus.HistogramVec
@@ -83,7 +83,7 @@ func (m *Metrics) destination(name string) *destination {
 	if d, ok := m.destinations.Load(label); ok {
 		return d.(*destination)
 	}
-	if m.named.Load() >= MaxLabelValues { // not kept: the names may be without end
+	if m.named.Load() >= maxLabelValues { // not kept: the names may be without end
 		label = Others
 		if d, ok := m.destinations.Load(Others); ok {
 			return d.(*destination)
@@ -153,7 +153,7 @@ func (m *Metrics) breakerChanged(scope string, open bool) {
 		}
 		return
 	}
-	if as = name; len(m.open) >= MaxLabelValues {
+	if as = name; len(m.open) >= maxLabelValues {
 		as = Others
 	}
 	m.open[name] = as

@@ -60,8 +60,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Top == 0:
 		c.Top = 50
-	case c.Top < 0 || c.Top > MaxLabelValues:
-		faults = append(faults, fmt.Errorf("Top %d: must be between 0 and %d", c.Top, MaxLabelValues))
+	case c.Top < 0 || c.Top > maxLabelValues:
+		faults = append(faults, fmt.Errorf("Top %d: must be between 0 and %d", c.Top, maxLabelValues))
 	}
 	var err error
 	if c.Thresholds, err = c.Thresholds.withDefaults(); err != nil {

@@ -59,7 +59,7 @@ func (r *rules) holds(n int64) Level {
 func (r *rules) forwarders() {
 	if r.alive > 0 {
 		if r.s.FreeSlots > 0 {
-			r.add(RuleFreeSlots, "", Warning, "Wait for the lease of the forwarder that left to end, 30 s by default; if it stays, see the logs of the forwarders.",
+			r.add(ruleFreeSlots, "", Warning, "Wait for the lease of the forwarder that left to end, 30 s by default; if it stays, see the logs of the forwarders.",
 				"Slots without an owner, whose events wait: %d.", r.s.FreeSlots)
 		}
 		return
@@ -120,17 +120,17 @@ func (r *rules) throughput() {
 	events := r.s.amount(r.s.Totals.Pending, "event is", "events are", store.Pending)
 	switch {
 	case out == 0:
-		r.add(RuleThroughput, "", r.holds(pending), "See that a forwarder serves their tenants and topics, and the logs of the forwarders.",
+		r.add(ruleThroughput, "", r.holds(pending), "See that a forwarder serves their tenants and topics, and the logs of the forwarders.",
 			"%s pending, and nothing gets through.", capital(events))
 	case in >= out:
-		r.add(RuleThroughput, "", r.holds(pending), "Add a forwarder, raise --max-concurrent, or see why destinations are slow: outbox_publish_seconds.",
+		r.add(ruleThroughput, "", r.holds(pending), "Add a forwarder, raise --max-concurrent, or see why destinations are slow: outbox_publish_seconds.",
 			"%.0f events a second come in and %.0f get through, so that the backlog does not shrink: %s pending.", in, out, events)
 	default:
 		most := "about"
 		if r.s.Span.Pending > 0 {
 			most = "at most"
 		}
-		r.add(RuleThroughput, "", Info, "Wait, or add a forwarder.", "%s pending, to be worked off in %s %s at the rate of now.",
+		r.add(ruleThroughput, "", Info, "Wait, or add a forwarder.", "%s pending, to be worked off in %s %s at the rate of now.",
 			capital(events), most, round(time.Duration(float64(pending)/(out-in)*float64(time.Second))))
 	}
 }
@@ -157,11 +157,11 @@ func (r *rules) pauses() {
 		action := "Resume it when its time has come: outbox resume --" + string(p.Kind) + " " + english.ShellWord(p.Name)
 		since := round(r.s.Time.Sub(p.Since))
 		if p.Kind == admin.Key { // nothing counts by key
-			r.add(RulePaused, "key "+p.Name, Info, action, "The key %s has been paused for %s.", p.Name, since)
+			r.add(rulePaused, "key "+p.Name, Info, action, "The key %s has been paused for %s.", p.Name, since)
 			continue
 		}
 		held := r.s.heldBy(p)
-		r.add(RulePaused, string(p.Kind)+" "+p.Name, r.holds(r.s.scaled(held, store.Held)), action, "The %s %s has been paused for %s and holds %s.",
+		r.add(rulePaused, string(p.Kind)+" "+p.Name, r.holds(r.s.scaled(held, store.Held)), action, "The %s %s has been paused for %s and holds %s.",
 			p.Kind, p.Name, since, r.s.amount(held, "delivery", "deliveries", store.Held))
 	}
 }
@@ -176,7 +176,7 @@ func (r *rules) retries() {
 		if paused[g.Name] || r.s.UnreachableBy(g.Name) != nil || g.Name == Others || g.Totals.Held == 0 || g.Totals.Waiting == 0 {
 			continue
 		}
-		r.add(RuleRetries, g.Name, r.holds(r.s.scaled(g.Totals.Held, store.Held)), "See why they fail: the errors of its attempts in the log, or outbox dead list once they gave up.",
+		r.add(ruleRetries, g.Name, r.holds(r.s.scaled(g.Totals.Held, store.Held)), "See why they fail: the errors of its attempts in the log, or outbox dead list once they gave up.",
 			english.Either(g.Totals.Waiting, "At %s, %s for its next attempt and holds %s of its key.", "At %s, %s for their next attempt and hold %s of their keys."),
 			g.Name, r.s.amount(g.Totals.Waiting, "delivery waits", "deliveries wait", store.Waiting), r.s.amount(g.Totals.Held, "later one", "later ones", store.Held))
 	}
@@ -193,7 +193,7 @@ func (r *rules) tenants() {
 	}
 	for _, g := range r.s.Tenants {
 		if g.Name != Others && g.Totals.Pending*2 > pending {
-			r.add(RuleTenant, g.Name, Info, "Others are served beside it. If it must not use so much, give it a group of forwarders of its own (--tenants).",
+			r.add(ruleTenant, g.Name, Info, "Others are served beside it. If it must not use so much, give it a group of forwarders of its own (--tenants).",
 				"The tenant %q has %d of %s%d pending events.", g.Name, g.Totals.Pending, first, pending)
 		}
 	}

@@ -134,7 +134,7 @@ func TestBottlenecks(t *testing.T) {
 	}{
 		{name: "all well", make: func(*Snapshot) {}},
 		{name: "nobody forwards, which an alert says", make: func(s *Snapshot) { s.Forwarders, s.FreeSlots, s.Totals.Held = nil, 64, 1 }},
-		{name: "slots without owner", make: func(s *Snapshot) { s.FreeSlots = 3 }, rule: RuleFreeSlots, want: Warning, says: "wait: 3."},
+		{name: "slots without owner", make: func(s *Snapshot) { s.FreeSlots = 3 }, rule: ruleFreeSlots, want: Warning, says: "wait: 3."},
 		{name: "destination gone, which an alert says", make: func(s *Snapshot) {
 			s.Unreachable = []Unreachable{{Name: "a", Since: s.Time}}
 			s.Destinations = []Group{{Name: "a", Totals: Totals{Held: 20_000, Waiting: 5}}}
@@ -142,38 +142,38 @@ func TestBottlenecks(t *testing.T) {
 		{name: "publisher paused", make: func(s *Snapshot) {
 			s.Paused = []admin.Pause{{Kind: admin.Destination, Name: "kafka://", Since: s.Time}}
 			s.Destinations = []Group{{Name: "kafka://a", Totals: Totals{Held: 600}}, {Name: "kafka://b", Totals: Totals{Held: 500}}, {Name: "b", Totals: Totals{Held: 1}}}
-		}, rule: RulePaused, want: Warning, says: "holds 1100"},
+		}, rule: rulePaused, want: Warning, says: "holds 1100"},
 		{name: "tenant paused", make: func(s *Snapshot) {
 			s.Paused = []admin.Pause{{Kind: admin.Tenant, Name: "acme", Since: s.Time}}
 			s.Tenants = []Group{{Name: "acme", Totals: Totals{Held: 6}}}
-		}, rule: RulePaused, want: Info, says: "holds 6 deliveries"},
+		}, rule: rulePaused, want: Info, says: "holds 6 deliveries"},
 		{name: "a pause that holds more than is counted", make: func(s *Snapshot) {
 			s.Paused = []admin.Pause{{Kind: admin.Tenant, Name: "acme", Since: s.Time}}
 			s.Tenants = []Group{{Name: "acme", Totals: Totals{Held: 5000}}}
 			s.Totals.Held, s.Span.Held = 10_000, 20_000
-		}, rule: RulePaused, want: Critical, says: "holds more than 5000 deliveries"},
+		}, rule: rulePaused, want: Critical, says: "holds more than 5000 deliveries"},
 		{name: "key paused", make: func(s *Snapshot) {
 			s.Paused = []admin.Pause{{Kind: admin.Key, Name: "order:1", Since: s.Time}}
-		}, rule: RulePaused, want: Info, says: "order:1 has been paused"},
+		}, rule: rulePaused, want: Info, says: "order:1 has been paused"},
 		{name: "retries hold keys", make: func(s *Snapshot) {
 			s.Destinations = []Group{{Name: "a", Totals: Totals{Held: 1500, Waiting: 7}}}
-		}, rule: RuleRetries, want: Warning, says: "7 deliveries wait for their next attempt and hold 1500"},
-		{name: "too slow", make: func(s *Snapshot) { s.Totals.Pending, s.Rates = 20_000, &Rates{In: 500, Out: 300} }, rule: RuleThroughput, want: Critical,
+		}, rule: ruleRetries, want: Warning, says: "7 deliveries wait for their next attempt and hold 1500"},
+		{name: "too slow", make: func(s *Snapshot) { s.Totals.Pending, s.Rates = 20_000, &Rates{In: 500, Out: 300} }, rule: ruleThroughput, want: Critical,
 			says: "500 events a second come in and 300 get through"},
-		{name: "catching up", make: func(s *Snapshot) { s.Totals.Pending, s.Rates = 20_000, &Rates{In: 100, Out: 300} }, rule: RuleThroughput, want: Info, says: "1m40s"},
+		{name: "catching up", make: func(s *Snapshot) { s.Totals.Pending, s.Rates = 20_000, &Rates{In: 100, Out: 300} }, rule: ruleThroughput, want: Info, says: "1m40s"},
 		{name: "catching up with more than is counted", make: func(s *Snapshot) {
 			s.Totals.Pending, s.Span.Pending, s.Rates = 10_000, 20_000, &Rates{In: 100, Out: 300}
 		},
-			rule: RuleThroughput, want: Info, says: "More than 10000 events are pending, to be worked off in at most 1m40s"},
-		{name: "stuck", make: func(s *Snapshot) { s.Totals.Pending, s.Rates = 2_000, &Rates{} }, rule: RuleThroughput, want: Warning, says: "nothing gets through"},
+			rule: ruleThroughput, want: Info, says: "More than 10000 events are pending, to be worked off in at most 1m40s"},
+		{name: "stuck", make: func(s *Snapshot) { s.Totals.Pending, s.Rates = 2_000, &Rates{} }, rule: ruleThroughput, want: Warning, says: "nothing gets through"},
 		{name: "a loud tenant", make: func(s *Snapshot) {
 			s.Totals.Pending = 2_000
 			s.Tenants = []Group{{Name: "loud", Totals: Totals{Pending: 1500}}, {Name: "quiet", Totals: Totals{Pending: 500}}}
-		}, rule: RuleTenant, want: Info, says: `"loud" has 1500 of 2000`},
+		}, rule: ruleTenant, want: Info, says: `"loud" has 1500 of 2000`},
 		{name: "a loud tenant among the first", make: func(s *Snapshot) {
 			s.Totals.Pending, s.Span.Pending = 10_000, 20_000
 			s.Tenants = []Group{{Name: "loud", Totals: Totals{Pending: 7500}}, {Name: "quiet", Totals: Totals{Pending: 2500}}}
-		}, rule: RuleTenant, want: Info, says: `"loud" has 7500 of the first 10000`},
+		}, rule: ruleTenant, want: Info, says: `"loud" has 7500 of the first 10000`},
 		{name: "the only tenant", make: func(s *Snapshot) {
 			s.Totals.Pending = 2_000
 			s.Tenants = []Group{{Name: "loud", Totals: Totals{Pending: 2000}}}
