@@ -64,13 +64,8 @@ func (r *reader) parse(text, at string) value {
 	return v
 }
 
-// element returns element n of the array v, whose text is raw.
-func (v value) element(n int, raw string) value {
-	return value{raw, rules.Pointer(v.at, strconv.Itoa(n))}
-}
-
-// object calls f for every member of v, which must be what or missing, whose key is known, unless it is null; with no known keys, for every member. Of duplicate keys the
-// first counts.
+// object calls f for every member of v that is not null and whose key is known; without known keys, for every member. Of duplicate keys the
+// first counts. A missing v has no members, and anything but an object is a fault: what must be one.
 func (r *reader) object(v value, what string, known []string, f func(key string, member value)) {
 	if v.raw == "" {
 		return
