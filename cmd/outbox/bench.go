@@ -23,7 +23,7 @@ type benchCommand struct {
 	Repeats     string   `default:"3" placeholder:"N" help:"Runs per combination (default 3)."`
 }
 
-// Run measures and prints a Markdown table.
+// Run prints its measurements as a Markdown table.
 func (c *benchCommand) Run(s *session) error {
 	bar := newProgress(s.stderr)
 	defer bar.clear()
@@ -46,7 +46,7 @@ func (c *benchCommand) Run(s *session) error {
 	} else if err != nil {
 		s.faults.Add("--database-url: %w", err)
 	} else if source.dialect != schema.PostgreSQL {
-		s.faults.Add("--database-url: the benchmark is for PostgreSQL")
+		s.faults.Add("--database-url: the benchmark needs PostgreSQL")
 	}
 	if err := s.faults.Err(); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (c *benchCommand) Run(s *session) error {
 	return lab.Run(ctx, settings, barred{s.stdout, bar}, barred{s.stderr, bar})
 }
 
-// barred takes the bar away before each line.
+// barred removes the progress bar before each line.
 type barred struct {
 	w   io.Writer
 	bar *progress

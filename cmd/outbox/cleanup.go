@@ -22,19 +22,19 @@ type cleanupCommand struct {
 	JSON      bool     `name:"json" help:"Print one JSON object."`
 }
 
-// cleanedUp is what --json prints.
+// cleanedUp is the output of --json.
 type cleanedUp struct {
 	DryRun      bool          `json:"dry_run"`
-	Removed     admin.Removed `json:"removed"`  // what would be, in a dry run; without the events of partitions
-	HoldKey     int64         `json:"hold_key"` // dead events that stay, for later ones of their key wait for them
+	Removed     admin.Removed `json:"removed"`  // in a dry run, what would be; without the events of partitions
+	HoldKey     int64         `json:"hold_key"` // dead events that stay, because later events of their key wait for them
 	TookSeconds float64       `json:"took_seconds"`
-	Partitions  []droppedPart `json:"partitions"` // that were dropped whole
+	Partitions  []droppedPart `json:"partitions"` // dropped as a whole
 }
 
 type droppedPart struct {
 	Name   string `json:"name"`
 	Events int64  `json:"events"` // about
-	Kept   int64  `json:"kept"`   // that are not finished, are dead or were skipped
+	Kept   int64  `json:"kept"`   // unfinished, dead or skipped ones, which were moved
 }
 
 func (c *cleanupCommand) check(s *session) (database, admin.CleanerConfig) {
@@ -54,7 +54,7 @@ func (c *cleanupCommand) check(s *session) (database, admin.CleanerConfig) {
 			age = max(s.faults.Duration("--status "+name, own, 0), 1)
 		}
 		if name = strings.ToUpper(name); seen[name] {
-			s.faults.Add("--status: %s is there twice", name)
+			s.faults.Add("--status: %s is given twice", name)
 		}
 		seen[name] = true
 		switch name {
@@ -65,16 +65,16 @@ func (c *cleanupCommand) check(s *session) (database, admin.CleanerConfig) {
 		case "DEAD":
 			cfg.DeadRetention = age
 		default:
-			s.faults.Add("--status: %q is none of SENT, SKIPPED, DEAD; what is not finished is never removed", text)
+			s.faults.Add("--status: %q is none of SENT, SKIPPED, DEAD; unfinished events are never deleted", text)
 		}
 	}
 	if slices.Contains(c.Tenant, "") {
-		s.faults.Add("--tenant: is empty; leave it out for all tenants")
+		s.faults.Add("--tenant: is empty; leave it out to select all tenants")
 	}
 	return target, cfg
 }
 
-// Run removes finished events batch by batch, and says how many.
+// Run deletes old finished events in batches and prints their number.
 func (c *cleanupCommand) Run(s *session) error {
 	target, cfg := c.check(s)
 	return s.withDatabase(target, false, func(ctx context.Context, db *sql.DB) error {
@@ -119,14 +119,14 @@ func (c *cleanupCommand) print(s *session, r admin.Cleaned) error {
 	}
 	_, err := fmt.Fprintf(s.stdout, "%s %s: %d SENT, %d SKIPPED, %d DEAD\n", did, events(r.Removed.Total()), r.Removed.Sent, r.Removed.Skipped, r.Removed.Dead)
 	if err == nil && r.Held == 1 {
-		_, err = fmt.Fprintln(s.stdout, "kept 1 dead event, for later ones of its key wait for it; replay or discard it")
+		_, err = fmt.Fprintln(s.stdout, "kept 1 dead event, because later events of its key wait for it; replay or discard it")
 	} else if err == nil && r.Held > 1 {
-		_, err = fmt.Fprintf(s.stdout, "kept %d dead events, for later ones of their keys wait for them; replay or discard them\n", r.Held)
+		_, err = fmt.Fprintf(s.stdout, "kept %d dead events, because later events of their keys wait for them; replay or discard them\n", r.Held)
 	}
 	return err
 }
 
-// events counts events in words.
+// events formats a number of events.
 func events(n int64) string {
 	return english.Count(n, "event", "events")
 }

@@ -32,7 +32,7 @@ func TestCleanup(t *testing.T) {
 
 		require.Equal(t, "removed 2 events: 0 SENT, 0 SKIPPED, 2 DEAD\n",
 			b.outbox("cleanup", "--status", "dead=0s", "--tenant", "acme").require(t, statusDone).stdout)
-		require.Equal(t, "removed 1 event: 0 SENT, 0 SKIPPED, 1 DEAD\nkept 1 dead event, for later ones of its key wait for it; replay or discard it\n",
+		require.Equal(t, "removed 1 event: 0 SENT, 0 SKIPPED, 1 DEAD\nkept 1 dead event, because later events of its key wait for it; replay or discard it\n",
 			b.outbox("cleanup", "--status", "SENT", "--status", "DEAD=0s").require(t, statusDone).stdout)
 		require.Equal(t, []string{"DEAD", "NEW"}, b.statuses())
 
@@ -81,8 +81,8 @@ func TestCleanupWrongUse(t *testing.T) {
 	r := outbox("cleanup", "--database-url", database, "--older-than", "a week", "--status", "NEW", "--status", "SENT=1x", "--status", "SENT=1d",
 		"--tenant", "", "--batch", "0", "--pause=-1s").require(t, statusUsage)
 	for _, want := range []string{
-		`--older-than: "a week" is not a duration`, `--status: "NEW" is none of SENT, SKIPPED, DEAD; what is not finished is never removed`, `--status SENT: "1x" is not a duration`,
-		`--status: SENT is there twice`, `--tenant: is empty`, `--batch: "0" is not a whole number`, `--pause: "-1s" is not a duration`,
+		`--older-than: "a week" is not a duration`, `--status: "NEW" is none of SENT, SKIPPED, DEAD; unfinished events are never deleted`, `--status SENT: "1x" is not a duration`,
+		`--status: SENT is given twice`, `--tenant: is empty`, `--batch: "0" is not a whole number`, `--pause: "-1s" is not a duration`,
 	} {
 		require.Contains(t, r.stderr, want)
 	}

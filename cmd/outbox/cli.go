@@ -14,8 +14,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/redact"
 )
 
-// cli is the whole command line. A command is a struct in a file of its own with a method Run(*session) error, and a
-// field here.
+// cli is the command line. Each command is a struct with a method Run(*session) error in a file of its own, and a field here.
 type cli struct {
 	Settings  string           `name:"config" placeholder:"FILE" help:"YAML file of settings; flags and environment variables override it. Also set by BENTO_OUTBOX_CONFIG."`
 	LogLevel  string           `setting:""`
@@ -53,15 +52,15 @@ const (
 	statusUsage  = 2
 )
 
-// session is what a command runs in.
+// session is the environment that a command runs in.
 type session struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	log            log
-	config         config.Loaded // of the settings that the command has flags for
-	// faults of the command line. A command adds its own and calls faults.err before it does anything.
+	config         config.Loaded // with the settings that the command has no flags for too
+	// faults of the command line. A command adds its own, and returns faults.Err() before it begins.
 	faults faults
-	// isTerminal tells whether somebody can be asked at stdin.
+	// isTerminal reports whether stdin is a terminal, so that somebody can be asked.
 	isTerminal func(stdin io.Reader) bool
 }
 
@@ -85,7 +84,7 @@ func (s *session) run(args []string) (status int) {
 		kong.Bind(s),
 	)
 	if err != nil {
-		panic(err) // the structs are wrong, whatever the arguments
+		panic(err) // the structs are wrong
 	}
 	defer func() {
 		if e := recover(); e != nil {
@@ -126,7 +125,7 @@ func (s *session) run(args []string) (status int) {
 	return statusFailed
 }
 
-// wrongCommand returns the command, as far as there is one, whose arguments cannot be parsed.
+// wrongCommand returns the command whose arguments cannot be parsed, as far as it was recognised.
 func wrongCommand(err error) string {
 	words := []string{"outbox"}
 	var wrong *kong.ParseError
@@ -142,12 +141,12 @@ func wrongCommand(err error) string {
 
 type exit int
 
-// complain prints err in one line, without what may be a secret of a URL: arguments are quoted that were meant for elsewhere.
+// complain prints err on one line. It redacts URLs, because parse errors quote misplaced arguments.
 func (s *session) complain(err error) {
 	fmt.Fprintln(s.stderr, "outbox:", redact.Text(oneLine(err.Error())))
 }
 
-// oneLine puts the lines of joined errors behind each other.
+// oneLine joins the lines of joined errors.
 func oneLine(text string) string {
 	var parts []string
 	for line := range strings.Lines(text) {

@@ -11,7 +11,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 )
 
-// completeWords is what scripts call to complete the last of the words behind it.
+// completeWords is the hidden command that completion scripts call. It completes the last of its arguments.
 const completeWords = "__complete"
 
 type completionCommand struct {
@@ -41,13 +41,13 @@ compdef _outbox outbox
 `,
 }
 
-// Run prints a script, which asks this command for candidates, so that it need not be printed again for another version.
+// Run prints a script. The script asks this command for candidates, so it need not be updated with the command.
 func (completionScript) Run(s *session, command *kong.Context) error {
 	_, err := fmt.Fprint(s.stdout, completionScripts[command.Selected().Name])
 	return err
 }
 
-// complete prints the candidates for the last of words, one a line with its help behind a tab. There are none where a file or a name is wanted.
+// complete prints the candidates for the last of words, one per line, with their help after a tab. It prints nothing where a file or a name is expected.
 func (s *session) complete(app *kong.Application, words []string) int {
 	if len(words) == 0 {
 		words = []string{""}

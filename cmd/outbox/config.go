@@ -7,7 +7,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// configCommand is the group of commands that are about the configuration of run.
+// configCommand groups the commands for the configuration of run.
 type configCommand struct {
 	Print configPrint `cmd:"" help:"Print every setting and where it comes from, as a file for --config. Secrets are redacted."`
 	Check configCheck `cmd:"" help:"Check settings, destinations and routes without connecting to anything."`
@@ -33,7 +33,7 @@ type configCheck struct {
 	Settings kong.Plugins `embed:""`
 }
 
-// Run lists all that is wrong.
+// Run reports all faults.
 func (c *configCheck) Run(s *session) error {
 	d, err := s.prepare(context.Background())
 	defer d.close()

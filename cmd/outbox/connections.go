@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// connections bounds the connections of an HTTP server. One more than most is let in, and another one closed for it: the one that has been idle for
-// longest, or when none is, the one that has been sending a request or waiting for its answer for longest. So those who hold connections open do not
-// keep others out; a client whose idle connection was closed opens another one.
+// connections bounds the connections of an HTTP server. It accepts a connection above the bound and closes another one for it: the one that has been
+// idle longest, or, if none is idle, the one whose request has taken longest. So clients that hold connections open cannot keep others out. A client
+// whose idle connection is closed opens a new one.
 type connections struct {
 	most int
 
@@ -27,14 +27,14 @@ func newConnections(most int) *connections {
 	return &connections{most: most, places: map[net.Conn]place{}}
 }
 
-// changed is for the ConnState of a server.
+// changed is the ConnState hook of a server.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	if surplus := c.move(conn, state); surplus != nil {
 		_ = surplus.Close()
 	}
 }
 
-// move puts conn where it belongs now, and returns a connection that is to be closed, nil for none.
+// move records the state of conn. It returns a connection to close, or nil.
 func (c *connections) move(conn net.Conn, state http.ConnState) net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// daemon is what the settings of run amount to, before anything is connected.
+// daemon is what run needs, before anything is connected.
 type daemon struct {
 	target     database
 	publishers map[string]message.Publisher
@@ -27,11 +27,11 @@ type daemon struct {
 	log        log
 }
 
-// prepare checks everything that can be without a database and brokers. What is open is to be closed, after an error as well.
+// prepare checks everything that needs no database or broker. The caller closes the daemon, also after an error.
 func (s *session) prepare(ctx context.Context) (daemon, error) {
 	d := daemon{target: s.database(), log: s.log}
 	if s.config.Listen && d.target.dialect == schema.SQLite {
-		s.faults.Add("%s: SQLite sends no notifications; leave it out", s.place("listen"))
+		s.faults.Add("%s: SQLite has no notifications; leave it out", s.place("listen"))
 	}
 	_ = tracingEndpoint(&s.faults)
 	d.target.pool = daemonPool(s.config.Database)
@@ -48,7 +48,7 @@ func (d daemon) close() {
 	}
 }
 
-// publishers opens the destinations by name. None of them needs a broker that runs already.
+// publishers opens the destinations by name. Opening does not connect to a broker.
 func (s *session) publishers(ctx context.Context) map[string]message.Publisher {
 	open := map[string]message.Publisher{}
 	for _, name := range slices.Sorted(maps.Keys(s.config.ByName)) {
@@ -57,7 +57,7 @@ func (s *session) publishers(ctx context.Context) map[string]message.Publisher {
 		switch {
 		case errors.Is(err, adapters.ErrUnknownScheme):
 			scheme, _, _ := strings.Cut(s.config.ByName[name], "://")
-			s.faults.Add("%s: unknown scheme %q; known are %s. Any other Watermill publisher takes a program of your own: see \"A broker of your own\" in docs/configuration.md",
+			s.faults.Add("%s: unknown scheme %q; known are %s. To use any other Watermill publisher, write a program of your own: see \"A broker of your own\" in docs/configuration.md",
 				place, strings.ToLower(scheme), strings.Join(adapters.Schemes(), ", "))
 		case err != nil:
 			s.faults.Add("%s: %w", place, err)

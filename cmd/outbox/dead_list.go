@@ -17,7 +17,7 @@ type deadList struct {
 	JSON  bool   `name:"json" help:"Print one JSON object per dead letter."`
 }
 
-// Run lists dead letters by the numbers of their events.
+// Run lists dead letters in the order of their events.
 func (c *deadList) Run(s *session) error {
 	target := s.database()
 	filter := c.deadFilters.check(&s.faults, time.Now())
@@ -42,13 +42,13 @@ func (c *deadList) Run(s *session) error {
 			return err
 		}
 		if more {
-			fmt.Fprintf(s.stderr, "outbox: there are more than %d; filter, or raise --limit\n", limit)
+			fmt.Fprintf(s.stderr, "outbox: there are more than %d; add a filter or raise --limit\n", limit)
 		}
 		return nil
 	})
 }
 
-// writeLetters writes dead letters for people.
+// writeLetters writes a table of dead letters.
 func writeLetters(w io.Writer, list []admin.DeadLetter) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "seq\ttarget\tdestination\tattempts\tdied\tholds key\tcause")

@@ -22,13 +22,13 @@ type deadShow struct {
 	JSON   bool    `name:"json" help:"Print one JSON object."`
 }
 
-// deadEvent is what --json prints: the event, and what gave up of it.
+// deadEvent is the output of --json: an event and its dead letters.
 type deadEvent struct {
 	Seq            int64           `json:"seq"`
 	ID             string          `json:"id"`
 	TenantID       string          `json:"tenant_id"`
 	Topic          string          `json:"topic"`
-	Key            string          `json:"key"` // as pause --key wants it
+	Key            string          `json:"key"` // for pause --key
 	AggregateType  string          `json:"aggregate_type"`
 	AggregateID    string          `json:"aggregate_id"`
 	OccurredAt     time.Time       `json:"occurred_at"`
@@ -40,8 +40,8 @@ type deadEvent struct {
 	RoutingVersion string          `json:"routing_version"`
 	RoutingConfig  json.RawMessage `json:"routing_config"`
 	PayloadSize    int             `json:"payload_size"`
-	Payload        json.RawMessage `json:"payload,omitempty"`        // where it is JSON
-	PayloadBase64  *[]byte         `json:"payload_base64,omitempty"` // else
+	Payload        json.RawMessage `json:"payload,omitempty"`        // if it is JSON
+	PayloadBase64  *[]byte         `json:"payload_base64,omitempty"` // otherwise
 	Letters        []deadTarget    `json:"letters"`
 }
 
@@ -110,7 +110,7 @@ func newDeadEvent(e *admin.Event, dead []admin.DeadLetter) deadEvent {
 	return d
 }
 
-// rawJSON returns stored JSON as it is spelled, null where there is none, and a string where it cannot be read as JSON.
+// rawJSON returns stored JSON as it is spelled, null for an empty text, and a JSON string for text that is not JSON.
 func rawJSON(text string) json.RawMessage {
 	switch {
 	case text == "":
@@ -125,7 +125,7 @@ func rawJSON(text string) json.RawMessage {
 	return quoted
 }
 
-// write writes d for people.
+// write writes d as text.
 func (d deadEvent) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	line := func(name, value string) {
@@ -151,7 +151,7 @@ func (d deadEvent) write(w io.Writer) error {
 	case *d.PayloadBase64 == nil:
 		line("payload", "none")
 	default:
-		fmt.Fprintf(t, "payload\t%d bytes that are no JSON, in base64: %s\n", d.PayloadSize, base64.StdEncoding.EncodeToString(*d.PayloadBase64))
+		fmt.Fprintf(t, "payload\t%d bytes that are not JSON, in base64: %s\n", d.PayloadSize, base64.StdEncoding.EncodeToString(*d.PayloadBase64))
 	}
 	for _, l := range d.Letters {
 		if err := t.Flush(); err != nil {
@@ -165,7 +165,7 @@ func (d deadEvent) write(w io.Writer) error {
 		line("died", timeText(l.DiedAt))
 		holds := "no"
 		if l.HoldsKey {
-			holds = "yes, later events of the key wait for this one"
+			holds = "yes, later events of the key wait for it"
 		}
 		line("holds key", holds)
 		for i, cause := range strings.Split(strings.TrimRight(l.Error, "\n"), "\n") {

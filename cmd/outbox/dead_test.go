@@ -207,7 +207,7 @@ func TestDeadShow(t *testing.T) {
 			`cause +routing_config: .*unknown retry policy "patient"; known are`} {
 			require.Regexp(t, "(?m)^"+want, text)
 		}
-		require.Regexp(t, `(?m)^payload +2 bytes that are no JSON, in base64: AP8=$`, b.outbox("dead", "show", "--seq", "3").require(t, statusDone).stdout)
+		require.Regexp(t, `(?m)^payload +2 bytes that are not JSON, in base64: AP8=$`, b.outbox("dead", "show", "--seq", "3").require(t, statusDone).stdout)
 		require.Regexp(t, `(?m)^holds key +yes`, b.outbox("dead", "show", "--seq", "4", "--target", "shop://orders").require(t, statusDone).stdout)
 
 		for want, args := range map[string][]string{

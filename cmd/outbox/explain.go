@@ -40,7 +40,7 @@ func (s source) explain(err error) error {
 	case errors.As(err, &name):
 		return fmt.Errorf("cannot reach %s: no such host; correct the database URL", s.name)
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
-		return fmt.Errorf("cannot reach %s: no answer within %s; is it running, and does no firewall stand between?", s.name, connectTimeout)
+		return fmt.Errorf("cannot reach %s: no answer within %s; is it running, and does a firewall block it?", s.name, connectTimeout)
 	case errors.As(err, &network):
 		return fmt.Errorf("cannot reach %s: %w; start it or correct the database URL", s.name, network.Err)
 	}
@@ -54,7 +54,7 @@ func (s source) explainPostgres(refused *pgconn.PgError, err error) error {
 		remedy := "correct user and password in the database URL"
 		switch {
 		case strings.Contains(refused.Message, "certificate"):
-			remedy = "name one of this user by sslcert and sslkey in the database URL"
+			remedy = "name a certificate of this user by sslcert and sslkey in the database URL"
 		case strings.Contains(refused.Message, "no encryption"):
 			remedy = "set sslmode=verify-full in the database URL, or allow it in pg_hba.conf"
 		}
@@ -64,22 +64,22 @@ func (s source) explainPostgres(refused *pgconn.PgError, err error) error {
 	case "3F000":
 		return fmt.Errorf("%s: %s; create it first or correct --schema", s.name, refused.Message)
 	case "42501":
-		return fmt.Errorf("%s: user %q may not do that: %s; grant the right, or have somebody who has it run what \"outbox migrate print\" prints",
+		return fmt.Errorf("%s: user %q lacks a right: %s; grant it, or let somebody who has it run the output of \"outbox migrate print\"",
 			s.name, user, refused.Message)
 	case "53300":
-		return fmt.Errorf("%s takes no more connections: %s; end some, make pools smaller, or raise max_connections", s.name, refused.Message)
+		return fmt.Errorf("%s has no connections left: %s; end some, make pools smaller, or raise max_connections", s.name, refused.Message)
 	case "57P03":
-		return fmt.Errorf("%s takes no connections now: %s; try again later", s.name, refused.Message)
+		return fmt.Errorf("%s accepts no connections now: %s; try again later", s.name, refused.Message)
 	case "25006":
-		remedy := "name one that takes writes in the database URL"
+		remedy := "name one that accepts writes in the database URL"
 		if s.hosts > 1 {
 			remedy = "add target_session_attrs=read-write to the database URL"
 		}
 		return fmt.Errorf("%s: the server is read-only (%s); %s", s.name, refused.Message, remedy)
 	case "26000", "42P05":
-		return fmt.Errorf("%s: %s; a pooler in transaction mode stands between: add default_query_exec_mode=simple_protocol to the database URL", s.name, refused.Message)
+		return fmt.Errorf("%s: %s; a pooler in transaction mode is in between: add default_query_exec_mode=simple_protocol to the database URL", s.name, refused.Message)
 	case "42P01":
-		return fmt.Errorf("%s: %w; somebody has dropped it: bring it back from a backup, or create it as \"outbox migrate print\" says", s.name, err)
+		return fmt.Errorf("%s: %w; it was dropped: restore it from a backup, or create it with the output of \"outbox migrate print\"", s.name, err)
 	}
 	return fmt.Errorf("%s: %w", s.name, err)
 }
@@ -90,13 +90,13 @@ func (s source) explainSQLite(file *sqlite.Error, err error) error {
 		if _, statErr := os.Stat(s.sqlite.path); errors.Is(statErr, os.ErrNotExist) {
 			return fmt.Errorf("%s does not exist; correct the database URL, or create it with \"outbox migrate up\" in a directory that exists", s.name)
 		}
-		return fmt.Errorf("%s cannot be opened; it must be a file that this user may read and write", s.name)
+		return fmt.Errorf("%s cannot be opened; it must be a file that this user can read and write", s.name)
 	case sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%s is no SQLite database; correct the database URL", s.name)
+		return fmt.Errorf("%s is not a SQLite database; correct the database URL", s.name)
 	case sqlite3.SQLITE_READONLY:
-		return fmt.Errorf("%s may only be read by this user; make the file and its directory writable", s.name)
+		return fmt.Errorf("%s is read-only for this user; make the file and its directory writable", s.name)
 	case sqlite3.SQLITE_BUSY:
-		return fmt.Errorf("%s is locked by another process; try again when that is done", s.name)
+		return fmt.Errorf("%s is locked by another process; try again later", s.name)
 	}
 	return fmt.Errorf("%s: %w", s.name, err)
 }

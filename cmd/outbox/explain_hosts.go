@@ -15,7 +15,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/redact"
 )
 
-// hostsOf returns the servers that a URL names, in the order in which they are tried.
+// hostsOf returns the servers of a URL in the order in which they are tried.
 func hostsOf(config *pgx.ConnConfig) (hosts []string) {
 	add := func(host string, port uint16) {
 		at := net.JoinHostPort(host, fmt.Sprint(port))
@@ -33,7 +33,7 @@ func hostsOf(config *pgx.ConnConfig) (hosts []string) {
 	return hosts
 }
 
-// explainHosts says of every server that the URL names why there is no connection to it.
+// explainHosts returns an error with the reason for every server of the URL.
 func (s source) explainHosts(err *pgconn.ConnectError) error {
 	all := []error{err.Unwrap()}
 	if joined, ok := err.Unwrap().(interface{ Unwrap() []error }); ok {
@@ -42,7 +42,7 @@ func (s source) explainHosts(err *pgconn.ConnectError) error {
 	var hosts []string
 	reasons := map[string]string{}
 	for _, one := range all {
-		// The driver begins with address (host): and says so in no other way.
+		// The driver gives the address only in the text, as in "address (host): ...".
 		at, rest, found := strings.Cut(one.Error(), " (")
 		if _, text, ok := strings.Cut(rest, "): "); found && ok {
 			rest = text
@@ -58,7 +58,7 @@ func (s source) explainHosts(err *pgconn.ConnectError) error {
 		case errors.As(one, &name):
 			at, rest = name.Name, "no such host"
 		case errors.Is(one, pgconn.ErrReadOnlyConnection):
-			rest = "it is read-only, and target_session_attrs wants one that takes writes"
+			rest = "it is read-only, and target_session_attrs requires one that accepts writes"
 		case errors.Is(one, context.DeadlineExceeded), os.IsTimeout(one):
 			rest = "no answer"
 		case errors.As(one, &network):

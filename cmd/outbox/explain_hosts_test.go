@@ -31,7 +31,7 @@ func TestSeveralHosts(t *testing.T) {
 		want []string
 	}{
 		"the second is read-only": {at(writable, down, readOnly.Address()), []string{
-			missing + down + ": connect: connection refused; " + readOnly.Address() + ": it is read-only, and target_session_attrs wants one that takes writes; start one of them",
+			missing + down + ": connect: connection refused; " + readOnly.Address() + ": it is read-only, and target_session_attrs requires one that accepts writes; start one of them",
 		}},
 		"the second is read-only and will do": {at("", down, readOnly.Address()), []string{
 			fmt.Sprintf(`PostgreSQL at %s or %s, database "postgres": the server is read-only`, down, readOnly.Address()), "add target_session_attrs=read-write",

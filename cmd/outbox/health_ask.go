@@ -14,22 +14,22 @@ import (
 	"time"
 )
 
-// healthCommand is for the health check of a container, which has no other program to ask with.
+// healthCommand is the health check of containers without other programs.
 type healthCommand struct {
 	MetricsPort string `setting:""`
 	Live        bool   `help:"Ask whether it is alive rather than ready."`
 	Timeout     string `default:"5s" placeholder:"DURATION" help:"How long to wait for the answer (default 5s)."`
 }
 
-// Run asks a forwarder how it does, and prints one line. It fails unless the answer is good.
+// Run asks a forwarder for its health and prints one line. It fails unless the forwarder is healthy.
 func (c *healthCommand) Run(s *session) error {
 	timeout := s.faults.Duration("--timeout", c.Timeout, time.Millisecond)
 	address := s.config.MetricsAddress()
 	if s.config.MetricsPort == "" {
-		s.faults.Add("nobody to ask: set --metrics-port or METRICS_PORT to that of outbox run, or metrics_port in the file of --config")
+		s.faults.Add("no forwarder to ask: set --metrics-port or METRICS_PORT as for outbox run, or metrics_port in the file of --config")
 	}
 	if strings.HasSuffix(address, ":0") {
-		s.faults.Add("%s: with 0 the forwarder has a port that nobody knows; set one", s.place("metrics_port"))
+		s.faults.Add("%s: 0 gives the forwarder an unknown port; set a port", s.place("metrics_port"))
 	}
 	if err := s.faults.Err(); err != nil {
 		return err
@@ -47,24 +47,24 @@ func (c *healthCommand) Run(s *session) error {
 	case os.IsTimeout(err):
 		return fmt.Errorf("not %s: no answer from %s within %s", good, address, timeout)
 	case err != nil:
-		return fmt.Errorf("not %s: cannot reach %s: %w; is outbox run up, with the same METRICS_PORT?", good, address, err)
+		return fmt.Errorf("not %s: cannot reach %s: %w; is outbox run running with the same METRICS_PORT?", good, address, err)
 	case status == http.StatusOK:
 		_, err := fmt.Fprintln(s.stdout, good)
 		return err
 	case status == http.StatusServiceUnavailable:
 		return fmt.Errorf("not %s: %s", good, lacking(body))
 	}
-	return fmt.Errorf("not %s: %s answers %s with %d; is it a forwarder's METRICS_PORT?", good, address, page, status)
+	return fmt.Errorf("not %s: %s answers %s with %d; is this a forwarder's METRICS_PORT?", good, address, page, status)
 }
 
-// ask gets a page. An address that means every interface is reached on this machine.
+// ask gets a page.
 func ask(ctx context.Context, url string) (status int, body []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
 	}
 	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true}, // and no proxy, whatever the environment says
+		Transport:     &http.Transport{DisableKeepAlives: true}, // without a proxy, whatever the environment says
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	response, err := client.Do(request)
@@ -80,9 +80,9 @@ func ask(ctx context.Context, url string) (status int, body []byte, err error) {
 	return response.StatusCode, body, err
 }
 
-// lacking says in words which checks of /readyz are not well.
+// lacking describes the checks of /readyz that fail.
 func lacking(body []byte) string {
-	const unsaid = "it does not say why"
+	const unsaid = "no reason given"
 	var answer struct{ Checks map[string]string }
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return unsaid

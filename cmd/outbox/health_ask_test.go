@@ -52,7 +52,7 @@ func TestHealthOfNobody(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	address := client.LocalAddr().String()
-	require.Equal(t, "outbox: not alive: cannot reach "+address+": connect: connection refused; is outbox run up, with the same METRICS_PORT?\n",
+	require.Equal(t, "outbox: not alive: cannot reach "+address+": connect: connection refused; is outbox run running with the same METRICS_PORT?\n",
 		outbox("health", "--live", "--metrics-port", address).require(t, statusFailed).stderr)
 }
 
@@ -70,11 +70,11 @@ func TestHealthOfWhatIsNoForwarder(t *testing.T) {
 		want   string
 		args   []string
 	}{
-		"another server":    {http.NotFound, "not ready: ADDRESS answers /readyz with 404; is it a forwarder's METRICS_PORT?", nil},
+		"another server":    {http.NotFound, "not ready: ADDRESS answers /readyz with 404; is this a forwarder's METRICS_PORT?", nil},
 		"a page elsewhere":  {http.RedirectHandler("/login", http.StatusFound).ServeHTTP, "not ready: ADDRESS answers /readyz with 302; is it", nil},
-		"unavailable":       {unavailable(""), "not ready: it does not say why", nil},
-		"no checks":         {unavailable(`{}`), "not ready: it does not say why", nil},
-		"all is well":       {unavailable(`{"checks":{"database":"ok"}}`), "not ready: it does not say why", nil},
+		"unavailable":       {unavailable(""), "not ready: no reason given", nil},
+		"no checks":         {unavailable(`{}`), "not ready: no reason given", nil},
+		"all is well":       {unavailable(`{"checks":{"database":"ok"}}`), "not ready: no reason given", nil},
 		"no answer in time": {func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() }, "not ready: no answer from ADDRESS within 100ms", []string{"--timeout", "100ms"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,7 @@ type indexesCommand struct {
 	JSON bool `name:"json" help:"Print one JSON object per index."`
 }
 
-// Run lists the indexes, and fails when one is missing or of no use.
+// Run lists the indexes. It fails if one is missing or invalid.
 func (c *indexesCommand) Run(s *session) error {
 	target := s.database()
 	return s.withStore(target, func(ctx context.Context, st *store.Store) error {

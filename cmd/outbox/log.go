@@ -10,7 +10,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/redact"
 )
 
-// log is where commands and Watermill write to: structured, as text or JSON.
+// log is the structured log of commands and of Watermill.
 type log struct {
 	*slog.Logger
 	watermill watermill.LoggerAdapter
@@ -30,7 +30,7 @@ func newLog(w io.Writer, c config.Monitoring) log {
 	return log{Logger: logger, watermill: watermill.NewSlogLogger(logger)}
 }
 
-// shown names the level that slog has no name for, and takes what may be a secret of a URL out of errors, which others may have written.
+// shown names the level TRACE, which slog does not know, and redacts URLs in errors, which libraries may have written.
 func shown(_ []string, a slog.Attr) slog.Attr {
 	switch v := a.Value.Any().(type) {
 	case slog.Level:

@@ -209,7 +209,7 @@ func TestWrongUse(t *testing.T) {
 		"print, no dialect":   {[]string{"migrate", "print"}, "no dialect: set --dialect"},
 		"print, dialect":      {[]string{"migrate", "print", "--dialect", "oracle"}, `--dialect: "oracle" is neither`},
 		"print, direction":    {[]string{"migrate", "print", "--dialect", "sqlite", "--direction", "sideways"}, `--direction: "sideways" is neither`},
-		"a long reason":       {[]string{"pause", "--tenant", "acme", "--reason", strings.Repeat("x", 501), "--database-url", database}, "--reason: it has 501 bytes; say it in 500"},
+		"a long reason":       {[]string{"pause", "--tenant", "acme", "--reason", strings.Repeat("x", 501), "--database-url", database}, "--reason: it has 501 bytes, want at most 500"},
 		"in memory":           {[]string{"stats", "--database-url", "sqlite::memory:"}, "ends with this process"},
 		"SQLite, two slashes": {[]string{"stats", "--database-url", "sqlite://app.db"}, "write sqlite:app.db for a file in the current directory"},
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// migrateCommand is the group of commands that are about the tables.
+// migrateCommand groups the commands for the tables.
 type migrateCommand struct {
 	Up     migrateUp     `cmd:"" help:"Create the tables, or upgrade them to this version."`
 	Down   migrateDown   `cmd:"" help:"Revert the newest migration. This drops tables and their data."`
@@ -23,7 +23,7 @@ type migrateUp struct {
 	partitionFlags
 }
 
-// partitionFlags are for those who create the tables.
+// partitionFlags are the flags of commands that create tables.
 type partitionFlags struct {
 	PartitionSize string `default:"0" placeholder:"N" help:"Partition the events table, N events per partition, so that clean-up drops whole partitions. PostgreSQL only; cannot be applied to an existing table."`
 }
@@ -33,12 +33,12 @@ func (p partitionFlags) check(dialect schema.Dialect, f *faults) int64 {
 	if n > 0 && dialect == schema.SQLite {
 		f.Add("--partition-size: SQLite has no partitions; leave it out")
 	} else if n > 0 && n < 1000 {
-		f.Add("--partition-size: %d is too small; take what is published in a day", n)
+		f.Add("--partition-size: %d is too small; use the number of events published in a day", n)
 	}
 	return int64(n)
 }
 
-// Run applies what is not applied yet.
+// Run applies the migrations that are not applied yet.
 func (c *migrateUp) Run(s *session) error {
 	target := s.database()
 	target.tables.PartitionSize = c.partitionFlags.check(target.dialect, &s.faults)

@@ -19,7 +19,7 @@ var dialects = map[string]schema.Dialect{
 	"postgres": schema.PostgreSQL, "postgresql": schema.PostgreSQL, "sqlite": schema.SQLite, "sqlite3": schema.SQLite,
 }
 
-// Run prints the SQL of all migrations. It changes nothing. A PostgreSQL that a URL names is asked which schema migrate up would take; it need not answer.
+// Run prints the SQL of all migrations and changes nothing. It asks PostgreSQL, if a URL names one, which schema migrate up would use.
 func (c *migratePrint) Run(s *session) error {
 	dialect, known := dialects[c.Dialect]
 	switch {
@@ -41,21 +41,21 @@ func (c *migratePrint) Run(s *session) error {
 	if c.Direction != "up" && c.Direction != "down" {
 		s.faults.Add("--direction: %q is neither up nor down", c.Direction)
 	}
-	why, unasked := "which --schema names", false
+	why, unasked := "set by --schema", false
 	if path := from.searchPath(); s.config.Schema == "" && dialect == schema.PostgreSQL {
 		s.config.Schema, s.config.Origins["schema"] = "public", s.config.Origins["database_url"]
-		why = "for neither --schema nor the search_path of a database URL names another"
+		why = "because neither --schema nor the search_path of a database URL sets another"
 		if len(path) > 0 {
 			s.config.Schema = path[0]
-			why = "which the search_path of the database URL names; --schema names another"
+			why = "set by the search_path of the database URL; --schema overrides it"
 		}
 		if len(path) > 1 {
-			why = "the first in the search_path of the database URL; --schema names another"
+			why = "the first in the search_path of the database URL; --schema overrides it"
 		}
 		if from.postgres != nil && len(s.faults.Faults) == 0 {
 			name, answered := currentSchema(database{source: from, pool: commandPool})
 			if name != "" {
-				s.config.Schema, why = name, "where the database creates tables for this user; --schema names another"
+				s.config.Schema, why = name, "where the database creates tables for this user; --schema overrides it"
 			}
 			unasked = !answered
 		}
@@ -70,7 +70,7 @@ func (c *migratePrint) Run(s *session) error {
 			return err
 		}
 		if unasked {
-			if _, err := fmt.Fprintln(s.stdout, "-- The database did not answer: a search_path of the user, of the database, or in options of the URL was not looked at."); err != nil {
+			if _, err := fmt.Fprintln(s.stdout, "-- The database did not answer, so a search_path of the user, of the database, or in options of the URL was ignored."); err != nil {
 				return err
 			}
 		}
@@ -78,7 +78,7 @@ func (c *migratePrint) Run(s *session) error {
 	return schema.WriteSQL(s.stdout, tables, c.Direction)
 }
 
-// currentSchema returns the schema in which d creates tables, empty where the search_path has none that is there, and whether d answered.
+// currentSchema returns the schema in which d creates tables, "" if no schema of the search_path exists, and whether d answered.
 func currentSchema(d database) (name string, answered bool) {
 	ctx, stop := interruptible(context.Background(), nil)
 	defer stop()

@@ -165,7 +165,7 @@ func TestMigratePrintIsForTheSchemaOfTheURL(t *testing.T) {
 		"a search_path":         {[]string{base + "?search_path=shop"}, "shop, which the search_path of the database URL names", `"shop"."outbox"`},
 		"several":               {[]string{base + "?search_path=%22%24user%22,%20Shop,public"}, "shop, the first in the search_path", `"shop"."outbox"`},
 		"only the user's":       {[]string{base + "?search_path=%22%24user%22"}, "public, for neither", `"public"."outbox"`},
-		"--schema wins":         {[]string{base + "?search_path=shop", "--schema", "own"}, "own, which --schema names", `"own"."outbox"`},
+		"--schema wins":         {[]string{base + "?search_path=shop", "--schema", "own"}, "own, set by --schema", `"own"."outbox"`},
 		"the URL and a dialect": {[]string{base + "?search_path=shop", "--dialect", "postgres"}, "shop, which the search_path", `"shop"."outbox"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,14 +10,14 @@ import (
 	"github.com/bento-outbox/watermill-outbox/monitor/statuspage"
 )
 
-// pausable is what operators can pause: one of these. They are pointers, for an empty name is none.
+// pausable are the flags that name what to pause or resume. They are pointers, because an empty name is a fault.
 type pausable struct {
 	Destination *string `placeholder:"NAME" xor:"what" required:"" help:"A destination, as stats and dead list show it; NAME:// for everything that goes to a publisher."`
 	Tenant      *string `placeholder:"ID" xor:"what" required:"" help:"A tenant."`
 	Key         *string `placeholder:"KEY" xor:"what" required:"" help:"An ordering key, as dead show shows it, such as order:17."`
 }
 
-// check returns the kind and the name of what is meant.
+// check returns the kind and the name of what the flags name.
 func (p pausable) check(f *faults) (kind admin.Kind, name string) {
 	for k, value := range map[admin.Kind]*string{
 		admin.Destination: p.Destination, admin.Tenant: p.Tenant, admin.Key: p.Key,
@@ -58,10 +58,10 @@ type pauseCommand struct {
 	Reason string `placeholder:"TEXT" help:"Why, for those who look at stats."`
 }
 
-// Run holds deliveries until somebody resumes them.
+// Run holds deliveries until they are resumed.
 func (c *pauseCommand) Run(s *session) error {
 	if n := len(c.Reason); n > statuspage.MaxReason {
-		s.faults.Add("--reason: it has %d bytes; say it in %d", n, statuspage.MaxReason)
+		s.faults.Add("--reason: it has %d bytes, want at most %d", n, statuspage.MaxReason)
 	}
 	if err := store.CheckText(c.Reason, statuspage.MaxReason); err != nil && len(c.Reason) <= statuspage.MaxReason {
 		s.faults.Add("--reason: %w", err)

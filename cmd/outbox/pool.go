@@ -13,18 +13,18 @@ import (
 	"github.com/bento-outbox/watermill-outbox/cmd/outbox/internal/config"
 )
 
-// pool says how connections are kept and what they are set to.
+// pool configures the connections to a database.
 type pool struct {
 	size, overflow int
 	recycle        time.Duration
 	ping           bool
-	session        map[string]string // PostgreSQL's parameters of each connection
+	session        map[string]string // PostgreSQL parameters of each connection
 }
 
-// commandPool is that of commands that end: an operator's statement takes as long as it takes.
+// commandPool is the pool of commands other than run. It has no time limit for statements.
 var commandPool = pool{size: 2, overflow: 8, ping: true}
 
-// daemonPool is that of a forwarder.
+// daemonPool returns the pool of a forwarder.
 func daemonPool(c config.Database) pool {
 	p := pool{size: c.PoolSize, overflow: c.PoolOverflow, recycle: c.PoolRecycle, ping: c.PoolPing, session: map[string]string{}}
 	if !c.JIT {
@@ -51,8 +51,8 @@ func (p pool) postgres() []stdlib.OptionOpenDB {
 	return options
 }
 
-// set sets the parameters of a new connection, unless a pooler stands between: there the next statement may run on another connection, and
-// this one be somebody else's. It is told by the process id, which poolers invent. Neither is refused, as start-up options would be.
+// set sets the parameters of a new connection, but not through a pooler, where the connection may serve other clients next. A pooler is recognised by
+// the process id, which it makes up. Start-up options would be refused by poolers.
 func (p pool) set(ctx context.Context, conn *pgx.Conn) error {
 	if len(p.session) == 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// progress is a bar in the last line of a terminal. Anywhere else it shows nothing.
+// progress is a progress bar on the last line of a terminal. It shows nothing elsewhere.
 type progress struct {
 	w     io.Writer // nil where there is no terminal
 	next  time.Time
@@ -24,7 +24,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{}
 }
 
-// show draws the bar, done being from 0 to 1, at most ten times a second.
+// show draws the bar at most ten times per second. done is from 0 to 1.
 func (p *progress) show(done float64, text string) {
 	const width = 30
 	if now := time.Now(); p.w != nil && now.After(p.next) {
@@ -34,7 +34,7 @@ func (p *progress) show(done float64, text string) {
 	}
 }
 
-// clear takes the bar away, so that what is printed next stands alone.
+// clear removes the bar before other output.
 func (p *progress) clear() {
 	if p.shown {
 		fmt.Fprint(p.w, "\r\x1b[K")

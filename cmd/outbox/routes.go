@@ -12,19 +12,19 @@ import (
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
-// routesInterval is how often the routes file is read to see whether it has changed. That needs nothing of the file system, so that it works
-// where a file is replaced by a link, as in Kubernetes.
+// routesInterval is the time between two checks whether the routes file has changed. The file is read and compared, which also works if it is replaced
+// by a link, as in Kubernetes.
 const routesInterval = 2 * time.Second
 
 // routes are the static routes of run.
 type routes struct {
 	file   string // empty for none
-	text   []byte // of the file when it was read
+	text   []byte // content of the file
 	config router.Config
 	table  *router.Table
 }
 
-// routes reads and compiles the routes file. An event whose own routing names a destination that is not there is dead for that one alone.
+// routes reads and compiles the routes file.
 func (s *session) routes() routes {
 	r := routes{file: s.config.Routes, config: s.routing()}
 	var err error
@@ -41,7 +41,7 @@ func (s *session) routes() routes {
 	return r
 }
 
-// compile returns the table of a routes file, whose destinations must be there.
+// compile returns the table of a routes file. Its destinations must exist.
 func (r routes) compile(text []byte) (*router.Table, error) {
 	cfg := r.config
 	if r.file != "" {
@@ -53,11 +53,11 @@ func (r routes) compile(text []byte) (*router.Table, error) {
 			return nil, err
 		}
 	}
-	cfg.Publishers = nil // those of events
+	cfg.Publishers = nil // an unknown destination in an event's own routing fails that delivery alone
 	return router.NewTable(cfg)
 }
 
-// reload exchanges the table when the file has changed, and on SIGHUP, until ctx ends. A file that is wrong leaves the table that is in use.
+// reload replaces the table when the file changes, and on SIGHUP, until ctx ends. A faulty file is logged and leaves the table as it is.
 func (r routes) reload(ctx context.Context, live *router.Live, log log) {
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
@@ -76,14 +76,14 @@ func (r routes) reload(ctx context.Context, live *router.Live, log log) {
 		}
 		if r.file == "" || r.file == "-" {
 			if asked {
-				log.Info("SIGHUP reloads the routes file, and there is none")
+				log.Info("Received SIGHUP, but there is no routes file to reload")
 			}
 			continue
 		}
 		text, err := (*session)(nil).readRouting(r.file)
 		if err != nil {
 			if asked || !unreadable {
-				log.Error("Cannot read the routes file; the routes stay as they are", slog.String("file", r.file), slog.Any("error", err))
+				log.Error("Cannot read the routes file; keeping the current routes", slog.String("file", r.file), slog.Any("error", err))
 			}
 			unreadable = true
 			continue
@@ -95,7 +95,7 @@ func (r routes) reload(ctx context.Context, live *router.Live, log log) {
 		r.text = text
 		table, err := r.compile(text)
 		if err != nil {
-			log.Error("The routes file is wrong; the routes stay as they are", slog.String("file", r.file), slog.String("error", oneLine(err.Error())))
+			log.Error("The routes file has faults; keeping the current routes", slog.String("file", r.file), slog.String("error", oneLine(err.Error())))
 			continue
 		}
 		live.Store(table)

@@ -50,10 +50,10 @@ func TestRoutesAreReloaded(t *testing.T) {
 		sent(`{"n":1}`, `{"n":2}`)
 
 		write(strings.ReplaceAll(route("3"), "out://", "uot://"))
-		p.waitFor(t, "The routes file is wrong; the routes stay as they are")
+		p.waitFor(t, "The routes file has faults; keeping the current routes")
 		require.Contains(t, p.logs(), "/0/config/targets/0/destination")
 		require.NoError(t, os.Remove(path))
-		p.waitFor(t, "Cannot read the routes file; the routes stay as they are")
+		p.waitFor(t, "Cannot read the routes file; keeping the current routes")
 		insert(t, db, "orders", `{"n":3}`, `{"n":2}`)
 		sent(`{"n":1}`, `{"n":2}`, `{"n":2}`)
 
@@ -79,7 +79,7 @@ func TestHangUpWithoutRoutes(t *testing.T) {
 		p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--log-format", "json", "--database-url", url)
 		p.waitFor(t, `"msg":"Starting handler"`)
 		require.NoError(t, p.Process.Signal(syscall.SIGHUP))
-		p.waitFor(t, `"msg":"SIGHUP reloads the routes file, and there is none"`)
+		p.waitFor(t, `"msg":"Received SIGHUP, but there is no routes file to reload"`)
 		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 		require.Zero(t, p.end(t), p.logs())
 	})

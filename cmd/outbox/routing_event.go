@@ -15,7 +15,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
-// eventKeys are the keys of an event on a line, named as the columns of the table.
+// eventKeys are the keys of an event on a line. They have the names of the columns.
 var eventKeys = []string{"id", "topic", "tenant_id", "aggregate_type", "aggregate_id", "occurred_at", "created_at", "schema_id",
 	"schema_version", "payload", "metadata", "routing_key", "routing_config"}
 

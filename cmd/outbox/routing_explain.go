@@ -29,7 +29,7 @@ const maxEventLine = 32 << 20
 // reads implements reader.
 func (c *explainCommand) reads() []string { return append(c.routingFlags.reads(), "routes") }
 
-// Run says of each event where it goes and why.
+// Run prints where each event goes, and why.
 func (c *explainCommand) Run(s *session) error {
 	config := c.check(s)
 	config.AllowExprPerEvent = config.AllowExprPerEvent || c.AllowWhen
@@ -83,7 +83,7 @@ func (c *explainCommand) table(s *session, config router.Config) *router.Table {
 	return table
 }
 
-// explainer explains a stream of events.
+// explainer explains the events of a stream.
 type explainer struct {
 	*session
 	table      *router.Table
@@ -112,7 +112,7 @@ func (x *explainer) explainAll(events io.Reader) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			if x.failed > 0 {
-				return fmt.Errorf("%d of %d events cannot be delivered as their lines say", x.failed, lines)
+				return fmt.Errorf("%d of %d events cannot be routed", x.failed, lines)
 			}
 			return nil
 		case err != nil && !errors.Is(err, errLongLine):
@@ -123,7 +123,7 @@ func (x *explainer) explainAll(events io.Reader) error {
 
 var errLongLine = fmt.Errorf("is longer than %d bytes", maxEventLine)
 
-// readLine returns the next line. One that is too long is skipped: its beginning comes with errLongLine.
+// readLine returns the next line. It skips a line that is too long, and returns its beginning with errLongLine.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	var line []byte
 	long := false
@@ -148,7 +148,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// explainLine writes what becomes of the event on a line. The error is that of writing.
+// explainLine writes the explanation of the event on a line. It returns errors of writing only.
 func (x *explainer) explainLine(number int, line []byte, readErr error) error {
 	explanation := router.Explanation{Deliveries: []router.Delivery{}}
 	e := &router.Event{}
@@ -191,7 +191,7 @@ func (x *explainer) explain(e *router.Event) router.Explanation {
 	return router.Explain(x.table, e, x)
 }
 
-// Check implements router.Destinations by the names of publishers, if any are known.
+// Check implements router.Destinations. Without known publishers, it accepts every name.
 func (x *explainer) Check(destination string) error {
 	name, _, named := strings.Cut(destination, "://")
 	switch {

@@ -173,7 +173,7 @@ func TestExplainBadLines(t *testing.T) {
 			require.Contains(t, r.stdout, "last")
 			errs := strings.Split(r.stderr, "\n")
 			require.Equal(t, "outbox: "+x.Error, errs[0])
-			require.Equal(t, []string{"outbox: 1 of 3 events cannot be delivered as their lines say", ""}, errs[1:])
+			require.Equal(t, []string{"outbox: 1 of 3 events cannot be routed", ""}, errs[1:])
 		})
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
-// routingFlags say what the forwarder knows that a routing config may name, besides what the settings of run say.
+// routingFlags add publishers and retry policies to those in the settings of run.
 type routingFlags struct {
 	Publisher []string `sep:"none" placeholder:"NAME" help:"Publisher name to accept before :// in a destination, in addition to the destinations configured for run. Can be repeated. Without any, every name is accepted."`
 	Policy    []string `setting:"" sep:"none"`
@@ -21,7 +21,7 @@ func (r routingFlags) reads() []string {
 	return []string{"destinations", "to", "redis_url", "policies", "allow_when_per_event"}
 }
 
-// check returns what run would make of the settings, with the flags.
+// check returns the routing configuration of run with the additions of the flags.
 func (r routingFlags) check(s *session) router.Config {
 	for i, name := range r.Publisher {
 		if name == "" || strings.Contains(name, "://") {
@@ -33,12 +33,12 @@ func (r routingFlags) check(s *session) router.Config {
 	return c
 }
 
-// routing is what the settings say of routing but for the routes: retry policies, the names of destinations, and whether events may carry when.
+// routing returns the routing configuration of the settings without routes.
 func (s *session) routing() router.Config {
 	return s.config.Router(slices.Sorted(maps.Keys(s.config.ByName)))
 }
 
-// maxRoutingFile is what is read of a file; the router refuses one that is longer than 16 MiB.
+// maxRoutingFile is the number of bytes to read: the router refuses more than 16 MiB.
 const maxRoutingFile = 16<<20 + 1
 
 func (s *session) readRouting(file string) ([]byte, error) {

@@ -16,14 +16,14 @@ type validateCommand struct {
 	JSON  bool     `name:"json" help:"Print one JSON object per file."`
 }
 
-// validation is what --json prints for a file.
+// validation is the output of --json for a file.
 type validation struct {
 	File   string         `json:"file"`
 	Valid  bool           `json:"valid"`
 	Faults []router.Fault `json:"faults"`
 }
 
-// Run lists all the faults of all files.
+// Run lists the faults of all files.
 func (c *validateCommand) Run(s *session) error {
 	config := c.check(s)
 	if err := s.faults.Err(); err != nil {
@@ -101,7 +101,7 @@ func faultsOf(err error) []router.Fault {
 	return []router.Fault{{Message: err.Error()}}
 }
 
-// withoutPath drops the path from the error of a file that is named anyway.
+// withoutPath removes the path from an error whose message names the file already.
 func withoutPath(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {

@@ -21,7 +21,7 @@ type runCommand struct {
 
 func newRunCommand() runCommand { return runCommand{Settings: runFlags()} }
 
-// Run forwards until a signal comes, or with --once until nothing is left.
+// Run forwards until a signal arrives, or with --once until nothing is due.
 func (c *runCommand) Run(s *session) error {
 	var running atomic.Pointer[forwarder.Forwarder]
 	ctx, stop := interruptible(context.Background(), func() { s.abort(running.Load()) })
@@ -76,23 +76,23 @@ func (c *runCommand) Run(s *session) error {
 	err = forward(ctx)
 	switch {
 	case ctx.Err() != nil && c.Once:
-		return errors.New("interrupted before everything was forwarded; what was in flight is written down, and the rest is still there")
+		return errors.New("interrupted before everything was forwarded; outcomes of in-flight deliveries are stored, and the rest stays pending")
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		err = nil
 	}
 	if err != nil {
 		return d.target.explain(err)
 	}
-	s.log.Info("Stopped; what was in flight is written down")
+	s.log.Info("Stopped; outcomes of in-flight deliveries are stored")
 	return nil
 }
 
-// abortWait is how long the slots may take to be handed over before a process that was interrupted again exits.
+// abortWait bounds how long handing over the slots delays the exit after a second interrupt.
 const abortWait = 3 * time.Second
 
-// abort hands over the slots of f, which is nil before it was made, for a process that exits now.
+// abort hands over the slots of f before the process exits. f may be nil.
 func (s *session) abort(f *forwarder.Forwarder) {
-	s.log.Warn("Interrupted again: exiting now; in-flight deliveries are given up and will be sent again")
+	s.log.Warn("Interrupted again, exiting now; in-flight deliveries will be sent again")
 	if f == nil {
 		return
 	}
@@ -101,16 +101,16 @@ func (s *session) abort(f *forwarder.Forwarder) {
 	select {
 	case err := <-handedOver:
 		if err == nil {
-			s.log.Info("The slots are handed over")
+			s.log.Info("Handed over the slots")
 			return
 		}
-		s.log.Error("Cannot hand the slots over; other forwarders take them when the lease ends", slog.Duration("lease", s.config.Lease), slog.Any("error", err))
+		s.log.Error("Cannot hand over the slots; other forwarders take them when the lease ends", slog.Duration("lease", s.config.Lease), slog.Any("error", err))
 	case <-time.After(abortWait):
-		s.log.Error("The slots could not be handed over in time; other forwarders take them when the lease ends", slog.Duration("lease", s.config.Lease))
+		s.log.Error("Handing over the slots took too long; other forwarders take them when the lease ends", slog.Duration("lease", s.config.Lease))
 	}
 }
 
-// serve forwards until ctx ends. Meanwhile the routes are reloaded, and finished events removed.
+// serve forwards until ctx ends. Meanwhile it reloads the routes and deletes old finished events.
 func (s *session) serve(ctx context.Context, f *forwarder.Forwarder, d daemon, live *router.Live, health *health, db *sql.DB) error {
 	stopCleaning, err := s.clean(ctx, d.target, db)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/redact"
 )
 
-// summary is what run does, for the first line of its log: from where, to where, by what, and who shares the work.
+// summary returns the attributes of the first line in the log of run: source, destinations, routes, group and filters.
 func (s *session) summary(d daemon) []any {
 	destinations := make([]any, 0, len(s.config.ByName))
 	for _, name := range slices.Sorted(maps.Keys(s.config.ByName)) {

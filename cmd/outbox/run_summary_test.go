@@ -58,7 +58,7 @@ func TestStartUpNamesEverything(t *testing.T) {
 	require.Len(t, serving["pages"], 6)
 }
 
-// once decodes an object of JSON no key of which is there twice, at any depth.
+// once decodes an object of JSON no key of which is given twice, at any depth.
 func once(t *testing.T, line string) map[string]any {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(line))
@@ -88,7 +88,7 @@ func once(t *testing.T, line string) map[string]any {
 			}
 		case string:
 			if n := len(open) - 1; n >= 0 && open[n].isName {
-				require.False(t, open[n].keys[token], "%q is there twice: %s", token, line)
+				require.False(t, open[n].keys[token], "%q is given twice: %s", token, line)
 				open[n].keys[token], open[n].isName, value = true, false, false
 			}
 		}

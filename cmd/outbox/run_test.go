@@ -198,7 +198,7 @@ func TestSignalDrains(t *testing.T) {
 				await.That(t, func() bool { return len(p.payloads()) > 0 })
 				require.NoError(t, p.Process.Signal(signal))
 				require.Zero(t, p.end(t), p.logs())
-				require.Contains(t, p.logs(), "Stopped; what was in flight is written down")
+				require.Contains(t, p.logs(), "Stopped; outcomes of in-flight deliveries are stored")
 
 				rest := start(t, file, "run", "--once", "--to", "console://stdout", "--database-url", url)
 				require.Zero(t, rest.end(t), rest.logs())
@@ -244,7 +244,7 @@ func TestInterruptAgainExitsNow(t *testing.T) {
 					return strings.Contains(p.logs(), "Interrupted again: exiting now")
 				}, "its log:\n%s", await.Later(p.logs))
 				require.Equal(t, statusFailed, p.end(t))
-				require.Contains(t, p.logs(), "The slots are handed over")
+				require.Contains(t, p.logs(), "Handed over the slots")
 				rest := start(t, file, "run", "--once", "--to", "console://stdout", "--lease", "10m", "--publish-timeout", "4m", "--close-timeout", "4m", "--database-url", url)
 				require.Zero(t, rest.end(t), rest.logs())
 				require.Equal(t, []string{`{}`}, rest.payloads(), "without waiting for the lease")
@@ -270,7 +270,7 @@ func TestSignalsOfSupervisorsDoNotCutOff(t *testing.T) {
 				require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 				answer()
 				require.Zero(t, p.end(t), p.logs())
-				require.Contains(t, p.logs(), "Stopped; what was in flight is written down")
+				require.Contains(t, p.logs(), "Stopped; outcomes of in-flight deliveries are stored")
 				var left int
 				require.NoError(t, open().QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_events WHERE status <> 'SENT'`).Scan(&left))
 				require.Zero(t, left)

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// secondThought is how long after the first signal another one cannot be the same: timeout and some supervisors signal a process and then its group.
+// secondThought is the time after which a signal counts as a second one: timeout(1) and some supervisors signal a process, and then its group.
 const secondThought = time.Second
 
-// interruptible returns a context that ends with SIGINT or SIGTERM, and a function that ends its watch. An interrupt later than that, which a person at
-// a terminal sends, calls force, when it is not nil, and exits; force must not take long. SIGTERM asks, however often it comes: supervisors that are
-// out of patience send SIGKILL.
+// interruptible returns a context that ends with SIGINT or SIGTERM, and a function that stops watching for them. A second SIGINT, which a person at a
+// terminal sends, calls force, unless it is nil, and exits; force must return soon. A second SIGTERM is ignored: supervisors that lose patience send
+// SIGKILL.
 func interruptible(ctx context.Context, force func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
@@ -33,7 +33,7 @@ func interruptible(ctx context.Context, force func()) (context.Context, func()) 
 					if force != nil {
 						force()
 					} else {
-						fmt.Fprintln(os.Stderr, "outbox: interrupted again, exiting before the work has ended")
+						fmt.Fprintln(os.Stderr, "outbox: interrupted again, exiting before the work is done")
 					}
 					os.Exit(statusFailed)
 				}

@@ -15,17 +15,17 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// source is a database that a URL names.
+// source is the database of a URL.
 type source struct {
 	dialect schema.Dialect
-	name    string // for messages; has no secret
+	name    string // for messages; without secrets
 
-	hosts    int // that are tried one after the other
+	hosts    int // number of servers, which are tried in turn
 	postgres *pgx.ConnConfig
 	sqlite   sqliteFile
 }
 
-// parseSource reads a database URL. The error quotes no part of it that may hold a secret.
+// parseSource parses a database URL. The error does not quote parts that may be secret.
 func parseSource(rawURL string) (source, error) {
 	scheme, rest, found := strings.Cut(rawURL, ":")
 	switch strings.ToLower(scheme) {
@@ -36,7 +36,7 @@ func parseSource(rawURL string) (source, error) {
 	}
 	const known = "postgres://user:password@host/database, sqlite:path and sqlite:///path are known"
 	if !found || strings.ContainsAny(scheme, "@/ =") {
-		return source{}, errors.New("it has no scheme; " + known)
+		return source{}, errors.New("has no scheme; " + known)
 	}
 	return source{}, fmt.Errorf("unknown scheme %q; %s", scheme, known)
 }
@@ -45,7 +45,7 @@ func parsePostgres(rawURL string) (source, error) {
 	// url.Parse first, because the driver's own error may quote the password.
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Opaque != "" || u.User == nil && strings.Contains(rawURL, "@") && !u.Query().Has("user") {
-		return source{}, errors.New("it is no URL; want postgres://user:password@host:port/database, with a number for the port, and special characters of the password percent-encoded")
+		return source{}, errors.New("is not a URL; want postgres://user:password@host:port/database, with a number for the port, and special characters of the password percent-encoded")
 	}
 	config, err := pgx.ParseConfig(rawURL)
 	if err != nil {
@@ -62,7 +62,7 @@ func parsePostgres(rawURL string) (source, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "outbox"
 	}
-	// Whatever the database or the role is set to. Without the second the driver refuses its simple protocol.
+	// These override the settings of the database and the role. The simple protocol requires the second one.
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	if config.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
 		config.RuntimeParams["standard_conforming_strings"] = "on"
@@ -86,7 +86,7 @@ func without(text string, secrets ...string) string {
 	return text
 }
 
-// databaseName returns the database that a connection ends up in: the server takes the user's name where none is given.
+// databaseName returns the name of the database. It defaults to the name of the user.
 func databaseName(config *pgx.ConnConfig) string {
 	if config.Database == "" {
 		return config.User
@@ -94,7 +94,7 @@ func databaseName(config *pgx.ConnConfig) string {
 	return config.Database
 }
 
-// searchPath returns the schemas that the search_path of the URL names, but for that of the user, which may not be there.
+// searchPath returns the schemas in the search_path of the URL, except for "$user", which may not exist.
 func (s source) searchPath() []string {
 	if s.postgres == nil {
 		return nil

@@ -9,13 +9,13 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// sqliteFile is a database file, and the options that the user wants it opened with.
+// sqliteFile is a database file and the options of its URL.
 type sqliteFile struct {
 	path    string
 	options url.Values
 }
 
-// parseSQLite reads sqlite:path, sqlite:///path and file:path, with options of the driver behind a question mark.
+// parseSQLite parses sqlite:path, sqlite:///path and file:path, each with optional driver options after a question mark.
 func parseSQLite(scheme, rest string) (source, error) {
 	path, query, _ := strings.Cut(rest, "?")
 	if after, ok := strings.CutPrefix(path, "//"); ok {
@@ -34,7 +34,7 @@ func parseSQLite(scheme, rest string) (source, error) {
 	}
 	switch {
 	case path == ":memory:" || options.Get("mode") == "memory":
-		return source{}, errors.New("a database in memory ends with this process; name a file")
+		return source{}, errors.New("a database in memory is lost when this process ends; name a file")
 	case path == "":
 		return source{}, fmt.Errorf("no file; want %s:path", scheme)
 	}
@@ -45,7 +45,7 @@ func parseSQLite(scheme, rest string) (source, error) {
 	}, nil
 }
 
-// dsn makes writers wait for each other instead of failing, unless the user's options say otherwise.
+// dsn returns the driver's name of the file. Unless the options say otherwise, writers wait for each other instead of failing.
 func (f sqliteFile) dsn(create bool) string {
 	options := url.Values{}
 	for name, values := range f.options {

@@ -21,26 +21,26 @@ type tailCommand struct {
 	JSON     bool     `name:"json" help:"Print one JSON object per event."`
 }
 
-// tailed is what --json prints.
+// tailed is the output of --json.
 type tailed struct {
 	Seq           int64           `json:"seq"`
 	CreatedAt     time.Time       `json:"created_at"`
-	Status        string          `json:"status"` // as it was when it was looked at
+	Status        string          `json:"status"` // when it was read
 	TenantID      string          `json:"tenant_id"`
 	Topic         string          `json:"topic"`
 	Key           string          `json:"key"`
 	ID            string          `json:"id"`
 	PayloadSize   int             `json:"payload_size"`
-	Payload       json.RawMessage `json:"payload,omitempty"`        // where it is JSON, with --payload
-	PayloadBase64 []byte          `json:"payload_base64,omitempty"` // else
+	Payload       json.RawMessage `json:"payload,omitempty"`        // with --payload, if it is JSON
+	PayloadBase64 []byte          `json:"payload_base64,omitempty"` // otherwise
 }
 
 const (
-	tailWindow  = 10_000   // the last events that the first ones are looked for in
+	tailWindow  = 10_000   // number of stored events to begin with
 	tailPayload = 64 << 10 // bytes
 )
 
-// Run prints events as they are committed, until it is interrupted.
+// Run prints events as they are committed, until interrupted.
 func (c *tailCommand) Run(s *session) error {
 	target := s.database()
 	lines := s.faults.Number("--lines", c.Lines, 0, tailWindow)
@@ -67,7 +67,7 @@ func (c *tailCommand) Run(s *session) error {
 	})
 }
 
-// follow prints what is new. A database that cannot be reached is waited for.
+// follow prints new events. It waits for a database that cannot be reached.
 func (c *tailCommand) follow(ctx context.Context, s *session, target database, f *follower, interval time.Duration) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -86,13 +86,13 @@ func (c *tailCommand) follow(ctx context.Context, s *session, target database, f
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && !failing:
-			s.complain(fmt.Errorf("%w; trying again until it works", target.explain(err)))
+			s.complain(fmt.Errorf("%w; retrying", target.explain(err)))
 		case err == nil && failing:
-			fmt.Fprintln(s.stderr, "outbox: looking at events again")
+			fmt.Fprintln(s.stderr, "outbox: following events again")
 		}
 		failing = err != nil
 		if f.missed > 0 {
-			fmt.Fprintf(s.stderr, "outbox: there are too many gaps between numbers; %s may be missed if they are committed late\n", events(f.missed))
+			fmt.Fprintf(s.stderr, "outbox: there are too many gaps between sequence numbers; %s may be missed if they are committed late\n", events(f.missed))
 			f.missed = 0
 		}
 	}
@@ -108,7 +108,7 @@ func (c *tailCommand) print(s *session, list []store.Glance) error {
 			}
 			continue
 		}
-		// Columns of a fixed width: nobody knows what is still to come.
+		// Columns have fixed widths, because later rows are not known yet.
 		line := fmt.Sprintf("%-8d %s %-7s %-12s %-20s %-20s %7d", g.Seq, g.CreatedAt.UTC().Format("2006-01-02T15:04:05.000Z"), g.Status,
 			orDash(g.TenantID), printable(g.Topic), orDash(g.Key()), g.PayloadSize)
 		if c.Payload {
