@@ -93,8 +93,8 @@ func TestHealthOfWhatIsNoForwarder(t *testing.T) {
 func TestHealthWrongUse(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"nobody to ask: set --metrics-port or METRICS_PORT":                     {},
-		"--metrics-port: with 0 the forwarder has a port that nobody knows":     {"--metrics-port", "0"},
+		"no forwarder to ask: set --metrics-port or METRICS_PORT":                     {},
+		"--metrics-port: 0 gives the forwarder an unknown port":     {"--metrics-port", "0"},
 		`--metrics-port: "web" is neither a port from 0 to 65535 nor host:port`: {"--metrics-port", "web"},
 		`--timeout: "soon" is not a duration of 1ms or more`:                    {"--metrics-port", "1", "--timeout", "soon"},
 	} {

@@ -138,7 +138,7 @@ func TestMigratePrintAsksTheDatabase(t *testing.T) {
 
 	q.Set("options", "-csearch_path=nowhere")
 	u.RawQuery = q.Encode()
-	require.Contains(t, outbox("migrate", "print", "--database-url", u.String()).require(t, statusDone).stdout, "-- For the schema public, for neither")
+	require.Contains(t, outbox("migrate", "print", "--database-url", u.String()).require(t, statusDone).stdout, "-- For the schema public, because neither")
 }
 
 func withoutQuery(t *testing.T, text, name string) string {
@@ -160,13 +160,13 @@ func TestMigratePrintIsForTheSchemaOfTheURL(t *testing.T) {
 		header string
 		table  string
 	}{
-		"no schema":             {[]string{base}, "public, for neither --schema nor the search_path", `"public"."outbox"`},
+		"no schema":             {[]string{base}, "public, because neither --schema nor the search_path", `"public"."outbox"`},
 		"no URL":                {[]string{"", "--dialect", "postgres"}, "public, for neither", `"public"."outbox"`},
-		"a search_path":         {[]string{base + "?search_path=shop"}, "shop, which the search_path of the database URL names", `"shop"."outbox"`},
+		"a search_path":         {[]string{base + "?search_path=shop"}, "shop, set by the search_path of the database URL", `"shop"."outbox"`},
 		"several":               {[]string{base + "?search_path=%22%24user%22,%20Shop,public"}, "shop, the first in the search_path", `"shop"."outbox"`},
 		"only the user's":       {[]string{base + "?search_path=%22%24user%22"}, "public, for neither", `"public"."outbox"`},
 		"--schema wins":         {[]string{base + "?search_path=shop", "--schema", "own"}, "own, set by --schema", `"own"."outbox"`},
-		"the URL and a dialect": {[]string{base + "?search_path=shop", "--dialect", "postgres"}, "shop, which the search_path", `"shop"."outbox"`},
+		"the URL and a dialect": {[]string{base + "?search_path=shop", "--dialect", "postgres"}, "shop, set by the search_path", `"shop"."outbox"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

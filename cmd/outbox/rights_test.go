@@ -33,8 +33,8 @@ func TestWithoutRights(t *testing.T) {
 	refused := func(what string, args ...string) {
 		t.Helper()
 		r := outbox(append(args, "--log-level", "error", "--database-url", own.String())...).require(t, statusFailed)
-		require.Regexp(t, `^outbox: PostgreSQL at \S+, database "[^"]+": user "`+role+`" may not do that: permission denied for `+what+
-			`[^\n]*; grant the right, or have somebody who has it run what "outbox migrate print" prints\n$`, r.stderr)
+		require.Regexp(t, `^outbox: PostgreSQL at \S+, database "[^"]+": user "`+role+`" lacks a right: permission denied for `+what+
+			`[^\n]*; grant it, or let somebody who has it run the output of "outbox migrate print"\n$`, r.stderr)
 		require.Empty(t, r.stdout)
 	}
 	refused("schema", "migrate", "up")

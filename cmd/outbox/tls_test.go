@@ -55,9 +55,9 @@ func TestDatabaseTLS(t *testing.T) {
 		status    int
 	}{
 		"no encryption":         {at("disable", "", "", ""), "set sslmode=verify-full", statusFailed},
-		"no client certificate": {at("verify-full", ca.File, "", ""), "requires a valid client certificate; name one", statusFailed},
+		"no client certificate": {at("verify-full", ca.File, "", ""), "requires a valid client certificate; name a certificate", statusFailed},
 		"of somebody else":      {at("verify-full", ca.File, otherCert, otherKey), `refuses user "postgres"`, statusFailed},
-		"of a stranger":         {at("verify-full", ca.File, foreignCert, foreignKey), "name one of this user by sslcert and sslkey", statusFailed},
+		"of a stranger":         {at("verify-full", ca.File, foreignCert, foreignKey), "name a certificate of this user by sslcert and sslkey", statusFailed},
 		"another authority":     {at("verify-full", stranger.File, cert, key), "certificate signed by unknown authority", statusFailed},
 		"no such file":          {at("verify-full", ca.File+"x", cert, key), "unable to read CA file", statusUsage},
 	} {
