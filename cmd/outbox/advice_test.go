@@ -16,7 +16,7 @@ import (
 
 var advised = regexp.MustCompile(`outbox (?:dead|pause|resume|stats|cleanup) .*?(?:\. |; | shows? | says | removes | once |$)`)
 
-// A command that diagnose advises runs as it stands, with the number of an event for SEQ, by a shell and with nobody to ask.
+// A command that diagnose advises runs as it stands, with the number of an event for SEQ, by a shell and with no forwarder to ask.
 func TestAdviceCanBeRun(t *testing.T) {
 	t.Parallel()
 	file := binary(t)

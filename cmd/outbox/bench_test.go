@@ -20,7 +20,7 @@ func TestBenchPrintsATable(t *testing.T) {
 func TestBenchListsAllThatIsWrong(t *testing.T) {
 	t.Parallel()
 	r := outbox("bench", "--database-url", "sqlite:x.db", "--events", "many", "--payload", "3").require(t, statusUsage)
-	for _, what := range []string{"--events", "--payload", "for PostgreSQL"} {
+	for _, what := range []string{"--events", "--payload", "needs PostgreSQL"} {
 		require.Contains(t, r.stderr, what)
 	}
 	r = outbox("bench", "--database-url", "postgres://localhost/x", "--to", "moon,redis", "--systems", "theirs").require(t, statusUsage)

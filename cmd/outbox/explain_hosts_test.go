@@ -36,7 +36,7 @@ func TestSeveralHosts(t *testing.T) {
 		"the second is read-only and will do": {at("", down, readOnly.Address()), []string{
 			fmt.Sprintf(`PostgreSQL at %s or %s, database "postgres": the server is read-only`, down, readOnly.Address()), "add target_session_attrs=read-write",
 		}},
-		"one that is read-only": {at("", readOnly.Address()), []string{"PostgreSQL at " + readOnly.Address(), "name one that takes writes"}},
+		"one that is read-only": {at("", readOnly.Address()), []string{"PostgreSQL at " + readOnly.Address(), "name one that accepts writes"}},
 		"the second refuses": {strings.Replace(at("", down, readOnly.Address()), "/postgres?", "/no_such_database?", 1), []string{
 			down + ": connect: connection refused; " + readOnly.Address() + `: database "no_such_database" does not exist; `,
 		}},

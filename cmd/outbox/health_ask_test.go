@@ -71,7 +71,7 @@ func TestHealthOfWhatIsNoForwarder(t *testing.T) {
 		args   []string
 	}{
 		"another server":    {http.NotFound, "not ready: ADDRESS answers /readyz with 404; is this a forwarder's METRICS_PORT?", nil},
-		"a page elsewhere":  {http.RedirectHandler("/login", http.StatusFound).ServeHTTP, "not ready: ADDRESS answers /readyz with 302; is it", nil},
+		"a page elsewhere":  {http.RedirectHandler("/login", http.StatusFound).ServeHTTP, "not ready: ADDRESS answers /readyz with 302; is this", nil},
 		"unavailable":       {unavailable(""), "not ready: no reason given", nil},
 		"no checks":         {unavailable(`{}`), "not ready: no reason given", nil},
 		"all is well":       {unavailable(`{"checks":{"database":"ok"}}`), "not ready: no reason given", nil},
@@ -93,8 +93,8 @@ func TestHealthOfWhatIsNoForwarder(t *testing.T) {
 func TestHealthWrongUse(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"no forwarder to ask: set --metrics-port or METRICS_PORT":                     {},
-		"--metrics-port: 0 gives the forwarder an unknown port":     {"--metrics-port", "0"},
+		"no forwarder to ask: set --metrics-port or METRICS_PORT":               {},
+		"--metrics-port: 0 gives the forwarder an unknown port":                 {"--metrics-port", "0"},
 		`--metrics-port: "web" is neither a port from 0 to 65535 nor host:port`: {"--metrics-port", "web"},
 		`--timeout: "soon" is not a duration of 1ms or more`:                    {"--metrics-port", "1", "--timeout", "soon"},
 	} {

@@ -17,7 +17,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 )
 
-var servedAt = regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
+var servedAt = regexp.MustCompile(`address[=":]+(127\.0\.0\.1:\d+)`)
 
 // served waits until p answers over HTTP and returns where.
 func (p *process) served(t *testing.T) string {

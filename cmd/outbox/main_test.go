@@ -205,12 +205,12 @@ func TestWrongUse(t *testing.T) {
 		"destination no name": {[]string{"run", "--database-url", database, "--destination", "=console://"}, "want NAME=URL"},
 		"down unconfirmed":    {[]string{"migrate", "down", "--database-url", database}, "set --yes"},
 		"schema on SQLite":    {[]string{"stats", "--database-url", database, "--schema", "shop"}, "SQLite has no schemas"},
-		"listen on SQLite":    {[]string{"run", "--to", "console://", "--listen", "--database-url", database}, "--listen: SQLite sends no notifications"},
+		"listen on SQLite":    {[]string{"run", "--to", "console://", "--listen", "--database-url", database}, "--listen: SQLite has no notifications"},
 		"print, no dialect":   {[]string{"migrate", "print"}, "no dialect: set --dialect"},
 		"print, dialect":      {[]string{"migrate", "print", "--dialect", "oracle"}, `--dialect: "oracle" is neither`},
 		"print, direction":    {[]string{"migrate", "print", "--dialect", "sqlite", "--direction", "sideways"}, `--direction: "sideways" is neither`},
 		"a long reason":       {[]string{"pause", "--tenant", "acme", "--reason", strings.Repeat("x", 501), "--database-url", database}, "--reason: it has 501 bytes, want at most 500"},
-		"in memory":           {[]string{"stats", "--database-url", "sqlite::memory:"}, "ends with this process"},
+		"in memory":           {[]string{"stats", "--database-url", "sqlite::memory:"}, "is lost when this process ends"},
 		"SQLite, two slashes": {[]string{"stats", "--database-url", "sqlite://app.db"}, "write sqlite:app.db for a file in the current directory"},
 	}
 	for name, c := range cases {

@@ -161,10 +161,10 @@ func TestMigratePrintIsForTheSchemaOfTheURL(t *testing.T) {
 		table  string
 	}{
 		"no schema":             {[]string{base}, "public, because neither --schema nor the search_path", `"public"."outbox"`},
-		"no URL":                {[]string{"", "--dialect", "postgres"}, "public, for neither", `"public"."outbox"`},
+		"no URL":                {[]string{"", "--dialect", "postgres"}, "public, because neither", `"public"."outbox"`},
 		"a search_path":         {[]string{base + "?search_path=shop"}, "shop, set by the search_path of the database URL", `"shop"."outbox"`},
 		"several":               {[]string{base + "?search_path=%22%24user%22,%20Shop,public"}, "shop, the first in the search_path", `"shop"."outbox"`},
-		"only the user's":       {[]string{base + "?search_path=%22%24user%22"}, "public, for neither", `"public"."outbox"`},
+		"only the user's":       {[]string{base + "?search_path=%22%24user%22"}, "public, because neither", `"public"."outbox"`},
 		"--schema wins":         {[]string{base + "?search_path=shop", "--schema", "own"}, "own, set by --schema", `"own"."outbox"`},
 		"the URL and a dialect": {[]string{base + "?search_path=shop", "--dialect", "postgres"}, "shop, set by the search_path", `"shop"."outbox"`},
 	} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"database/sql"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +67,7 @@ func TestRoutesAreReloaded(t *testing.T) {
 		reloaded()
 		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 		require.Zero(t, p.end(t), p.logs())
-		require.Equal(t, 1, p.count("is wrong"), "said once, not at every look")
+		require.Equal(t, 1, p.count("has faults"), "logged once, not at every check")
 	})
 }
 
@@ -77,7 +78,7 @@ func TestHangUpWithoutRoutes(t *testing.T) {
 	each(t, func(t *testing.T, url string, _ func() *sql.DB) {
 		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
 		p := start(t, file, "run", "--to", "console://stdout", "--metrics-port", "0", "--log-format", "json", "--database-url", url)
-		p.waitFor(t, `"msg":"Starting handler"`)
+		p.ready(t, http.StatusOK, "")
 		require.NoError(t, p.Process.Signal(syscall.SIGHUP))
 		p.waitFor(t, `"msg":"Received SIGHUP, but there is no routes file to reload"`)
 		require.NoError(t, p.Process.Signal(syscall.SIGTERM))

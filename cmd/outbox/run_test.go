@@ -175,7 +175,12 @@ func TestGroupConflict(t *testing.T) {
 	each(t, func(t *testing.T, url string, open func() *sql.DB) {
 		outbox("migrate", "up", "--database-url", url).require(t, statusDone)
 		p := start(t, file, "run", "--to", "console://", "--database-url", url)
-		p.waitFor(t, "Starting handler")
+		db := open()
+		await.That(t, func() bool {
+			var members int
+			require.NoError(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM outbox_forwarders`).Scan(&members))
+			return members > 0
+		}, "it joins its group")
 		r := outbox("run", "--once", "--to", "console://stderr", "--log-level", "error", "--topics", "orders", "--database-url", url)
 		require.Contains(t, r.require(t, statusFailed).stderr, "give them one filter or two names")
 		require.NoError(t, p.Process.Signal(syscall.SIGINT))

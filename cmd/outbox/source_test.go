@@ -43,18 +43,18 @@ func TestParseSource(t *testing.T) {
 func TestParseSourceFaultsTellNoPassword(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{
-		"tiger":                                            "it has no scheme",
-		"host=h password=tiger":                            "it has no scheme",
+		"tiger":                                            "has no scheme",
+		"host=h password=tiger":                            "has no scheme",
 		"scott:tiger@host/shop":                            "unknown scheme",
 		"mysql://scott:tiger@host/shop":                    `unknown scheme "mysql"`,
-		"postgres://scott:ti ger@host/shop":                "it is no URL",
-		"postgres://scott:ti/ger@host/shop":                "it is no URL",
-		"postgres://scott:1/tiger@host/shop":               "it is no URL",
-		"postgres://scott:1?tiger@host/shop":               "it is no URL",
-		"postgres://scott:1#tiger@host/shop":               "it is no URL",
-		"postgres://scott:tig%er@host/shop":                "it is no URL",
-		"postgres:scott:tiger@host/shop":                   "it is no URL",
-		"postgres://scott:tiger@host:http/shop":            "it is no URL",
+		"postgres://scott:ti ger@host/shop":                "is not a URL",
+		"postgres://scott:ti/ger@host/shop":                "is not a URL",
+		"postgres://scott:1/tiger@host/shop":               "is not a URL",
+		"postgres://scott:1?tiger@host/shop":               "is not a URL",
+		"postgres://scott:1#tiger@host/shop":               "is not a URL",
+		"postgres://scott:tig%er@host/shop":                "is not a URL",
+		"postgres:scott:tiger@host/shop":                   "is not a URL",
+		"postgres://scott:tiger@host:http/shop":            "is not a URL",
 		"postgres://scott:tiger@h/d?sslmode=abc":           "sslmode is invalid",
 		"postgres://scott:tiger@h/d?sslrootcert=/no/tiger": "unable to read CA file",
 		"sqlite:?mode=tiger":                               "no file",
@@ -110,7 +110,7 @@ func TestDatabaseThatCannotBeUsed(t *testing.T) {
 			t.Parallel()
 			with := func(url string) []string { return append(strings.Fields(command), "--database-url", url) }
 			fails(t, "does not exist; correct the database URL", with("sqlite:"+filepath.Join(dir, "none.db"))...)
-			fails(t, "is no SQLite database", with("sqlite:"+garbage)...)
+			fails(t, "is not a SQLite database", with("sqlite:"+garbage)...)
 			fails(t, "cannot reach PostgreSQL at "+nobody+`, database "shop": connect: connection refused; start it`, with("postgres://scott:tiger@"+nobody+"/shop")...)
 			fails(t, "no such host", with("postgres://scott:tiger@no.such.host.invalid/shop")...)
 		})

@@ -190,7 +190,7 @@ var troubles = map[string]troubleCase{
 				return out, status == statusDone
 			})
 			x.server.Stop("immediate")
-			const logged = "Cannot read the outbox; retrying"
+			const logged = "Cannot read the outbox; trying again until it works"
 			require.Contains(x, x.text, "`"+logged+"`")
 			x.last.waitFor(x.T, logged)
 		},
