@@ -28,7 +28,7 @@ demo: ## run the demo
 test: test-short ## run all tests with the race detector, on real services that are started and stopped for it
 	@command -v cc >/dev/null || scripts/install gcc libc6-dev
 	@for language in python node java; do scripts/client-lib $$language >/dev/null || true; done
-	@scripts/services with $(SERVICES) -- go test $(RACE) -count=1 -p 4 -parallel 8 -timeout 30m $(ARGS) $(MODULES)
+	@scripts/services with $(SERVICES) -- go test $(RACE) -count=1 -p 4 -parallel 4 -timeout 30m $(ARGS) $(MODULES)
 
 test-another-day: ## run all tests as if today were DAY ('1 year', '2028-02-29 23:55', anything that date -d takes)
 	@scripts/another-day '$(DAY)' $(MAKE) test

@@ -59,7 +59,7 @@ func (s *Server) Start(ctx context.Context) error {
 	cmd := s.Command()
 	cmd.Stdout, cmd.Stderr = log, log
 	if !s.Detached {
-		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+		endsWithParent(cmd.SysProcAttr)
 	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", s.Name, err)

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -188,6 +189,9 @@ func (s service) load() (k kept, err error) {
 // ours reports whether the process is the one that was started. Redis replaces its command line by its address.
 func ours(k kept) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", k.Pid))
+	if err != nil { // no Linux, or no such process
+		line, err = exec.Command("ps", "-ww", "-o", "args=", "-p", strconv.Itoa(k.Pid)).Output() //nolint:noctx,gosec // at once
+	}
 	addr := strings.Split(strings.TrimPrefix(k.URL, "redis://"), "/")[0]
 	return err == nil && (strings.Contains(string(line), k.Dir) || strings.Contains(string(line), addr))
 }
