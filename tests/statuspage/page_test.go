@@ -179,8 +179,8 @@ func testWrongToken(t *testing.T, db *sql.DB, chromium context.Context) {
 	p.press(token, kb.Enter)
 	p.says("Unlocked.")
 	require.NotZero(t, value[int](p, armed))
-	p.click("#unlock button") // Forget
-	p.says("forgotten")
+	p.click("#unlock button") // Lock
+	p.says("Locked.")
 	require.Zero(t, value[int](p, armed))
 }
 
