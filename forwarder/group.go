@@ -189,7 +189,7 @@ func (g *group) Ready(ctx context.Context) error {
 	case closed:
 		return errors.New("is closed")
 	case !all:
-		return errors.New("cannot reach its database yet")
+		return errors.New("has not reached its database yet")
 	case len(list) == 0:
 		return errors.New("is no member of its group yet")
 	}

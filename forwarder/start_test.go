@@ -114,7 +114,7 @@ func TestForwarderWaitsForItsDatabase(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- run(ctx, f) }()
 		await.That(t, func() bool { return away.refused.Load() > 1 && waiting(log) > 0 })
-		require.EqualError(t, f.Ready(ctx), "cannot reach its database yet")
+		require.EqualError(t, f.Ready(ctx), "has not reached its database yet")
 		away.there.Store(true)
 		waitForStatuses(t, db, map[string]int{"SENT": 1})
 		cancel()

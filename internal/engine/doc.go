@@ -3,15 +3,17 @@
 //
 // # Where data goes
 //
-//		intake ──▶ lanes ──▶ worker ──▶ Deliverer ──▶ Verdict ──▶ settler ──▶ database
-//		  ▲          ▲                     │ asks a Permit             │
-//		  └──────────┴── leases: slots come and go                     └──▶ what a key waited for goes on
+//	intake ──▶ lanes ──▶ worker ──▶ Deliverer ──▶ Verdict ──▶ settler ──▶ database
+//	  ▲          ▲                     │ asks a Permit             │
+//	  └──────────┴── leases: slots come and go                     └──▶ what a key waited for goes on
 //
-//	  - intake decides what to read and reads it: events that are new, deliveries that are due, and held ones that may go on.
-//	  - lanes is the order in memory: units of one ordering key run one after the other.
-//	  - workers take units that may run and call the Deliverer, which asks a [Permit] before each publish.
-//	  - settler writes verdicts, many at once, and tells lanes and intake what has been written.
-//	  - leases is the membership in the group: it renews the lease and moves slots towards a fair share.
+// Each part has its own state:
+//
+//   - intake decides what to read and reads it: events that are new, deliveries that are due, and held ones that may go on.
+//   - lanes is the order in memory: units of one ordering key run one after the other.
+//   - workers take units that may run and call the Deliverer, which asks a [Permit] before each publish.
+//   - settler writes verdicts, many at once, and tells lanes and intake what has been written.
+//   - leases is the membership in the group: it renews the lease and moves slots towards a fair share.
 //
 // Intake, settler and leases have a goroutine each, which runs one statement at a time. Engine.mu guards all that they share; no statement and no
 // delivery runs under it.

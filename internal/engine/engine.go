@@ -143,7 +143,7 @@ func (e *Engine) Err() error { return e.err }
 // Wake makes the engine look for events at once, however long it would sleep.
 func (e *Engine) Wake() { e.intake.wake.give() }
 
-// Opened tells that what is held in scope may go on.
+// Opened makes the engine go on with what is held in scope.
 func (e *Engine) Opened(scope Scope) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -52,7 +52,7 @@ func (in *intake) scanHeld(scope Scope) {
 // scanning reports whether s still goes on. The caller holds mu.
 func (in *intake) scanning(s *scan) bool { return slices.Contains(in.scans, s) }
 
-// lookForHeld queues a part of what is held and may go on. Scanning tells that there is more of it to look at.
+// lookForHeld queues a part of what is held and may go on. Scanning reports whether there is more of it to look at.
 func (in *intake) lookForHeld(ctx context.Context, slots []int, room int) (taken int, scanning bool, err error) {
 	in.planProbes()
 	e := in.e

@@ -31,7 +31,7 @@ type marks struct {
 // reset forgets everything; the next poll reads from the start.
 func (m *marks) reset() { *m = marks{} }
 
-// quiet tells whether nothing can have changed since the last poll: no number was given out since, and nobody who had one is open.
+// quiet reports whether nothing can have changed since the last poll: no number was given out since, and nobody who had one is open.
 func (m *marks) quiet(mark store.Mark) bool {
 	return m.known && m.server == mark.Server && m.last == mark.Last && len(m.floors) == 0
 }

@@ -45,7 +45,7 @@ func (s *sweeper) due(now time.Time, slots []int) []int {
 	return slots[first:][:min(s.atOnce(len(slots)), len(slots)-first)]
 }
 
-// begins tells whether the next portion is the first of a round.
+// begins reports whether the next portion is the first of a round.
 func (s *sweeper) begins() bool { return s.after < 0 }
 
 // took learns from a read of a number of slots from the start how many to read at once, of all.

@@ -60,7 +60,7 @@ func (u *Unit) delivered() bool {
 type Verdict struct {
 	Fate    Fate
 	Results []Result // of a unit that is Decided, one for each target
-	// Shown tells that middlewares of an application may have seen the event, see [Config.Returned].
+	// Shown is set when middlewares of an application may have seen the event, see [Config.Returned].
 	Shown bool
 }
 

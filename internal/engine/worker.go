@@ -26,7 +26,6 @@ func (e *Engine) pump() {
 }
 
 func (e *Engine) worker() {
-	growStack()
 	e.mu.Lock()
 	e.workers.starting = false
 	u := e.take()
@@ -118,7 +117,7 @@ func (e *Engine) giveUp(u *Unit) {
 	}
 }
 
-// returned tells that an event that was shown to middlewares will come again as on its first pass.
+// returned reports an event that was shown to middlewares and comes again as on its first pass.
 func (e *Engine) returned(u *Unit) {
 	if u.verdict.Shown && u.Retry == nil && e.cfg.Returned != nil {
 		e.cfg.Returned(u.Event.Seq)
@@ -160,15 +159,3 @@ func (e *Engine) mayPublish(u *Unit, now Instant) bool {
 	defer e.mu.Unlock()
 	return !e.settler.broken && !e.over && e.lanes.owned(u) && e.leases.until.left(now) > e.cfg.PublishTimeout
 }
-
-// growStack makes the stack of a goroutine large enough for a publish. A new goroutine has a small stack that would grow several times on the way
-// down into a client library, and be copied each time with more on it.
-//
-//go:noinline
-func growStack() {
-	var frame [6 << 10]byte
-	use(&frame)
-}
-
-//go:noinline
-func use(*[6 << 10]byte) {}
