@@ -26,8 +26,8 @@ type Store struct {
 	identity string
 }
 
-// OpenStore checks that the tables are there in a version that this package knows, and returns a store on them. db stays the
-// caller's to close. The error wraps [ErrSchema] when the tables are missing, too old or too new.
+// Open checks that the tables are there in a version that this package knows, and returns a store on them. The caller closes db.
+// The error wraps [schema.ErrSchema] when the tables are missing, too old or too new.
 func Open(ctx context.Context, db *sql.DB, cfg schema.Config) (*Store, error) {
 	m, err := schema.NewMigrator(db, cfg)
 	if err != nil {
