@@ -14,7 +14,7 @@ type connections struct {
 	most int
 
 	mu         sync.Mutex
-	idle, busy list.List // of net.Conn, in the order of their last change
+	idle, busy list.List // of net.Conn, in the order of their last change of state
 	places     map[net.Conn]place
 }
 

@@ -28,12 +28,12 @@ type diagnoseCommand struct {
 
 func newDiagnoseCommand() diagnoseCommand { return diagnoseCommand{Alerts: alertFlags()} }
 
-// diagnosis is what --json prints.
+// diagnosis is the output of --json.
 type diagnosis struct {
 	Healthy  bool              `json:"healthy"` // no finding is a warning or critical
 	Totals   monitor.Totals    `json:"totals"`  // pending events and deliveries in the other states, each counted up to 10,000
 	Span     monitor.Totals    `json:"span"`    // the distance between the first and the last event number of a state with more, else 0
-	Rates    *monitor.Rates    `json:"rates"`   // null when they were not measured
+	Rates    *monitor.Rates    `json:"rates"`   // null if not measured
 	Old      oldEvents         `json:"old"`
 	Causes   []cause           `json:"causes"`
 	Findings []monitor.Finding `json:"findings"` // the worst first
@@ -127,7 +127,7 @@ func (d diagnosis) verdict() string {
 	return strings.Join(parts, ", ")
 }
 
-// write writes d for people.
+// write writes d as text.
 func (d diagnosis) write(w io.Writer, older time.Duration) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	count := func(status string, n, span int64, meaning string) {

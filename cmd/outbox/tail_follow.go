@@ -7,21 +7,21 @@ import (
 	"github.com/bento-outbox/watermill-outbox/internal/store"
 )
 
-// follower looks at events in the order of their numbers, and comes back for what was committed late.
+// follower reads events in the order of their sequence numbers, and comes back for those that commit late.
 //
-// A number that was passed over belongs to a transaction that is open, or to one that was rolled back. One that is open holds a write lock on
-// the table (see [store.Store.Writers]). So a gap is looked at until all have ended that held a lock after the gap was seen.
+// A gap in the numbers belongs to a transaction that is open, or to one that was rolled back. One that is open holds a write lock on
+// the table (see [store.Store.Writers]). So a gap is checked until all transactions have ended that held a lock after the gap was seen.
 type follower struct {
 	store  *store.Store
 	look   store.Look // what of an event is looked at
-	head   int64      // everything up to it was seen, but for the gaps
+	head   int64      // everything up to it was read, except for the gaps
 	gaps   []gap
-	missed int64 // gaps that were given up, for they were too many
+	missed int64 // gaps given up, because there were too many
 }
 
 type gap struct {
 	seq     int64
-	asked   bool // who may fill it is known
+	asked   bool // the writers that may fill it are known
 	writers map[string]bool
 }
 
@@ -30,7 +30,7 @@ const (
 	mostGaps   = 10_000
 )
 
-// begin returns the last events that are there, lines of them if there are so many among the last.
+// begin returns the last stored events, at most lines of them.
 func (f *follower) begin(ctx context.Context, lines int) ([]store.Glance, error) {
 	l := f.look
 	l.Last = max(lines, followPage)
@@ -42,23 +42,23 @@ func (f *follower) begin(ctx context.Context, lines int) ([]store.Glance, error)
 	if err != nil {
 		return nil, err
 	}
-	// Gaps of long ago were rolled back or cleaned up.
+	// Older gaps were rolled back or cleaned up.
 	if recent := all[max(0, len(all)-followPage):]; len(recent) > 0 {
 		f.head = recent[0].Seq - 1
-		if len(all) < min(l.Last, followPage+1) { // that is all there are
+		if len(all) < min(l.Last, followPage+1) { // there are no more
 			f.head = max(0, f.head-followPage)
 		}
 		f.pass(recent)
 	} else if mark, err := f.store.Ask(ctx); err != nil {
 		return nil, err
 	} else if mark.Last > 0 {
-		f.head = max(0, mark.Last-followPage) // what is open may have taken some of these
+		f.head = max(0, mark.Last-followPage) // open transactions may have taken some of these numbers
 	}
 	shown := seen(all)
 	return shown[max(0, len(shown)-lines):], nil
 }
 
-// next returns the events that were committed since the last call. What it returns beside an error has been seen.
+// next returns the events that were committed since the last call. Events that it returns together with an error are not returned again.
 func (f *follower) next(ctx context.Context) ([]store.Glance, error) {
 	writers, err := f.store.Writers(ctx)
 	if err != nil {
@@ -77,7 +77,7 @@ func (f *follower) next(ctx context.Context) ([]store.Glance, error) {
 	if err != nil {
 		return nil, err
 	}
-	if mark.Last < f.head { // another database, or the tables were made anew
+	if mark.Last < f.head { // another database, or the tables were created again
 		f.head, f.gaps = 0, nil
 	}
 	list, err := f.late(ctx, open)
@@ -99,7 +99,7 @@ func (f *follower) next(ctx context.Context) ([]store.Glance, error) {
 	}
 }
 
-// late returns events that have appeared in gaps, and forgets the gaps that nobody can fill any more.
+// late returns events that filled gaps, and forgets gaps that nobody can fill any more.
 func (f *follower) late(ctx context.Context, open map[string]bool) ([]store.Glance, error) {
 	if len(f.gaps) == 0 {
 		return nil, nil
@@ -137,7 +137,7 @@ func (g gap) fillable(open map[string]bool) bool {
 	return false
 }
 
-// pass moves the head over events and notes what is missing between them.
+// pass moves the head past events and records the gaps between them.
 func (f *follower) pass(page []store.Glance) {
 	for _, g := range page {
 		from := max(f.head+1, g.Seq-mostGaps)
@@ -153,7 +153,7 @@ func (f *follower) pass(page []store.Glance) {
 	}
 }
 
-// seen leaves out what the filter left out.
+// seen drops events that the filter does not select.
 func seen(list []store.Glance) []store.Glance {
 	kept := make([]store.Glance, 0, len(list))
 	for _, g := range list {
