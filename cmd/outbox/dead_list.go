@@ -20,7 +20,7 @@ type deadList struct {
 // Run lists dead letters in the order of their events.
 func (c *deadList) Run(s *session) error {
 	target := s.database()
-	filter := c.deadFilters.check(&s.faults, time.Now())
+	filter := c.check(&s.faults, time.Now())
 	limit := s.faults.Number("--limit", c.Limit, 1, 1_000_000)
 	return s.withAdmin(target, func(ctx context.Context, client *admin.Client) error {
 		list, err := client.DeadLetters(ctx, filter, nil, limit+1)

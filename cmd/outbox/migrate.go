@@ -41,7 +41,7 @@ func (p partitionFlags) check(dialect schema.Dialect, f *faults) int64 {
 // Run applies the migrations that are not applied yet.
 func (c *migrateUp) Run(s *session) error {
 	target := s.database()
-	target.tables.PartitionSize = c.partitionFlags.check(target.dialect, &s.faults)
+	target.tables.PartitionSize = c.check(target.dialect, &s.faults)
 	return s.withDatabase(target, true, func(ctx context.Context, db *sql.DB) error {
 		m, err := schema.NewMigrator(db, target.tables)
 		if err != nil {

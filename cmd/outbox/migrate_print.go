@@ -61,7 +61,7 @@ func (c *migratePrint) Run(s *session) error {
 		}
 	}
 	tables := s.tables(dialect)
-	tables.PartitionSize = c.partitionFlags.check(dialect, &s.faults)
+	tables.PartitionSize = c.check(dialect, &s.faults)
 	if err := s.faults.Err(); err != nil {
 		return err
 	}
