@@ -76,7 +76,8 @@ func (m *Matcher) Match(s *Subject) (bool, error) {
 	case s.bad:
 		return false, notJSON(s.fault, "a condition looks into it")
 	case s.work < 0:
-		return false, fault.Permanent(fmt.Errorf("conditions cost too much on a payload of %d bytes; make them simpler, or the payload smaller", len(s.event.Payload)))
+		return false, fault.Permanent(fmt.Errorf("conditions cost too much on a payload of %d bytes; make them simpler, or the payload smaller",
+			len(s.event.Payload)))
 	case err != nil:
 		return false, fault.Permanent(fmt.Errorf("when cannot be evaluated: %w", safeExprError(err)))
 	}

@@ -108,7 +108,10 @@ func (t *Transformer) Apply(s *Subject) ([]byte, error) {
 
 // rename does all of field_mapping.
 func (t *Transformer) rename(x *result, raw string) string {
-	var values tree
+	if len(t.moves) == 0 {
+		return x.edit(raw, &t.renames, rename)
+	}
+	values := &tree{}
 	for _, m := range t.moves {
 		if val := x.lookup(raw, m.from); val != "" {
 			values.put(m.to, val)
@@ -116,7 +119,7 @@ func (t *Transformer) rename(x *result, raw string) string {
 	}
 	raw = x.edit(raw, &t.moved, exclude)
 	raw = x.edit(raw, &t.renames, rename)
-	return x.edit(raw, &values, set)
+	return x.edit(raw, values, set)
 }
 
 // path compiles a path of a transform, or reports why not.

@@ -107,8 +107,11 @@ func (e editor) object(raw string, t *tree) {
 		e.value(it.Value, name, child)
 		separator, after = ",", it.After
 	}
-	for _, b := range t.children {
-		if e.how == set && !there[b.tree] {
+	if e.how == set {
+		for _, b := range t.children {
+			if there[b.tree] {
+				continue
+			}
 			e.write(separator)
 			e.write(jsontext.Quote(b.name))
 			e.write(":")
