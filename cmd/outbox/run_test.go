@@ -246,7 +246,7 @@ func TestInterruptAgainExitsNow(t *testing.T) {
 				p, _ := stuck(t, file, url, open, first)
 				await.That(t, func() bool { // those within the first second are taken for one
 					_ = p.Process.Signal(syscall.SIGINT)
-					return strings.Contains(p.logs(), "Interrupted again: exiting now")
+					return strings.Contains(p.logs(), "Interrupted again, exiting now")
 				}, "its log:\n%s", await.Later(p.logs))
 				require.Equal(t, statusFailed, p.end(t))
 				require.Contains(t, p.logs(), "Handed over the slots")
