@@ -56,7 +56,7 @@ func ExampleAggregate() {
 
 	kind, id := outbox.Aggregate(msg)
 	fmt.Println(kind, id)
-	fmt.Println(outbox.OutboxID(msg)) // the same at every redelivery
+	fmt.Println(outbox.ID(msg)) // the same at every redelivery
 	// Output:
 	// order 17
 	// a1b2.42.x

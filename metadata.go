@@ -83,8 +83,8 @@ func SetRoutingConfig(msg *message.Message, config []byte, version string) {
 	set(msg, KeyRoutingVersion, version)
 }
 
-// OutboxID returns the value of [KeyID], or "" when msg did not come from an outbox.
-func OutboxID(msg *message.Message) string { return msg.Metadata.Get(KeyID) }
+// ID returns the value of [KeyID], or "" when msg did not come from an outbox.
+func ID(msg *message.Message) string { return msg.Metadata.Get(KeyID) }
 
 // Tenant returns the tenant that msg belongs to.
 func Tenant(msg *message.Message) string { return msg.Metadata.Get(KeyTenantID) }

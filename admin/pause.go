@@ -10,6 +10,7 @@ import (
 // Kind is what a pause is about.
 type Kind string
 
+// The kinds of pauses.
 const (
 	Destination Kind = "destination" // a name as kafka://orders, or kafka:// for everything that a publisher gets
 	Tenant      Kind = "tenant"

@@ -42,7 +42,7 @@ func TestDeliveredMessageIsPublishedAgain(t *testing.T) {
 		require.Len(t, rec.got["shipments"], 1)
 		second := rec.got["shipments"][0]
 		require.Equal(t, "shipments", outbox.Topic(second))
-		require.NotEqual(t, outbox.OutboxID(received), outbox.OutboxID(second))
+		require.NotEqual(t, outbox.ID(received), outbox.ID(second))
 		require.EqualValues(t, 2, outbox.Seq(second))
 		require.NotContains(t, second.Metadata, "outbox_of_a_later_version")
 		for _, key := range []string{
