@@ -13,56 +13,56 @@ import (
 // AllTopics is the topic to subscribe to, with [NewSubscriber], for the events of every topic.
 const AllTopics = "**"
 
-// SubscriberConfig says what is read and how. The zero value works.
+// SubscriberConfig configures what is read, and how. The zero value works.
 type SubscriberConfig struct {
-	// Schema names the tables. Its Dialect defaults to what the database's driver tells.
+	// Schema names the tables.
 	Schema schema.Config
 
-	// Group is the name that forwarders share slots under. Defaults to "default". Forwarders of one group must have one filter, and
-	// the filters of different groups must not overlap.
+	// Group is the name of the group that shares the slots. All forwarders of a group must have the same filter; filters of different groups must not
+	// overlap. Defaults to "default".
 	Group string
-	// Tenants and Topics filter the events that the group serves. Empty means all.
+	// Tenants and Topics filter the events that the group serves. Empty matches all.
 	Tenants, Topics []string
 
 	// BatchSize is the number of events read at once. Defaults to 1000.
 	BatchSize int
-	// MaxConcurrent is the number of events in flight; at most one of an ordering key is. Defaults to 1000.
+	// MaxConcurrent limits the events in flight; at most one per ordering key is. Defaults to 1000.
 	MaxConcurrent int
-	// SettleBatch is the number of outcomes written at once. Defaults to 1000.
+	// SettleBatch is the number of outcomes per settling transaction. Defaults to 1000.
 	SettleBatch int
-	// SettleDelay is how long a first outcome waits for others. Defaults to 2 ms.
+	// SettleDelay is the time that an outcome waits for others before it is written. Defaults to 2 ms.
 	SettleDelay time.Duration
 
-	// SleepBusy is the wait after a read that found something and left nothing. Defaults to 2 ms.
+	// SleepBusy is the wait after a read that found events and left none. Defaults to 2 ms.
 	SleepBusy time.Duration
-	// SleepIdle is the wait after a read that found nothing; it grows to SleepIdleMax. Defaults to 5 ms.
+	// SleepIdle is the wait after a read that found no events; it grows to SleepIdleMax. Defaults to 5 ms.
 	SleepIdle time.Duration
-	// SleepIdleMax is the longest wait between two looks at the database. Defaults to 50 ms.
+	// SleepIdleMax is the longest wait between two reads. Defaults to 50 ms.
 	SleepIdleMax time.Duration
-	// Listen wakes the subscriber by the notifications of publishers with outbox.Config.Notify, so that SleepIdleMax can be long. It needs
-	// PostgreSQL, the driver pgx and a connection more, and does not work through PgBouncer in transaction mode.
+	// Listen wakes the forwarder when a publisher with outbox.Config.Notify commits, so that SleepIdleMax can be long. It requires PostgreSQL, the
+	// driver pgx and one more connection, and does not work through PgBouncer in transaction mode.
 	Listen bool
-	// SweepInterval is how often all pending work is read again, in case something was missed. Sweeps take at most 0.5 % of the time. Defaults to 1 minute.
+	// SweepInterval is the interval of sweeps, which read all pending events again in case one was missed. Sweeps take at most 0.5 % of the time. Defaults
+	// to 1 minute.
 	SweepInterval time.Duration
 
-	// Lease is how long the slots of a forwarder that died stay unserved. Defaults to 30 s.
+	// Lease is the time after which others take over the slots of a forwarder that died. Defaults to 30 s.
 	Lease time.Duration
-	// PublishTimeout bounds the publishing of one message, and is the margin before the end of the lease in which nothing new is started.
-	// Timeouts of the destinations must fit in. Defaults to 10 s; must be less than half of Lease.
+	// PublishTimeout limits the publishing of one message; no publish starts later than this before the lease ends. Timeouts of the destinations must be
+	// shorter. Defaults to 10 s; must be less than half of Lease.
 	PublishTimeout time.Duration
-	// QueryTimeout bounds each database operation. Defaults to 15 s.
+	// QueryTimeout limits each database operation. Defaults to 15 s.
 	QueryTimeout time.Duration
-	// CloseTimeout bounds how long Close waits for what is in flight. Defaults to 20 s, or PublishTimeout if that is longer. Of a [Forwarder] it must
-	// not be less than PublishTimeout, or slots would be handed over while a publish may still go on.
+	// CloseTimeout limits how long Close waits for in-flight deliveries. Defaults to 20 s, or PublishTimeout if that is longer. For a [Forwarder] it must
+	// not be less than PublishTimeout, or slots would be handed over during a publish.
 	CloseTimeout time.Duration
 
 	// Unordered delivers events as they become ready, ignoring ordering keys.
 	Unordered bool
-	// Hooks are told what happens, for metrics.
+	// Hooks are called for metrics.
 	Hooks Hooks
 
-	// RetryPolicy is for the messages of [NewSubscriber] that are nacked. Defaults to the policy "default". The forwarder takes the
-	// policies of the routing config.
+	// RetryPolicy applies to nacked messages of [NewSubscriber]. Defaults to the policy "default". A [Forwarder] ignores it: its targets have their own.
 	RetryPolicy middleware.RetryPolicy
 }
 

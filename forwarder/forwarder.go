@@ -1,7 +1,7 @@
-// Package forwarder is the running part of the outbox: a [Forwarder] reads what was published inside transactions, in order, and delivers it.
+// Package forwarder delivers the events of an outbox: a [Forwarder] reads them in order, routes them and publishes them to their destinations.
 //
-// A forwarder loses nothing and gives no order away when it is closed, killed, paused or cut off from its database; what it may do then
-// is to send an event again. Consumers that must not see one twice deduplicate on the metadata key [outbox.KeyID].
+// When a forwarder is closed, killed, paused or cut off from its database, no event is lost and order is kept; some events may be delivered again.
+// Consumers that must not process an event twice deduplicate on the metadata key [outbox.KeyID].
 package forwarder
 
 import (
@@ -18,29 +18,29 @@ import (
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
-// Config is what a forwarder is made of. The zero value works.
+// Config configures a [Forwarder]. The zero value works.
 type Config struct {
-	// Subscriber says what is read and how.
+	// Subscriber configures what is read, and how.
 	Subscriber SubscriberConfig
-	// Routes decides where events go: a *[router.Table], or a *[router.Live] to reload it while the forwarder runs. By default an event goes
-	// where its routing config says, else to its routing key, else to its topic at the default publisher.
+	// Routes decides where events go: a *[router.Table], or a *[router.Live] that can be reloaded. By default an event follows its routing config, else
+	// its routing key, else goes to its topic at the default publisher.
 	Routes Resolver
-	// DefaultPublisher is the name of the publisher of destinations without one. Defaults to "default", or to the only publisher there is.
+	// DefaultPublisher is the publisher of destinations that name none. Defaults to "default", or to the only publisher.
 	DefaultPublisher string
-	// PoisonDestination also gets every event that is dead, once for each target that gave up, with the cause in metadata, under the keys of
-	// Watermill's PoisonQueue middleware. What cannot be published there is dead all the same. Empty by default: none.
+	// PoisonDestination receives every dead event, once per target that gave up, with the cause in the metadata keys of Watermill's PoisonQueue
+	// middleware. The dead letter stays in the table, also when publishing there fails. Defaults to none.
 	PoisonDestination string
-	// BreakerFailures is how many failures in a row that are the destination's fault open a circuit breaker: the publisher is out of reach, silent
-	// or takes nothing for now, or one of its topics does. Deliveries to it are then held without using attempts, but for a probe every
-	// BreakerProbe. Package adapters says which errors those are. Defaults to 5.
+	// BreakerFailures is the number of consecutive failures that open a circuit breaker of a publisher or topic. Only failures of the destination
+	// count: it is unreachable, does not answer, or refuses everything; see package adapters. While the breaker is open, deliveries are held without
+	// using attempts, except for a probe every BreakerProbe. Defaults to 5.
 	BreakerFailures int
-	// BreakerProbe is the wait between two probes of a publisher or topic whose breaker is open. Defaults to 2 s.
+	// BreakerProbe is the interval between probes while a breaker is open. Defaults to 2 s.
 	BreakerProbe time.Duration
 	// HandlerName is the name of the handler on the Router. Defaults to "outbox". Two forwarders on one Router need two names.
 	HandlerName string
-	// TracerProvider makes spans of reads that found something, of the routing of each event and of each attempt to publish, which hang below
-	// the span that the event was published under where outbox.Config.Propagator had it stored. Messages carry the span of their attempt.
-	// Nil switches tracing off, whatever OpenTelemetry's global provider is; stored trace contexts are passed on as they are.
+	// TracerProvider creates spans for reads that found events, for the routing of each event and for each attempt to publish. Their parent is the
+	// span of the publisher, if outbox.Config.Propagator stored it; messages carry the span of their attempt. Nil disables tracing, whatever
+	// OpenTelemetry's global provider is; stored trace contexts are passed on unchanged.
 	TracerProvider trace.TracerProvider
 	// Propagator reads and writes trace contexts in metadata. Defaults to W3C: traceparent, tracestate and baggage.
 	Propagator propagation.TextMapPropagator
@@ -72,9 +72,8 @@ type Forwarder struct {
 	name       string
 }
 
-// New returns a forwarder that does nothing yet. It checks cfg and does not use db: the tables are looked at when the forwarder runs. Publishers are
-// the destinations by name; they, and db, stay the caller's to close, after the forwarder. Publishers are used concurrently. A nil logger logs
-// nothing.
+// New returns a forwarder. It checks cfg and does no I/O: the tables are checked when the forwarder runs. Destinations are publishers by name; they are
+// used concurrently. The caller closes them and db, after the forwarder. A nil logger discards logs.
 func New(db *sql.DB, destinations map[string]message.Publisher, cfg Config, logger watermill.LoggerAdapter) (*Forwarder, error) {
 	f, err := newForwarder(db, destinations, cfg, logger)
 	if err != nil {

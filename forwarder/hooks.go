@@ -2,21 +2,20 @@ package forwarder
 
 import "time"
 
-// Hooks are told what a forwarder does, for metrics. Each may be nil. They are called by the goroutines that do the work, many at once: they must
-// be quick and safe for concurrent use.
+// Hooks are called for metrics; see monitor.Metrics.Hooks. Each may be nil. They are called concurrently by the goroutines that deliver: they must be fast and
+// safe for concurrent use.
 type Hooks struct {
 	// Published is called after each attempt to publish.
 	Published func(Attempt)
-	// Died is called for each delivery that is dead, when that has been written down.
+	// Died is called for each delivery that gave up, after that was written.
 	Died func(destination string)
-	// Breaker is called when a circuit breaker opens, and when it closes. Scope is the name of a publisher and ://, or a destination whose publisher is
-	// well.
+	// Breaker is called when a circuit breaker opens or closes. Scope is a publisher, such as kafka://, or one destination.
 	Breaker func(scope string, open bool)
-	// Read is called after each read of the outbox that was not found to be needless: how many events were new, and how long the query took.
+	// Read is called after each read of the outbox, with the number of new events and the duration of the query.
 	Read func(events int, took time.Duration)
-	// Settled is called after a batch of outcomes was written down.
+	// Settled is called after each settling transaction.
 	Settled func(events int, took time.Duration)
-	// Slots is called when the number of slots that the forwarder owns has changed.
+	// Slots is called when the number of owned slots changes.
 	Slots func(owned int)
 }
 
@@ -26,9 +25,9 @@ type Attempt struct {
 	TenantID    string
 	Topic       string        // of the event
 	Number      int           // from 1
-	Took        time.Duration // of the publisher
+	Took        time.Duration // by the publisher
 	Lag         time.Duration // from the event's insertion to the end of the attempt
-	Counted     bool          // false when it uses none of the attempts of its retry policy, for the destination is to blame
+	Counted     bool          // whether it uses an attempt of its retry policy; false for a failure of the destination
 	Err         error         // nil when it was delivered
 }
 
