@@ -2,24 +2,24 @@ package outbox_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
-	_ "modernc.org/sqlite"
 
 	outbox "github.com/bento-outbox/watermill-outbox"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // An order and its event are stored in one transaction: both or none.
 func ExampleNewPublisher() {
 	ctx := context.Background()
-	db, remove := shop(ctx)
+	db, remove := testdb.Example(ctx)
 	defer remove()
+	if _, err := db.ExecContext(ctx, `CREATE TABLE orders (id TEXT PRIMARY KEY)`); err != nil {
+		panic(err)
+	}
 
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -60,30 +60,4 @@ func ExampleAggregate() {
 	// Output:
 	// order 17
 	// a1b2.42.x
-}
-
-// shop returns a database with orders and the tables of the outbox.
-func shop(ctx context.Context) (db *sql.DB, remove func()) {
-	dir, err := os.MkdirTemp("", "outbox")
-	if err != nil {
-		panic(err)
-	}
-	db, err = sql.Open("sqlite", "file:"+filepath.Join(dir, "shop.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_txlock=immediate")
-	if err != nil {
-		panic(err)
-	}
-	migrator, err := schema.NewMigrator(db, schema.Config{})
-	if err != nil {
-		panic(err)
-	}
-	if _, err := migrator.Up(ctx); err != nil {
-		panic(err)
-	}
-	if _, err := db.ExecContext(ctx, `CREATE TABLE orders (id TEXT PRIMARY KEY)`); err != nil {
-		panic(err)
-	}
-	return db, func() {
-		_ = db.Close()
-		_ = os.RemoveAll(dir)
-	}
 }

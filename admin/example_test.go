@@ -4,14 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	_ "modernc.org/sqlite"
 
 	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/admin"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -66,23 +64,9 @@ func ExampleCleaner() {
 	// Output: 0 events
 }
 
-// database returns a database with the tables of the outbox and one event.
+// database returns a database with one event in its outbox.
 func database(ctx context.Context) (db *sql.DB, remove func()) {
-	dir, err := os.MkdirTemp("", "outbox")
-	if err != nil {
-		panic(err)
-	}
-	db, err = sql.Open("sqlite", "file:"+filepath.Join(dir, "shop.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_txlock=immediate")
-	if err != nil {
-		panic(err)
-	}
-	migrator, err := schema.NewMigrator(db, schema.Config{})
-	if err != nil {
-		panic(err)
-	}
-	if _, err := migrator.Up(ctx); err != nil {
-		panic(err)
-	}
+	db, remove = testdb.Example(ctx)
 	publisher, err := outbox.NewPublisher(db, outbox.Config{}, nil)
 	if err != nil {
 		panic(err)
@@ -90,8 +74,5 @@ func database(ctx context.Context) (db *sql.DB, remove func()) {
 	if err := publisher.Publish("orders", message.NewMessage("1", []byte(`{}`))); err != nil {
 		panic(err)
 	}
-	return db, func() {
-		_ = db.Close()
-		_ = os.RemoveAll(dir)
-	}
+	return db, remove
 }

@@ -4,16 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
-	_ "modernc.org/sqlite"
 
 	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/forwarder"
-	"github.com/bento-outbox/watermill-outbox/schema"
+	"github.com/bento-outbox/watermill-outbox/internal/testdb"
 )
 
 // printer is a destination: anything that implements message.Publisher is one.
@@ -77,21 +74,7 @@ func ExampleForwarder_AddTo() {
 
 // published returns a database whose outbox has one event.
 func published(ctx context.Context, topic, payload string) (db *sql.DB, remove func()) {
-	dir, err := os.MkdirTemp("", "outbox")
-	if err != nil {
-		panic(err)
-	}
-	db, err = sql.Open("sqlite", "file:"+filepath.Join(dir, "shop.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(60000)&_txlock=immediate")
-	if err != nil {
-		panic(err)
-	}
-	migrator, err := schema.NewMigrator(db, schema.Config{})
-	if err != nil {
-		panic(err)
-	}
-	if _, err := migrator.Up(ctx); err != nil {
-		panic(err)
-	}
+	db, remove = testdb.Example(ctx)
 	publisher, err := outbox.NewPublisher(db, outbox.Config{}, nil)
 	if err != nil {
 		panic(err)
@@ -99,8 +82,5 @@ func published(ctx context.Context, topic, payload string) (db *sql.DB, remove f
 	if err := publisher.Publish(topic, message.NewMessage("1", []byte(payload))); err != nil {
 		panic(err)
 	}
-	return db, func() {
-		_ = db.Close()
-		_ = os.RemoveAll(dir)
-	}
+	return db, remove
 }

@@ -11,7 +11,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,9 +31,7 @@ type Publisher struct {
 	url    *url.URL // without the user
 	user   *url.Userinfo
 
-	mu     sync.Mutex
-	closed bool
-	calls  sync.WaitGroup
+	calls adapters.Calls
 }
 
 // NewPublisher returns a publisher. A nil logger logs nothing. The error reports every fault of config.
@@ -59,14 +56,10 @@ func NewPublisher(config Config, logger watermill.LoggerAdapter) (*Publisher, er
 // when there was an answer. It is permanent, see [adapters.IsPermanent], for some of these and for a topic that cannot
 // be part of a path; docs/adapters.md has the table. It returns [adapters.ErrClosed] after Close.
 func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return adapters.ErrClosed
+	if err := p.calls.Begin(); err != nil {
+		return err
 	}
-	p.calls.Add(1)
-	p.mu.Unlock()
-	defer p.calls.Done()
+	defer p.calls.End()
 
 	for _, msg := range msgs {
 		if err := p.post(topic, msg); err != nil {
@@ -175,12 +168,10 @@ func (p *Publisher) contentType(payload []byte) string {
 // Close waits for the calls of Publish that are under way, none of which takes longer than the Timeout a message. It may
 // be called more than once.
 func (p *Publisher) Close() error {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.calls.Wait()
-	if p.config.owned {
-		p.client.CloseIdleConnections()
-	}
-	return nil
+	return p.calls.Close(func() error {
+		if p.config.owned {
+			p.client.CloseIdleConnections()
+		}
+		return nil
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill"
@@ -21,10 +20,7 @@ type Publisher struct {
 	shared *connection
 	single *connection // one message in each request
 
-	mu      sync.Mutex
-	closed  bool
-	calls   sync.WaitGroup
-	closing sync.Once
+	calls adapters.Calls
 }
 
 // NewPublisher returns a publisher, which connects when the first message is published. A nil logger logs nothing. The
@@ -54,14 +50,10 @@ func NewPublisher(config Config, logger watermill.LoggerAdapter) (*Publisher, er
 // It is permanent, see [adapters.IsPermanent], for a topic name that Kafka does not allow, a message that is too large
 // and a reserved metadata key; docs/adapters.md has the whole table. It returns [adapters.ErrClosed] after Close.
 func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return adapters.ErrClosed
+	if err := p.calls.Begin(); err != nil {
+		return err
 	}
-	p.calls.Add(1)
-	p.mu.Unlock()
-	defer p.calls.Done()
+	defer p.calls.End()
 
 	for _, msg := range msgs {
 		record, err := p.send(topic, msg)
@@ -151,13 +143,9 @@ func checkTopic(topic string) error {
 // Close waits for the calls of Publish that are under way and for what the driver still holds, up to about twice the
 // Timeout when brokers do not answer. It may be called more than once.
 func (p *Publisher) Close() error {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.closing.Do(func() {
-		p.calls.Wait()
+	return p.calls.Close(func() error {
 		p.shared.close()
 		p.single.close()
+		return nil
 	})
-	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -81,11 +80,8 @@ type Publisher struct {
 	config Config
 	queue  *queue
 
-	mu      sync.Mutex
-	closed  bool
-	calls   sync.WaitGroup
-	closing sync.Once
-	err     error // of Close
+	calls adapters.Calls
+	err   error // of Close
 }
 
 // NewPublisher returns a publisher on client, which stays the caller's: Close does not close it.
@@ -111,14 +107,10 @@ func NewPublisher(client redis.UniversalClient, config Config, _ watermill.Logge
 // see [adapters.Unavailable], when the server takes nothing for now; docs/adapters.md has the whole table. It returns
 // [adapters.ErrClosed] after Close.
 func (p *Publisher) Publish(topic string, msgs ...*message.Message) error {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return adapters.ErrClosed
+	if err := p.calls.Begin(); err != nil {
+		return err
 	}
-	p.calls.Add(1)
-	p.mu.Unlock()
-	defer p.calls.Done()
+	defer p.calls.End()
 
 	for _, msg := range msgs {
 		if err := p.add(topic, msg); err != nil {
@@ -210,17 +202,13 @@ func tooLarge(err error) bool {
 // Close waits for the calls of Publish that are under way, none of which takes longer than the Timeout a message, and
 // then closes the client if this publisher was opened by URL. It may be called more than once.
 func (p *Publisher) Close() error {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.closing.Do(func() {
-		p.calls.Wait()
+	return p.calls.Close(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), p.config.Timeout)
 		defer cancel()
 		p.queue.wait(ctx) // a pipeline that its callers gave up
 		if p.config.owned {
-			p.err = p.client.Close()
+			return p.client.Close()
 		}
+		return nil
 	})
-	return p.err
 }
