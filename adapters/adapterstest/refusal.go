@@ -54,6 +54,9 @@ func (h Harness) refusals(t *testing.T) {
 func (h Harness) refusal(t *testing.T, r Refusal) {
 	const keys, each = 3, 10
 	refused, fine := topicOf(t), topicOf(t)
+	for fine[len(fine)-1] == refused[len(refused)-1] { // some brokers allow topics by patterns, which tell them apart by their last character
+		fine = topicOf(t)
+	}
 	pub := h.open(t)
 	for _, topic := range []string{refused, fine} {
 		require.NoError(t, pub.Publish(topic, message.NewMessage("before", nil)))

@@ -119,7 +119,7 @@ func TestServerThatRefusesEverything(t *testing.T) {
 	)
 }
 
-// topicsBut is a pattern of keys that leaves topic out. Two topics of a test differ in their last character as good as always, and tests use few.
+// topicsBut is a pattern of keys that leaves topic out, with all that end as it does.
 func topicsBut(topic string) string { return "*[^" + topic[len(topic)-1:] + "]" }
 
 // save saves until the server's last result is status.
