@@ -175,7 +175,7 @@ func (a *adapter) UnmarshalMessage(sql.Scanner) (sql.Row, error) {
 	return sql.Row{}, errors.New("the outbox is read by its forwarder; it cannot be subscribed to here")
 }
 
-// SchemaInitializingQueries returns nothing: the tables are made by [Migrator].
+// SchemaInitializingQueries returns nothing: the tables are made by [schema.Migrator].
 func (a *adapter) SchemaInitializingQueries(string) []sql.Query { return nil }
 
 // SubscribeIsolationLevel returns the default level.

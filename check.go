@@ -62,7 +62,7 @@ func (p *Publisher) check(topic string, msg *message.Message) error {
 		limit := MaxMetadata
 		if strings.HasPrefix(k, MetadataPrefix) {
 			if !settable(k) {
-				return fmt.Errorf("metadata key %.64q: the prefix %s is reserved; set attributes with the Set functions of package schema, and name your own "+
+				return fmt.Errorf("metadata key %.64q: the prefix %s is reserved; set attributes with the Set functions of package outbox, and name your own "+
 					"keys otherwise; outbox.StripHeaders removes what is left of another outbox", k, MetadataPrefix)
 			}
 			if k != KeyRoutingConfig {

@@ -22,11 +22,11 @@ type Config struct {
 	// DefaultTenantID is the tenant of messages without one. Defaults to "".
 	DefaultTenantID string
 	// Routes validates the routing configs that messages carry; set it to the *router.Table or *router.Live of the forwarder. Without it Publish only
-	// checks that a config is a JSON object of bounded size, and an invalid one ends as a dead letter.
+	// checks that a config is a JSON object of bounded size, and an invalid one ends as a dead letter. Routing keys are not checked.
 	Routes ConfigChecker
 	// MaxPayload limits the payload, in bytes. Defaults to DefaultMaxPayload.
 	MaxPayload int
-	// Notify wakes forwarders that have SubscriberConfig.Listen when the transaction commits, by PostgreSQL's NOTIFY. It costs a round
+	// Notify wakes forwarders with forwarder.SubscriberConfig.Listen when the transaction commits, by PostgreSQL's NOTIFY. It costs a round
 	// trip, and transactions that notify commit one after the other, across all databases of the server. Polling finds events within milliseconds
 	// without it.
 	Notify bool

@@ -10,6 +10,7 @@ import (
 
 	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 
+	"github.com/bento-outbox/watermill-outbox/internal/dialect"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
@@ -66,10 +67,13 @@ func dialectOf(tx Executor) schema.Dialect {
 	return ""
 }
 
-// explained adds the remedy to an error that shows that the database is not the one that the statement was written for.
+// explained adds the remedy to an error that shows that the database is not the one that the statement was written for, or has no tables.
 func explained(err error, chosen schema.Dialect) error {
 	if err != nil && chosen == "" && strings.Contains(err.Error(), "no such function: clock_timestamp") {
 		return fmt.Errorf("%w; the database is SQLite, which a transaction does not tell before it is used: set Dialect of outbox.Config to schema.SQLite", err)
+	}
+	if err != nil && (dialect.SQLState(err) == "42P01" || strings.Contains(err.Error(), "no such table: ")) {
+		return fmt.Errorf("%w; create them with \"outbox migrate up\" or schema.Migrator: %w", schema.ErrSchema, err)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 
 	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 func TestPublisherRefusesATransactionThatIsNil(t *testing.T) {
@@ -99,4 +100,17 @@ func TestPublisherFindsSQLite(t *testing.T) {
 	p, err = outbox.NewPublisher(tx, outbox.Config{}, nil)
 	require.NoError(t, err)
 	require.ErrorContains(t, p.Publish("orders", keyed("a", "x")), "set Dialect of outbox.Config to schema.SQLite")
+}
+
+func TestPublishWithoutTablesNamesTheRemedy(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, db *sql.DB) {
+		cfg := publisherConfig(db)
+		cfg.Names.Prefix = "not_there"
+		p, err := outbox.NewPublisher(db, cfg, nil)
+		require.NoError(t, err)
+		err = p.Publish("orders", keyed("a", "x"))
+		require.ErrorIs(t, err, schema.ErrSchema)
+		require.ErrorContains(t, err, "outbox migrate up")
+	})
 }

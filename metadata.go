@@ -28,7 +28,8 @@ const (
 
 // Headers that the forwarder adds to each message. Publish leaves them out of a message that came from an outbox, and refuses them on any other.
 const (
-	// KeyID identifies the event among all outboxes, at every redelivery. Consumers deduplicate on it.
+	// KeyID identifies the event among all outboxes, at every redelivery. Consumers deduplicate on it. It is not the message's UUID, which may repeat;
+	// look an event up by [KeySeq].
 	KeyID = event.KeyID // "outbox_id"
 	// KeyTopic is the topic that the application published to.
 	KeyTopic = event.KeyTopic // "outbox_topic"
@@ -40,7 +41,7 @@ const (
 	KeyTarget = event.KeyTarget // "outbox_target"
 	// KeyOrdering is the key that brokers partition by: the aggregate's id, else the user's ordering key; absent without one.
 	KeyOrdering = event.KeyOrdering // "outbox_key"
-	// KeyCreatedAt is when the event was stored, RFC 3339 with nanoseconds, UTC.
+	// KeyCreatedAt is when the event was stored, in RFC 3339 and UTC.
 	KeyCreatedAt = event.KeyCreatedAt // "outbox_created_at"
 	// KeyCause is set on a fallback delivery: why the target it stands in for gave up.
 	KeyCause = event.KeyCause // "outbox_cause"

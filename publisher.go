@@ -132,7 +132,7 @@ func (p *Publisher) row(call context.Context, topic string, msg *message.Message
 	if inner, its := unwrapped(msg); inner != nil {
 		row, of = inner, its
 		noteEnvelopes.Do(func() {
-			p.logger.Info("Messages come in the envelope of Watermill's forwarder and are stored as what is inside; take its publisher off: it is not needed here",
+			p.logger.Info("Messages come in the envelope of Watermill's forwarder and are stored as what is inside; remove its publisher; it is not needed here",
 				watermill.LogFields{"topic": topic})
 		})
 	}

@@ -38,7 +38,7 @@ type DeadLetter struct {
 }
 
 // Unrouted is the Target of the dead letter of an event that could not be routed at all. When it is replayed, the event is routed again.
-const Unrouted = store.Unrouted
+const Unrouted = store.Unrouted // "(unrouted)"
 
 // DeadLetters returns at most limit dead letters, ordered by the number of the event and the target, that come after the given one; nil begins at the
 // first.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/internal/store"
@@ -40,10 +41,26 @@ func (c *Client) Pauses(ctx context.Context) ([]Pause, error) {
 // Pause holds the deliveries to a destination, of a tenant or of a key, until [Client.Resume]. What is in flight ends. The reason is for people;
 // pausing again replaces it.
 func (c *Client) Pause(ctx context.Context, kind Kind, name, reason string) error {
+	if err := check(kind, name); err != nil {
+		return err
+	}
 	return c.store.Pause(ctx, store.ControlKind(kind), name, reason)
 }
 
 // Resume ends a pause: what was held goes on in its order. Resuming what is not paused does nothing.
 func (c *Client) Resume(ctx context.Context, kind Kind, name string) error {
+	if err := check(kind, name); err != nil {
+		return err
+	}
 	return c.store.Resume(ctx, store.ControlKind(kind), name)
+}
+
+func check(kind Kind, name string) error {
+	switch {
+	case kind != Destination && kind != Tenant && kind != Key:
+		return fmt.Errorf("cannot pause a %q: want %s, %s or %s", kind, Destination, Tenant, Key)
+	case name == "" && kind != Tenant: // events without a tenant have the empty one
+		return fmt.Errorf("cannot pause a %s without a name", kind)
+	}
+	return nil
 }

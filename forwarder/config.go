@@ -49,7 +49,7 @@ type SubscriberConfig struct {
 	// Lease is the time after which others take over the slots of a forwarder that died. Defaults to 30 s.
 	Lease time.Duration
 	// PublishTimeout limits the publishing of one message; no publish starts later than this before the lease ends. Timeouts of the destinations must be
-	// shorter. Defaults to 10 s; must be less than half of Lease.
+	// shorter. Defaults to 10 s, or a third of Lease if that is shorter; must be less than half of Lease.
 	PublishTimeout time.Duration
 	// QueryTimeout limits each database operation. Defaults to 15 s.
 	QueryTimeout time.Duration

@@ -25,7 +25,8 @@ type Config struct {
 	// Routes decides where events go: a *[router.Table], or a *[router.Live] that can be reloaded. By default an event follows its routing config, else
 	// its routing key, else goes to its topic at the default publisher.
 	Routes Resolver
-	// DefaultPublisher is the publisher of destinations that name none. Defaults to "default", or to the only publisher.
+	// DefaultPublisher is the publisher of destinations that name none. Defaults to the publisher named "default", or to the only one. Without either, an
+	// event with such a destination is dead at once.
 	DefaultPublisher string
 	// PoisonDestination receives every dead event, once per target that gave up, with the cause in the metadata keys of Watermill's PoisonQueue
 	// middleware. The dead letter stays in the table, also when publishing there fails. Defaults to none.

@@ -143,8 +143,7 @@ func (g *group) idle() bool {
 	return all && !slices.ContainsFunc(list, func(e *engine.Engine) bool { return !e.Idle() })
 }
 
-// Wake makes the forwarder look for events at once, however long it would sleep. An application that publishes and forwards in one process may call it
-// after a commit. It costs nothing, and calling it too often is harmless.
+// Wake is [Forwarder.Wake].
 func (g *group) Wake() {
 	list, _ := g.engines()
 	for _, e := range list {
@@ -152,12 +151,10 @@ func (g *group) Wake() {
 	}
 }
 
-// Close stops reading, waits for what is in flight and gives the slots back, on every Router that the forwarder runs on. It waits at most
-// CloseTimeout; what did not end by then comes again. The forwarder cannot be used again. Closing twice is harmless.
+// Close is [Forwarder.Close].
 func (g *group) Close() error { return g.close().end() }
 
-// Abort is Close without the wait, for a process that must end: what is being published is given up and will be sent again, and the slots are
-// given back at once. The process must not go on to publish.
+// Abort is [Forwarder.Abort].
 func (g *group) Abort() error {
 	list := g.close()
 	engines, _ := g.engines()
@@ -175,11 +172,7 @@ func (g *group) close() memberships {
 	return slices.Clone(g.members)
 }
 
-// Ready returns nil when the forwarder can deliver events: every member holds its lease, can renew it, and can read and settle. Else the error says
-// what is lacking, without names of hosts and users, so that it may be shown to whoever asks; the log has the cause. It runs the statements that read
-// and settle, with nothing to read and nothing to settle, so that it also tells what the next event would meet.
-//
-// It is meant for a readiness check, such as monitor.Ready. A forwarder that is not ready goes on trying: it need not be restarted.
+// Ready is [Forwarder.Ready].
 func (g *group) Ready(ctx context.Context) error {
 	list, all := g.engines()
 	g.mu.Lock()
@@ -191,7 +184,7 @@ func (g *group) Ready(ctx context.Context) error {
 	case !all:
 		return errors.New("has not reached its database yet")
 	case len(list) == 0:
-		return errors.New("is no member of its group yet")
+		return errors.New("is not running")
 	}
 	for _, e := range list {
 		if err := e.Lacks(); err != nil {

@@ -21,7 +21,9 @@ type membership struct {
 	done    chan struct{} // closed when the slots are given back
 	err     error         // valid when done
 
-	engine *engine.Engine // nil while the database is waited for; the group's mutex guards it
+	// The group's mutex guards these.
+	engine *engine.Engine // nil while the database is waited for
+	waits  error          // why it is
 }
 
 func (m *membership) ended() bool {
@@ -92,10 +94,30 @@ func (g *group) started(m *membership, e *engine.Engine) {
 	m.engine = e
 }
 
+// unreached notes why the database is waited for.
+func (g *group) unreached(m *membership, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.waits = err
+}
+
+// waits returns why the database of m is waited for, nil when it was reached.
+func (g *group) waits(m *membership) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m.engine != nil {
+		return nil
+	}
+	return m.waits
+}
+
 // await waits until the database can be reached, and returns the engine that runs then. It returns nil when ctx ended or the member was stopped first.
 func (g *group) await(ctx context.Context, m *membership, topic string, d engine.Deliverer, err error) (*engine.Engine, error) {
-	g.logger.Error("Cannot reach the database yet; waiting for it", err, nil)
 	for failures := 0; ; failures++ {
+		g.unreached(m, err)
+		if failures == 0 || failures >= 8 && engine.Notable(failures) { // after half a minute again, and ever more rarely
+			g.logger.Error("Cannot reach the database yet; waiting for it", err, nil)
+		}
 		t := time.NewTimer(engine.Backoff(failures))
 		select {
 		case <-t.C:
@@ -106,7 +128,8 @@ func (g *group) await(ctx context.Context, m *membership, topic string, d engine
 			t.Stop()
 			return nil, nil
 		}
-		e, err := g.engine(ctx, topic, d)
+		var e *engine.Engine
+		e, err = g.engine(ctx, topic, d)
 		switch {
 		case err == nil:
 			g.logger.Info("The database can be reached", nil)

@@ -52,7 +52,7 @@ func (m *mount) Close() error {
 }
 
 // String is the name that Watermill gives the subscriber in the contexts of messages.
-func (m *mount) String() string { return "forwarder.Subscriber" }
+func (m *mount) String() string { return "forwarder.Forwarder" }
 
 // mounted delivers units through a Router of the application, which gets them as messages and calls the forwarder's handler.
 type mounted struct {

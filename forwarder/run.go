@@ -40,7 +40,8 @@ func (f *Forwarder) AddTo(r *message.Router) *message.Handler {
 
 // Run forwards until ctx ends, and returns when what was in flight is written. It may be called again, and while the forwarder runs elsewhere.
 //
-// A database that cannot be reached when Run begins is waited for; [Forwarder.Ready] says so meanwhile. The error wraps [schema.ErrSchema] when the
+// A database that cannot be reached when Run begins is waited for; [Forwarder.Ready] says so meanwhile. A database or user that does not exist is an error at
+// once. The error wraps [schema.ErrSchema] when the
 // tables are missing, too old or too new, [ErrGroupConflict] when another group serves some of the same events, and [ErrClosed] after
 // Close.
 func (f *Forwarder) Run(ctx context.Context) error {
@@ -62,7 +63,8 @@ func (m *membership) wait() error {
 
 // Drain forwards until no event that the forwarder serves is pending and no delivery is due or free to go on, and returns. What waits for a later
 // retry stays, and so does what is held. With other forwarders of the group alive, and with this one on a Router, it waits for their share
-// too. It may be called again. The error is not nil when ctx or the forwarder ended first; else errors are those of [Forwarder.Run].
+// too. It may be called again. The error is not nil when ctx or the forwarder ended first; else errors are those of [Forwarder.Run]. A database that
+// cannot be reached is waited for: give ctx a deadline, or a logger to New.
 func (f *Forwarder) Drain(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -77,8 +79,13 @@ func (f *Forwarder) Drain(ctx context.Context) error {
 		return err
 	case cause == nil && err == nil:
 		return fmt.Errorf("outbox forwarder: before it was drained: %w", ErrClosed)
-	default:
+	case err != nil:
 		return errors.Join(err, cause)
+	default:
+		if waits := f.waits(m); waits != nil {
+			return fmt.Errorf("outbox forwarder: not drained: the database was never reached: %w: %w", cause, waits)
+		}
+		return fmt.Errorf("outbox forwarder: not drained: %w", cause)
 	}
 }
 
@@ -106,3 +113,22 @@ func (f *Forwarder) drained(ctx context.Context) error {
 		}
 	}
 }
+
+// Wake makes the forwarder look for events at once, however long it would sleep. An application that publishes and forwards in one process may call it
+// after a commit. It costs nothing, and calling it too often is harmless.
+func (f *Forwarder) Wake() { f.group.Wake() }
+
+// Ready returns nil when the forwarder can deliver events: every member holds its lease, can renew it, and can read and settle. Else the error says
+// what is lacking, without names of hosts and users, so that it may be shown to whoever asks; the log has the cause. It runs the statements that read
+// and settle, with nothing to read and nothing to settle, so that it also tells what the next event would meet.
+//
+// It is meant for a readiness check, such as monitor.Ready. A forwarder that is not ready goes on trying: it need not be restarted.
+func (f *Forwarder) Ready(ctx context.Context) error { return f.group.Ready(ctx) }
+
+// Close stops reading, waits for what is in flight and gives the slots back, on every Router that the forwarder runs on. It waits at most
+// CloseTimeout; what did not end by then comes again. The forwarder cannot be used again. Closing twice is harmless.
+func (f *Forwarder) Close() error { return f.group.Close() }
+
+// Abort is Close without the wait, for a process that must end: what is being published is given up and will be sent again, and the slots are
+// given back at once. The process must not go on to publish.
+func (f *Forwarder) Abort() error { return f.group.Abort() }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -219,4 +220,27 @@ func TestServerThatIsNotThereIsWaitedFor(t *testing.T) {
 	await.That(t, func() bool { return waiting(log) == 1 })
 	require.NoError(t, f.Close())
 	require.NoError(t, <-ended)
+}
+
+// A drain that was given up says that the database was never reached, and why.
+func TestDrainOfADatabaseThatWasNeverReached(t *testing.T) {
+	t.Parallel()
+	remotes(t, func(t *testing.T, _ *sql.DB, away *remote) {
+		db := sql.OpenDB(away)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		ctx, cancel := context.WithCancelCause(t.Context())
+		f, err := forwarder.New(db, map[string]message.Publisher{"sink": newRecorder()}, forwarder.Config{}, nil)
+		require.NoError(t, err)
+		go func() {
+			for away.refused.Load() == 0 {
+				runtime.Gosched()
+			}
+			cancel(errors.New("enough"))
+		}()
+		err = f.Drain(ctx)
+		require.ErrorContains(t, err, "never reached")
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		require.ErrorContains(t, err, "enough")
+		require.NoError(t, f.Close())
+	})
 }

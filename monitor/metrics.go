@@ -1,7 +1,7 @@
 package monitor
 
 import (
-	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,11 +67,12 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		slots: prometheus.NewGauge(prometheus.GaugeOpts{Name: "outbox_slots_owned", Help: "Slots that this forwarder owns."}),
 		open:  map[string]string{},
 	}
-	var faults []error
 	for _, c := range []prometheus.Collector{m.attempts, m.retries, m.dead, m.publish, m.lag, m.breaker, m.readEvents, m.settled, m.read, m.settle, m.slots} {
-		faults = append(faults, reg.Register(c))
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("cannot register the metrics of forwarders, which share one Metrics in a process: %w", err)
+		}
 	}
-	return m, errors.Join(faults...)
+	return m, nil
 }
 
 // destination returns the metrics of a name.

@@ -29,6 +29,9 @@ var ErrUnknownDialect = errors.New("unknown SQL dialect")
 // DialectOf returns the dialect of db by its driver: pgx, lib/pq, modernc.org/sqlite and mattn/go-sqlite3 are known. It does no I/O. The error
 // wraps [ErrUnknownDialect].
 func DialectOf(db *sql.DB) (Dialect, error) {
+	if db == nil {
+		return "", errors.New("database is nil")
+	}
 	name := reflect.TypeOf(db.Driver()).String()
 	switch {
 	case strings.HasPrefix(name, "*stdlib."), strings.HasPrefix(name, "*pq."):

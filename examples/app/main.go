@@ -51,11 +51,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher, err := forwarder.New(db, map[string]message.Publisher{"shop": pubSub}, forwarder.Config{Routes: table}, logger)
+	f, err := forwarder.New(db, map[string]message.Publisher{"shop": pubSub}, forwarder.Config{Routes: table}, logger)
 	if err != nil {
 		return err
 	}
-	publisher.AddTo(router) // which closes it, too
+	f.AddTo(router) // the end of router ends it, too
 	// docs:end
 
 	stopped := make(chan error, 1)

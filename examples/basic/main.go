@@ -1,4 +1,4 @@
-// Basic stores an order and its event in one transaction and forwards the event from the application's own Router.
+// Basic stores an order and its event in one transaction and forwards the event.
 package main
 
 import (
@@ -57,7 +57,7 @@ func run(ctx context.Context) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	return forward(ctx, db)
+	return forward(ctx, db, watermill.NewSlogLogger(nil))
 }
 
 // docs:publish
@@ -77,11 +77,11 @@ func placeOrder(ctx context.Context, tx *sql.Tx, id string, total int) error {
 // docs:end
 
 // docs:forward
-func forward(ctx context.Context, db *sql.DB) error {
+func forward(ctx context.Context, db *sql.DB, logger watermill.LoggerAdapter) error {
 	destinations := map[string]message.Publisher{
-		"console": console.NewPublisher(os.Stdout, console.Config{}, nil), // or adapters.Open(ctx, "kafka://localhost:9092", logger)
+		"console": console.NewPublisher(os.Stdout, console.Config{}, logger), // or adapters.Open(ctx, "kafka://localhost:9092", logger)
 	}
-	f, err := forwarder.New(db, destinations, forwarder.Config{}, nil)
+	f, err := forwarder.New(db, destinations, forwarder.Config{}, logger)
 	if err != nil {
 		return err
 	}

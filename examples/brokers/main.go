@@ -16,22 +16,13 @@ import (
 
 	outbox "github.com/bento-outbox/watermill-outbox"
 	"github.com/bento-outbox/watermill-outbox/adapters"
-
-	_ "github.com/bento-outbox/watermill-outbox/adapters/console"
-
-	// console://
-	_ "github.com/bento-outbox/watermill-outbox/adapters/http"
-
-	// http://, https://
-	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka"
-
-	// kafka://
-	_ "github.com/bento-outbox/watermill-outbox/adapters/redis"
+	_ "github.com/bento-outbox/watermill-outbox/adapters/console" // console://
+	_ "github.com/bento-outbox/watermill-outbox/adapters/http"    // http://, https://
+	_ "github.com/bento-outbox/watermill-outbox/adapters/kafka"   // kafka://, a module of its own
+	_ "github.com/bento-outbox/watermill-outbox/adapters/redis"   // redis://, rediss://
 	"github.com/bento-outbox/watermill-outbox/forwarder"
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
-
-// redis://, rediss://
 
 func main() {
 	run := everywhere
@@ -90,11 +81,11 @@ func sell(ctx context.Context, url string) error {
 		return err
 	}
 	defer destination.Close()
-	publisher, err := forwarder.New(db, map[string]message.Publisher{"shop": destination}, forwarder.Config{}, nil)
+	f, err := forwarder.New(db, map[string]message.Publisher{"shop": destination}, forwarder.Config{}, nil)
 	if err != nil {
 		return err
 	}
-	return publisher.Drain(ctx)
+	return f.Drain(ctx)
 }
 
 // docs:end

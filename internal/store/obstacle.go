@@ -9,7 +9,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
-// unobstructed returns an error for what makes the database answer with less than there is, and without an error. It wraps [ErrSchema].
+// unobstructed returns an error for what makes the database answer with less than there is, and without an error. It wraps [schema.ErrSchema].
 func unobstructed(ctx context.Context, db queryer, q queries) error {
 	if q.obstacle == "" {
 		return nil

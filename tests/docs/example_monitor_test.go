@@ -30,7 +30,7 @@ import (
 
 // docs:hooks
 // measured returns a forwarder whose metrics are in registry.
-func measured(ctx context.Context, db *sql.DB, registry *prometheus.Registry, broker message.Publisher) (*forwarder.Forwarder, error) {
+func measured(db *sql.DB, registry *prometheus.Registry, broker message.Publisher) (*forwarder.Forwarder, error) {
 	metrics, err := monitor.NewMetrics(registry)
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func Example_monitor() {
 	try(err)
 
 	registry := prometheus.NewRegistry()
-	f, err := measured(ctx, db, registry, printer.NewPublisher(new(strings.Builder), printer.Config{}, nil))
+	f, err := measured(db, registry, printer.NewPublisher(new(strings.Builder), printer.Config{}, nil))
 	try(err)
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()

@@ -32,9 +32,7 @@ func place(ctx context.Context, db *sql.DB, dialect schema.Dialect) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (id) VALUES (7)`); err != nil {
 		return err
 	}
-	cfg := outbox.Config{Propagator: propagation.TraceContext{}}
-	cfg.Dialect = dialect
-	publisher, err := outbox.NewPublisher(tx, cfg, nil)
+	publisher, err := outbox.NewPublisher(tx, outbox.Config{Dialect: dialect, Propagator: propagation.TraceContext{}}, nil)
 	if err != nil {
 		return err
 	}
@@ -49,7 +47,7 @@ func place(ctx context.Context, db *sql.DB, dialect schema.Dialect) error {
 
 // docs:trace-forward
 // traced makes a forwarder whose spans go to provider.
-func traced(ctx context.Context, db *sql.DB, broker message.Publisher, provider trace.TracerProvider) (*forwarder.Forwarder, error) {
+func traced(db *sql.DB, broker message.Publisher, provider trace.TracerProvider) (*forwarder.Forwarder, error) {
 	return forwarder.New(db, map[string]message.Publisher{"broker": broker}, forwarder.Config{TracerProvider: provider}, nil)
 }
 
@@ -93,7 +91,7 @@ func Example_tracing() {
 	span.End()
 
 	broker := gochannel.NewGoChannel(gochannel.Config{Persistent: true}, nil)
-	f, err := traced(ctx, db, broker, provider)
+	f, err := traced(db, broker, provider)
 	try(err)
 	try(f.Drain(ctx))
 	handled := make(chan struct{})
