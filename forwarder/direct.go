@@ -38,23 +38,25 @@ func (g *group) message(w *work) *message.Message {
 
 // deliverSafely is deliver. A panic is a failure of what is unfinished, as it is under a Router, and ends nothing else.
 func (f *Forwarder) deliverSafely(w *work, msg *message.Message) {
+	defer func() { f.panicked(w, recover()) }()
+	f.deliver(w, msg)
+}
+
+// panicked records a panic p while w was worked on as a failure of what is unfinished.
+func (f *Forwarder) panicked(w *work, p any) {
+	if p == nil {
+		return
+	}
+	err := fmt.Errorf("routing panicked: %.200v", p)
+	f.logger.Error("The delivery of an event panicked", err, watermill.LogFields{"topic": w.Event.Topic, "stack": string(debug.Stack())})
 	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		err := fmt.Errorf("routing panicked: %.200v", p)
-		f.logger.Error("The delivery of an event panicked", err, watermill.LogFields{"topic": w.Event.Topic, "stack": string(debug.Stack())})
-		defer func() {
-			if recover() != nil { // again, when its routes were to be found out
-				w.failed(unplanned(w), middleware.Permanent(err))
-			}
-		}()
-		if !w.decided() {
-			for _, t := range f.unfinished(w) {
-				w.failed(t, err)
-			}
+		if recover() != nil { // again, when its routes were to be found out
+			w.failed(unplanned(w), middleware.Permanent(err))
 		}
 	}()
-	f.deliver(w, msg)
+	if !w.decided() {
+		for _, t := range f.unfinished(w) {
+			w.failed(t, err)
+		}
+	}
 }

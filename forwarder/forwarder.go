@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/bento-outbox/watermill-outbox/internal/engine"
 	"github.com/bento-outbox/watermill-outbox/router"
 )
 
@@ -121,6 +122,7 @@ func newForwarder(db *sql.DB, destinations map[string]message.Publisher, cfg Con
 	}
 	f := &Forwarder{group: g, publishers: pubs, routes: cfg.Routes, poison: cfg.PoisonDestination, name: cfg.HandlerName}
 	f.gates = newGates(cfg.BreakerFailures, cfg.BreakerProbe, pubs, f.breakerChanged)
+	f.gates.resumed = func() { f.opens(engine.Scope{}) } // for all members, of which one is told
 	g.gates, g.probe = f.gates, cfg.BreakerProbe
 	if f.tracer = newTracer(cfg, g.cfg); f.tracer != nil {
 		g.cfg.Hooks = f.tracer.watching(g.cfg.Hooks)

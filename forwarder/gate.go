@@ -25,6 +25,8 @@ type gates struct {
 	publishers map[string]*publisherGate // by name; does not change
 	strikes    strikes
 
+	resumed func() // called when something that was paused goes on
+
 	mu     sync.Mutex // of those who change paused
 	paused atomic.Pointer[map[pause]bool]
 	moves  atomic.Int64 // counts changes of what is paused
@@ -38,7 +40,7 @@ type pause struct {
 
 // newGates returns gates for pubs, which get theirs. Changed is called by a goroutine of its own when a breaker opened, closed or was forgotten.
 func newGates(failures int, probe time.Duration, pubs publishers, changed func(*breaker)) *gates {
-	g := &gates{probe: probe, standard: pubs.standard, publishers: map[string]*publisherGate{}}
+	g := &gates{probe: probe, standard: pubs.standard, publishers: map[string]*publisherGate{}, resumed: func() {}}
 	g.strikes.limit = failures
 	for name, p := range pubs.byName {
 		gate := &publisherGate{gates: g, scope: name + "://", failures: uint32(failures), changed: changed, topics: map[string]*breaker{}}
@@ -179,7 +181,9 @@ func (g *gates) Probes() (list []engine.Scope) {
 
 // Control implements [engine.Gates]. A note that a forwarder left behind is outdated when what it is about has been reached.
 func (g *gates) Control(controls []store.Control) (resumed bool, outdated []store.Control) {
-	resumed = g.pause(controls)
+	if resumed = g.pause(controls); resumed {
+		g.resumed()
+	}
 	for _, c := range controls {
 		if c.Kind == store.Unreachable && g.proven(c.Name) {
 			outdated = append(outdated, c)

@@ -132,8 +132,7 @@ func (x *pass) done(err error) fault.Fault {
 	f := fault.Of(err)
 	switch {
 	case f.Kind == fault.Unknown && errors.Is(err, context.Canceled):
-		x.whole.done(errNotSent)
-		x.part.done(errNotSent)
+		x.unused()
 		return f
 	case f.Kind != fault.Destination && f.Kind != fault.Silent:
 		x.through() // it has answered
@@ -158,6 +157,12 @@ func (x *pass) done(err error) fault.Fault {
 		f.Kind = fault.Destination
 	}
 	return f
+}
+
+// unused gives the pass back: nothing is learnt.
+func (x *pass) unused() {
+	x.whole.done(errNotSent)
+	x.part.done(errNotSent)
 }
 
 // through reports that the destination has taken a message or said what is wrong with it.

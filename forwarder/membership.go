@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bento-outbox/watermill-outbox/internal/engine"
+	"github.com/bento-outbox/watermill-outbox/schema"
 )
 
 // membership is one member of a group: an engine, or while the database cannot be reached, the wait for it.
@@ -54,25 +55,37 @@ func (list memberships) end() error {
 // is returned at once. AfterEnd is called when nothing is delivered any more.
 func (g *group) join(ctx context.Context, topic string, d engine.Deliverer, afterEnd func()) (*membership, error) {
 	m := &membership{stopped: make(chan struct{}), done: make(chan struct{})}
-	m.stop = sync.OnceFunc(func() { close(m.stopped) })
+	parent := ctx
+	ctx, cancel := context.WithCancel(ctx) // ends an attempt to reach the database, too
+	m.stop = sync.OnceFunc(func() { close(m.stopped); cancel() })
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
+		cancel()
 		return nil, ErrClosed
 	}
 	// Those that ended and left nothing to report are forgotten.
 	g.members = append(slices.DeleteFunc(g.members, func(m *membership) bool { return m.ended() && m.err == nil }), m)
 	g.mu.Unlock()
 	e, err := g.engine(ctx, topic, d)
-	if err != nil && !unreachable(err) {
+	if err != nil && (ctx.Err() != nil || !unreachable(err)) {
 		g.mu.Lock()
 		g.members = slices.DeleteFunc(g.members, func(other *membership) bool { return other == m })
 		g.mu.Unlock()
+		defer cancel()
 		close(m.done)
+		switch {
+		case parent.Err() != nil: // what it asks for
+			afterEnd()
+			return m, nil
+		case ctx.Err() != nil:
+			return nil, ErrClosed
+		}
 		return nil, err
 	}
 	g.started(m, e)
 	go func() {
+		defer cancel()
 		if e == nil {
 			e, m.err = g.await(ctx, m, topic, d, err)
 		}
@@ -111,7 +124,8 @@ func (g *group) waits(m *membership) error {
 	return m.waits
 }
 
-// await waits until the database can be reached, and returns the engine that runs then. It returns nil when ctx ended or the member was stopped first.
+// await waits until the database can be reached, and returns the engine that runs then. It returns nil when ctx ended or the member was stopped first. After an
+// outage a server may refuse for other reasons than before: only tables and groups that do not fit end the wait.
 func (g *group) await(ctx context.Context, m *membership, topic string, d engine.Deliverer, err error) (*engine.Engine, error) {
 	for failures := 0; ; failures++ {
 		g.unreached(m, err)
@@ -132,12 +146,12 @@ func (g *group) await(ctx context.Context, m *membership, topic string, d engine
 		e, err = g.engine(ctx, topic, d)
 		switch {
 		case err == nil:
-			g.logger.Info("The database can be reached", nil)
 			g.started(m, e)
+			g.logger.Info("The database can be reached", nil)
 			return e, nil
 		case ctx.Err() != nil:
 			return nil, nil
-		case !unreachable(err):
+		case errors.Is(err, schema.ErrSchema), errors.Is(err, ErrGroupConflict):
 			g.logger.Error("The database can be reached, and cannot be used", err, nil)
 			return nil, err
 		}

@@ -73,11 +73,17 @@ func (m mounted) Deliver(ctx context.Context, u *engine.Unit, permit engine.Perm
 	msg.SetContext(workContext{ctx, w})
 	select {
 	case m.out <- msg:
-		m.f.await(w, msg)
+		m.awaitSafely(w, msg)
 		return w.verdict()
 	case <-ctx.Done():
 		return engine.Verdict{Shown: w.repeat} // else nobody has seen it
 	}
+}
+
+// awaitSafely is await. What a handler that panicked left undone is found out by the routes, which may panic again.
+func (m mounted) awaitSafely(w *work, msg *message.Message) {
+	defer func() { m.f.panicked(w, recover()) }()
+	m.f.await(w, msg)
 }
 
 var errNotOurs = errors.New("the message does not come from this forwarder")

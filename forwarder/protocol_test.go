@@ -495,6 +495,11 @@ func (w *protocolWorld) heal() {
 		for _, m := range w.alive() {
 			w.drive(m)
 		}
+		for _, p := range w.inFlight() {
+			if !p.m.alive() { // it was closed without waiting for it
+				w.answer(p, errNotToday)
+			}
+		}
 		if w.idle() {
 			break
 		}

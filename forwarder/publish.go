@@ -39,14 +39,29 @@ func (f *Forwarder) publishAll(w *work, msg *message.Message, plan *router.Plan,
 	if len(jobs) == 1 {
 		// Nobody else gets the message, so that it need not be copied.
 		jobs[0].own = sameBytes(jobs[0].payload, msg.Payload)
-		f.publish(w, msg, plan, &jobs[0])
+		f.publishSafely(w, msg, plan, &jobs[0])
 		return
 	}
 	var wg sync.WaitGroup
 	for i := range jobs {
-		wg.Go(func() { f.publish(w, msg, plan, &jobs[i]) })
+		wg.Go(func() { f.publishSafely(w, msg, plan, &jobs[i]) })
 	}
 	wg.Wait()
+}
+
+// publishSafely is publish. A panic, of a hook or of an error's own method, is a failure of its target: it must not take other targets with it, nor
+// the process.
+func (f *Forwarder) publishSafely(w *work, msg *message.Message, plan *router.Plan, j *job) {
+	defer func() {
+		if p := recover(); p != nil {
+			err := fmt.Errorf("publishing panicked: %.200v", p)
+			f.logger.Error("The publishing of an event panicked", err, watermill.LogFields{"destination": j.destination, "stack": string(debug.Stack())})
+			if !w.recorded(j.name) {
+				w.failed(j.target, err)
+			}
+		}
+	}()
+	f.publish(w, msg, plan, j)
 }
 
 func (f *Forwarder) publish(w *work, msg *message.Message, plan *router.Plan, j *job) {
@@ -69,6 +84,12 @@ func (f *Forwarder) publish(w *work, msg *message.Message, plan *router.Plan, j 
 		w.park(j.target, j.cause)
 		return
 	}
+	used := false
+	defer func() {
+		if !used {
+			pass.unused()
+		}
+	}()
 	if deadline, bounded := w.deadline(msg); bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)
@@ -93,6 +114,7 @@ func (f *Forwarder) publish(w *work, msg *message.Message, plan *router.Plan, j 
 		ended = time.Now()
 	}
 	blamed := pass.done(err)
+	used = true
 	counted := true
 	id := strikeID{w.Event.Seq, j.name}
 	switch {

@@ -14,7 +14,7 @@ import (
 // Close of the forwarder ends all.
 //
 // The tables are looked at when r runs: those that are missing, too old or too new are an error of r.Run. A database that cannot be reached yet is
-// waited for in the background.
+// waited for in the background; an error after the wait is logged and ends the handler.
 //
 // Middlewares of r and of the returned handler run around the routing of each event, not around each publish. What they may expect differs from
 // other handlers:
@@ -106,6 +106,9 @@ func (f *Forwarder) drained(ctx context.Context) error {
 			continue // the database is waited for
 		}
 		open, err := s.Open(ctx, f.cfg.filter())
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
 			f.logger.Error("Cannot tell whether the outbox is drained; trying again", err, nil)
 		} else if !open && f.idle() {

@@ -69,6 +69,13 @@ func (w *work) record(r result) {
 	}
 }
 
+// recorded reports whether anything was recorded for the named target.
+func (w *work) recorded(target string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.results, func(r result) bool { return r.name == target })
+}
+
 // decided reports whether anything was recorded.
 func (w *work) decided() bool {
 	w.mu.Lock()

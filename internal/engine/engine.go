@@ -190,10 +190,10 @@ func (e *Engine) run() {
 	}
 	e.Stop()
 	e.end()
-	reading.Wait()
-	e.halt()
+	e.halt() // first: workers must not go on with what was read while a statement takes its time
 	closeTimeout := time.AfterFunc(e.cfg.CloseTimeout, e.Abort)
 	defer closeTimeout.Stop()
+	reading.Wait()
 	select {
 	case <-e.workers.quiet:
 	case <-e.aborted:

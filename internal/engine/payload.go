@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -28,6 +30,10 @@ func (e *Engine) load(u *Unit) bool {
 	ctx, cancel := context.WithTimeout(e.ctx, e.cfg.QueryTimeout)
 	defer cancel()
 	payload, err := e.store.Payload(ctx, u.Event.Seq)
+	if err != nil && e.ctx.Err() == nil {
+		e.logger.Error("Cannot read the payload of an event; trying again", err, watermill.LogFields{"outbox_seq": u.Event.Seq})
+		e.pause(time.Second) // it is read again at once
+	}
 	u.Event.Payload = payload
 	return err == nil
 }

@@ -30,6 +30,17 @@ func (e *Engine) worker() {
 	e.workers.starting = false
 	u := e.take()
 	e.mu.Unlock()
+	e.deliverFrom(u)
+}
+
+// deliverFrom delivers u and what comes after it. A delivery that ends its goroutine, as a failed test does in a publisher, ends no worker: another one goes on.
+func (e *Engine) deliverFrom(u *Unit) {
+	defer func() {
+		if u != nil {
+			u.verdict = Verdict{}
+			go e.deliverFrom(e.complete(u))
+		}
+	}()
 	for u != nil {
 		u.verdict = e.work(u)
 		u = e.complete(u)
