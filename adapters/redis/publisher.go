@@ -81,7 +81,6 @@ type Publisher struct {
 	queue  *queue
 
 	calls adapters.Calls
-	err   error // of Close
 }
 
 // NewPublisher returns a publisher on client, which stays the caller's: Close does not close it.
