@@ -169,6 +169,9 @@ func (g *group) close() memberships {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
+	for _, m := range g.members { // before anybody can see that it is closed, so that nothing starts after that
+		m.stop()
+	}
 	return slices.Clone(g.members)
 }
 

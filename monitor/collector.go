@@ -40,7 +40,7 @@ var (
 	insertedDesc    = desc("outbox_inserted_events_total", "Event numbers that were given out, those of rolled back transactions too.")
 	inDesc          = desc("outbox_in_events_per_second", "Events inserted a second, between the last two snapshots.")
 	outDesc         = desc("outbox_out_events_per_second", "Events a second that had their first pass, between the last two snapshots.")
-	queryDesc       = desc("outbox_query_seconds", "Time that the database needed for a cheap question.")
+	queryDesc       = desc("outbox_query_seconds", "Time that the database needed for a cheap query.")
 	forwardersDesc  = desc("outbox_forwarders", "Forwarders that are alive, or died and were not cleared away.", "state")
 	freeDesc        = desc("outbox_free_slots", "Slots that nobody owns, of groups that have a forwarder alive.")
 	pausedDesc      = desc("outbox_paused", "What operators have paused, by kind.", "kind")

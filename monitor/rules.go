@@ -130,7 +130,7 @@ func (r *rules) throughput() {
 		if r.s.Span.Pending > 0 {
 			most = "at most"
 		}
-		r.add(ruleThroughput, "", Info, "Wait, or add a forwarder.", "%s pending, to be worked off in %s %s at the rate of now.",
+		r.add(ruleThroughput, "", Info, "Wait, or add a forwarder.", "%s pending, done in %s %s at this rate.",
 			capital(events), most, round(time.Duration(float64(pending)/(out-in)*float64(time.Second))))
 	}
 }
@@ -139,7 +139,7 @@ func (r *rules) database() {
 	took := time.Duration(r.s.QueryMillis * float64(time.Millisecond))
 	l, limit := level(took, r.QueryTimeWarning, r.QueryTimeCritical)
 	r.add(RuleQueryTime, "", l, "Look for long transactions that keep deleted rows from being removed (pg_stat_activity, xact_start), for vacuum that does not run, and for other load.",
-		"The database needed %s for a cheap question: at or above %s.", round(took), limit)
+		"The database needed %s for a cheap query: at or above %s.", round(took), limit)
 	if use := r.s.Pool.Use(); r.PoolUse > 0 && use > r.PoolUse {
 		r.add(RulePool, "", Warning, "Raise the size of the pool if the database allows it, or lower what uses it: events in flight, other parts of the application.",
 			"%d of %d connections of the pool %s in use: above %.0f %%.", r.s.Pool.InUse, r.s.Pool.Max, english.Either(r.s.Pool.InUse, "is", "are"), r.PoolUse*100)
@@ -148,7 +148,7 @@ func (r *rules) database() {
 
 func (r *rules) deadLetters() {
 	l, limit := level(r.s.size(store.Dead), r.DeadWarning, r.DeadCritical)
-	r.add(RuleDeadLetters, "", l, "outbox dead list shows them. Put the cause right, then: outbox dead replay --all",
+	r.add(RuleDeadLetters, "", l, "outbox dead list shows them. Fix the cause, then: outbox dead replay --all",
 		"%s gave up: at or above %d.", capital(r.s.amount(r.s.Totals.Dead, "delivery", "deliveries", store.Dead)), limit)
 }
 

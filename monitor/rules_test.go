@@ -164,7 +164,7 @@ func TestBottlenecks(t *testing.T) {
 		{name: "catching up with more than is counted", make: func(s *Snapshot) {
 			s.Totals.Pending, s.Span.Pending, s.Rates = 10_000, 20_000, &Rates{In: 100, Out: 300}
 		},
-			rule: ruleThroughput, want: Info, says: "More than 10000 events are pending, to be worked off in at most 1m40s"},
+			rule: ruleThroughput, want: Info, says: "More than 10000 events are pending, done in at most 1m40s"},
 		{name: "stuck", make: func(s *Snapshot) { s.Totals.Pending, s.Rates = 2_000, &Rates{} }, rule: ruleThroughput, want: Warning, says: "nothing gets through"},
 		{name: "a loud tenant", make: func(s *Snapshot) {
 			s.Totals.Pending = 2_000

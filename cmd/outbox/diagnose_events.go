@@ -12,7 +12,7 @@ import (
 func (e *examiner) holding(ctx context.Context) error {
 	dead, behind, err := e.store.Holding(ctx)
 	if dead > 0 {
-		e.add("held_keys", monitor.Warning, "outbox dead list says which: holds key. Put the cause right and replay them: outbox dead replay --seq SEQ. Or let the others go on without them: outbox dead discard --seq SEQ --yes",
+		e.add("held_keys", monitor.Warning, "outbox dead list says which: holds key. Fix the cause and replay them: outbox dead replay --seq SEQ. Or let the others go on without them: outbox dead discard --seq SEQ --yes",
 			"Dead letters that hold their keys: %d; deliveries that wait for them: %d.", dead, behind)
 	}
 	return err

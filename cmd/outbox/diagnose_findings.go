@@ -101,7 +101,7 @@ func (e *examiner) failures(ctx context.Context) error {
 				english.Count(c.Count, "delivery", "deliveries"), c.Destination, english.Either(c.Count, "waits", "wait"), shortCause(c.Error))
 			continue
 		}
-		e.add("failures", monitor.Info, "They are tried again by themselves. Put the cause right before their attempts are used up, or stop the clock: outbox pause --destination "+english.ShellWord(c.Destination),
+		e.add("failures", monitor.Info, "They are tried again by themselves. Fix the cause before their attempts are used up, or stop the clock: outbox pause --destination "+english.ShellWord(c.Destination),
 			"%s to %s %s for another attempt: %s", english.Count(c.Count, "delivery", "deliveries"), c.Destination,
 			english.Either(c.Count, "has failed and waits", "have failed and wait"), shortCause(c.Error))
 	}
@@ -148,7 +148,7 @@ func (e *examiner) cleanup(ctx context.Context) error {
 	if err != nil || !any || age < kept || last.Now.Sub(last.FinishedAt) < pause {
 		return err
 	}
-	when := "no clean-up has come to its end yet"
+	when := "no clean-up has finished yet"
 	if !last.FinishedAt.IsZero() {
 		when = "the last clean-up ended at " + timeText(last.FinishedAt)
 	}

@@ -67,7 +67,7 @@ func TestDiagnose(t *testing.T) {
 		d = look(statusFailed)
 		require.Equal(t, store.Unfinished{Deliveries: 1}, d.Old.Unfinished)
 		require.NotNil(t, d.Rates)
-		require.Contains(t, d.find("no clean-up has come to its end yet").Action, "outbox cleanup")
+		require.Contains(t, d.find("no clean-up has finished yet").Action, "outbox cleanup")
 		b.outbox("cleanup").require(t, statusDone)
 		require.Empty(t, look(statusFailed).find("clean-up"))
 

@@ -50,7 +50,7 @@ func (e *Engine) deliverFrom(u *Unit) {
 // take returns the next unit of a worker, which ends when it is nil. The caller holds mu.
 func (e *Engine) take() *Unit {
 	w := &e.workers
-	if !w.halted {
+	if !w.halted && e.ctx.Err() == nil { // else halt is about to be called
 		if u := e.lanes.next(); u != nil {
 			e.pump()
 			return u
