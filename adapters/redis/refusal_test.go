@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"database/sql"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/bento-outbox/watermill-outbox/adapters/redis"
 	"github.com/bento-outbox/watermill-outbox/internal/await"
 	"github.com/bento-outbox/watermill-outbox/internal/testdb"
+	"github.com/bento-outbox/watermill-outbox/internal/testserver"
 )
 
 func opener(url string) func(*testing.T) message.Publisher {
@@ -134,7 +136,12 @@ func (s *server) save(t *testing.T, status string) {
 
 func TestClusterThatIsDown(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+	// The port of the cluster's bus is another free one: by default it is 10,000 above, which anybody may have.
+	bus, err := testserver.FreeAddr()
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(bus)
+	require.NoError(t, err)
+	s := newServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", port)
 	all := command("cluster", "addslotsrange", 0, 16383)
 	s.do(all)(t, "")
 	await.That(t, func() bool {
