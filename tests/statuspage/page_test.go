@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestStatusPage(t *testing.T) {
 	chromium := browser(t)
 	for name, test := range map[string]func(*testing.T, *sql.DB, context.Context){
-		"keyboard": testKeyboard, "locked": testLocked, "wrong token": testWrongToken, "looks": testLooks,
+		"keyboard": testKeyboard, "asked again": testAskedAgain, "locked": testLocked, "wrong token": testWrongToken, "looks": testLooks,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -115,6 +115,22 @@ func testMouse(t *testing.T, db *sql.DB, chromium context.Context) {
 	p.click(`#confirm button[value="yes"]`)
 	p.says("Done: resume (1).")
 	becomes(t, db, last, "SENT")
+}
+
+// The browser tells that a dialog was closed some time after it was; an answer to the next question must not be lost by that.
+func testAskedAgain(t *testing.T, db *sql.DB, chromium context.Context) {
+	bury(t, db, 1)
+	p := visit(t, chromium, serve(t, db, statuspage.Config{Token: token}))
+	p.wait(rows + ` === 1`)
+	p.tabTo("#token")
+	p.press(token, kb.Enter)
+	p.says("Unlocked.")
+	const discard = `document.querySelector('button[data-action="discard"]').click();`
+	value[bool](p, `(() => { `+discard+` document.getElementById("confirm").close("no"); `+discard+` return true; })()`)
+	p.wait(`document.getElementById("confirm").open`)
+	p.click(`#confirm button[value="yes"]`)
+	p.says("Done: discard (1).")
+	becomes(t, db, "event-1", "SKIPPED")
 }
 
 // Everything can be done without a mouse, and the focus is always seen and never lost.

@@ -157,17 +157,26 @@
     }
   };
 
-  const ask = (question, withReason) =>
-    new Promise((resolve) => {
+  // The event that says that the dialog was closed may come after the next question was asked, which it must not answer.
+  let answer = () => {};
+  $("confirm").addEventListener("close", () => {
+    const dialog = $("confirm");
+    if (!dialog.open) answer(dialog.returnValue === "yes" ? { reason: $("reason").value } : null);
+  });
+
+  const ask = (question, withReason) => {
+    answer(null);
+    return new Promise((resolve) => {
+      answer = resolve;
       const dialog = $("confirm");
       $("question").textContent = question;
       $("reason").value = "";
       $("reason-label").hidden = !withReason;
       dialog.returnValue = "no";
-      dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes" ? { reason: $("reason").value } : null), { once: true });
       dialog.showModal();
       if (withReason) $("reason").focus();
     });
+  };
 
   $("cancel").addEventListener("click", () => $("confirm").close("no"));
 
